@@ -190,6 +190,7 @@ int ir_const(struct graph *g, double value);
 int ir_const_i32(struct graph *g, int32_t value);
 int ir_iota(struct graph *g, int axis);
 int ir_map(struct graph *g, enum op op, int a, int b, int c); /* unused sources: -1; also recipes */
+int ir_from_bits(struct graph *g, int x, enum dtype dtype);   /* bf16: the low 16 bits must be 0 */
 int ir_cast(struct graph *g, int x, enum dtype dtype);        /* x itself when it is that already */
 int ir_expand(struct graph *g, int x, struct type t);         /* x itself when nothing changes */
 int ir_flip(struct graph *g, int x, int axis);
