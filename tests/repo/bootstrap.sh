@@ -133,6 +133,13 @@ got=$(find "$M/prefix" -type f ! -path '*/lib/trim/x86_64/*' -printf '%m %P\n' |
 644 share/trim/specs/arch/llama.xml
 644 share/trim/specs/trim.xsd' ] && echo "ok install_copies_its_list" || { echo "$got"; echo "FAIL install_copies_its_list"; }
 
+if [ "$(id -u)" -eq 0 ]; then
+	echo "skip install_refuses_a_closed_folder: root may write anywhere"
+else
+	machine; sudo_refused; mkdir -m 555 "$M/closed"; boot install "$M/closed/there"
+	want install_refuses_a_closed_folder 36 "*/closed/there' is not writable; run: ./bootstrap install *" ''
+fi
+
 machine; boot; [ "$rc" -eq 0 ] && [[ $out = usage:* ]] && [ -z "$err$log" ] &&
 	echo "ok no_argument_prints_usage" || echo "FAIL no_argument_prints_usage"
 machine; boot biuld
