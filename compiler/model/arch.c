@@ -150,16 +150,33 @@ static const struct stored *find_stored(struct binder *b, const char *name)
 	return *at;
 }
 
-/* "; did you mean '...'?" among what the file holds and nobody asked for. */
-static bool fail_missing(struct binder *b, const struct arch_tensor *row, const char *name)
+/* Marks what the table asks for, so that what a missing tensor may be confused with is the rest. A
+ * config may claim more layers than the file could have tensors. */
+static void mark_known(struct binder *b)
 {
+	const struct arch *a = b->m->config.arch;
+	for (size_t i = 0; i < a->ntensor; i++) {
+		int layers = strstr(a->tensor[i].name, "{N}") ? b->m->config.layers : 1;
+		for (int layer = 0; layer < layers && (size_t)layer < b->nstored; layer++) {
+			char name[256];
+			arch_name(a->tensor[i].in[b->format], layer, name, sizeof(name));
+			find_stored(b, name);
+		}
+	}
+}
+
+static bool fail_missing(struct binder *b, const struct arch_tensor *row, int layer)
+{
+	char name[256], canonical[128];
+	arch_name(row->in[b->format], layer, name, sizeof(name));
+	arch_name(row->name, layer, canonical, sizeof(canonical));
 	const char **names = xcalloc(b->nstored, sizeof(*names));
 	size_t n = 0;
 	for (size_t i = 0; i < b->nstored; i++)
 		if (!b->used[i])
 			names[n++] = b->stored[i]->name;
 	const char *near = nearest_name(name, names, n);
-	err_at(b->e, ERR_IO, b->m->path, 0, 0, "tensor '%s' (%s) is missing%s%s%s", name, row->name,
+	err_at(b->e, ERR_IO, b->m->path, 0, 0, "tensor '%s' (%s) is missing%s%s%s", name, canonical,
 		near ? "; found '" : "", near ? near : "", near ? "'" : "");
 	free(names);
 	return false;
@@ -227,7 +244,7 @@ static bool bind_row(struct binder *b, const struct arch_tensor *row, int layer)
 	arch_name(row->in[b->format], layer, name, sizeof(name));
 	const struct stored *s = find_stored(b, name);
 	if (!s)
-		return fail_missing(b, row, name);
+		return fail_missing(b, row, layer);
 	if (!check_stored(b, row, s))
 		return false;
 	add_tensor(b, row, layer, s);
@@ -268,9 +285,9 @@ static bool bind_ends(struct binder *b, enum arch_tied tied, const struct stored
 		*head = NULL;
 	}
 	if (!*embed)
-		return fail_missing(b, erow, erow->in[b->format]);
+		return fail_missing(b, erow, -1);
 	if (!*head && tied == TIED_NO)
-		return fail_missing(b, hrow, hrow->in[b->format]);
+		return fail_missing(b, hrow, -1);
 	if (!check_stored(b, erow, *embed) || (*head && !check_stored(b, hrow, *head)))
 		return false;
 	if (*head && (*head)->dtype == (*embed)->dtype &&
@@ -302,7 +319,8 @@ static bool check_leftovers(struct binder *b)
 static bool bind_all(struct binder *b, enum arch_tied tied)
 {
 	const struct arch *a = b->m->config.arch;
-	const struct stored *embed, *head;
+	const struct stored *embed = NULL, *head = NULL;
+	mark_known(b);
 	if (!bind_ends(b, tied, &embed, &head))
 		return false;
 	b->m->config.tied = !head;

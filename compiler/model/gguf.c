@@ -372,7 +372,7 @@ static const struct gguf_value *want(const struct gguf *g, const char *key, enum
 			names[i] = g->value[i].key;
 		const char *near = nearest_name(key, names, g->nvalue);
 		err_at(e, ERR_IO, g->path, 0, 0, "key '%s' is missing%s%s%s", key,
-			near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+			near ? "; found '" : "", near ? near : "", near ? "'" : "");
 		free(names);
 		return NULL;
 	}

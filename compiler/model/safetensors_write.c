@@ -2,6 +2,7 @@
 #include "arch.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,22 +27,32 @@ static void add_float(struct strbuf *out, float x)
 	strbuf_adds(out, text);
 }
 
-static void add_field(struct strbuf *out, const char *key, double x)
+/* HF readers tell 10000.0 from 10000, and take no 1e+04 for an integer. */
+static void add_number(struct strbuf *out, const char *key, enum arch_key_kind kind, double x)
 {
-	strbuf_addf(out, ", \"%s\": ", key);
-	strbuf_add_double(out, x);
+	strbuf_addf(out, "\"%s\": ", key);
+	if (kind == KEY_INT)
+		strbuf_addf(out, "%.0f", x);
+	else if (kind == KEY_FLOAT)
+		add_float(out, (float)x);
+	else if (x == floor(x) && x < 1e15)
+		strbuf_addf(out, "%.1f", x);
+	else
+		strbuf_add_double(out, x);
 }
 
 static void add_rope(struct strbuf *out, const struct model_config *c)
 {
 	if (c->rope == MODEL_ROPE_PLAIN)
 		return;
-	strbuf_addf(out, "  \"rope_scaling\": {\"rope_type\": \"%s\"", rope_types[c->rope]);
-	add_field(out, "factor", c->rope_factor);
+	strbuf_addf(out, "  \"rope_scaling\": {\"rope_type\": \"%s\", ", rope_types[c->rope]);
+	add_number(out, "factor", KEY_DOUBLE, c->rope_factor);
 	if (c->rope == MODEL_ROPE_LLAMA3) {
-		add_field(out, "low_freq_factor", c->rope_low);
-		add_field(out, "high_freq_factor", c->rope_high);
-		add_field(out, "original_max_position_embeddings", c->rope_original_context);
+		strbuf_adds(out, ", ");
+		add_number(out, "low_freq_factor", KEY_DOUBLE, c->rope_low);
+		strbuf_adds(out, ", ");
+		add_number(out, "high_freq_factor", KEY_DOUBLE, c->rope_high);
+		strbuf_addf(out, ", \"original_max_position_embeddings\": %d", c->rope_original_context);
 	}
 	strbuf_adds(out, "},\n");
 }
@@ -67,11 +78,8 @@ static void config_json(struct strbuf *out, const struct model *m)
 		const struct arch_key *key = &a->key[i];
 		if (!key->key[ARCH_HF])
 			continue;
-		strbuf_addf(out, "  \"%s\": ", key->key[ARCH_HF]);
-		if (key->kind == KEY_FLOAT)
-			add_float(out, (float)arch_get(c, key));
-		else
-			strbuf_add_double(out, arch_get(c, key));
+		strbuf_adds(out, "  ");
+		add_number(out, key->key[ARCH_HF], key->kind, arch_get(c, key));
 		strbuf_adds(out, ",\n");
 	}
 	for (size_t i = 0; i < a->nfixed_hf; i++)
