@@ -7,14 +7,15 @@
  * its architecture's table (arch.h). Canonical names, with their row-major shapes (out, in):
  *
  *     embed (V,D)   norm (D)   head (V,D)
- *     blk.N.attn.norm (D)   blk.N.attn.q (H*hd,D)   blk.N.attn.k, .v (K*hd,D)   blk.N.attn.o (D,H*hd)
- *     blk.N.mlp.norm (D)    blk.N.mlp.gate, .up (F,D)                           blk.N.mlp.down (D,F)
+ *     blk.N.attn.norm (D)   blk.N.attn.q (H*hd,D)   blk.N.attn.k (K*hd,D)
+ *     blk.N.attn.v (K*hd,D)   blk.N.attn.o (D,H*hd)
+ *     blk.N.mlp.norm (D)   blk.N.mlp.gate (F,D)   blk.N.mlp.up (F,D)   blk.N.mlp.down (D,F)
  *
  * Invariants of an open model: every tensor of the table is there once, with the shape that the
- * config gives it; tensors stand in canonical order (embed, blocks, norm, head). The rows of q and k
- * are in HF's half-split RoPE order: dimension i of a head turns with i + hd/2. Equal weights from
- * GGUF and from HF are equal bytes. A head that is absent or byte-equal to the embedding is the
- * embedding: then `tied` is set and there is no tensor `head`.
+ * config gives it; tensors stand in canonical order (embed, blocks, norm, head). The rows of q and
+ * k are in HF's half-split RoPE order: dimension i of a head turns with i + hd/2. Equal weights
+ * from GGUF and from HF are equal bytes. A head that is absent or byte-equal to the embedding is
+ * the embedding: then `tied` is set and there is no tensor `head`.
  *
  * Dimension letters: B batch, T tokens, D width, H heads, K KV heads, hd head_dim, F feed-forward
  * width, V vocabulary.

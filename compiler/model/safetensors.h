@@ -1,7 +1,9 @@
 /*
  * safetensors (https://github.com/huggingface/safetensors#format):
  *
- *     u64 header_bytes; JSON { "name": {"dtype", "shape", "data_offsets": [begin, end]}, ... }; data
+ *     u64 header_bytes
+ *     JSON { "name": {"dtype", "shape", "data_offsets": [begin, end]}, ... }
+ *     data
  *
  * Offsets count from the first byte behind the header. The tensors cover the data without overlap
  * and without a hole. "__metadata__" is passed over.
