@@ -9,8 +9,8 @@ static const struct arch *const archs[] = {
 	&arch_llama,
 };
 
-const struct arch *arch_find(enum arch_format format, const char *name, const char *file,
-	struct err *e)
+const struct arch *arch_find(
+	enum arch_format format, const char *name, const char *file, struct err *e)
 {
 	const char *names[NELEM(archs)];
 	char known[256] = "";
@@ -23,7 +23,8 @@ const struct arch *arch_find(enum arch_format format, const char *name, const ch
 	}
 	const char *near = nearest_name(name, names, NELEM(names));
 	if (near)
-		err_at(e, ERR_IO, file, 0, 0, "unknown architecture '%s'; did you mean '%s'?", name, near);
+		err_at(e, ERR_IO, file, 0, 0, "unknown architecture '%s'; did you mean '%s'?", name,
+			near);
 	else
 		err_at(e, ERR_IO, file, 0, 0, "unknown architecture '%s'; known: %s", name, known);
 	return NULL;
@@ -70,23 +71,24 @@ bool arch_finish_config(struct model_config *c, const char *file, struct err *e)
 	if (!c->kv_heads)
 		c->kv_heads = c->heads;
 	if (c->heads % c->kv_heads)
-		return err_at(e, ERR_IO, file, 0, 0, "%d heads cannot share %d KV heads evenly", c->heads,
-			c->kv_heads);
+		return err_at(e, ERR_IO, file, 0, 0, "%d heads cannot share %d KV heads evenly",
+			c->heads, c->kv_heads);
 	if (!c->head_dim && c->width % c->heads)
-		return err_at(e, ERR_IO, file, 0, 0, "width %d is not a multiple of %d heads", c->width,
-			c->heads);
+		return err_at(e, ERR_IO, file, 0, 0, "width %d is not a multiple of %d heads",
+			c->width, c->heads);
 	if (!c->head_dim)
 		c->head_dim = c->width / c->heads;
 	if (c->head_dim % 2)
 		return err_at(e, ERR_IO, file, 0, 0, "head dimension %d is odd, RoPE turns pairs",
 			c->head_dim);
 	if (c->bos_id >= c->vocab)
-		return err_at(e, ERR_IO, file, 0, 0, "start token %d is outside the vocabulary of %d",
-			c->bos_id, c->vocab);
+		return err_at(e, ERR_IO, file, 0, 0,
+			"start token %d is outside the vocabulary of %d", c->bos_id, c->vocab);
 	for (int i = 0; i < c->neos; i++)
 		if (c->eos_id[i] >= c->vocab)
-			return err_at(e, ERR_IO, file, 0, 0, "end token %d is outside the vocabulary of %d",
-				c->eos_id[i], c->vocab);
+			return err_at(e, ERR_IO, file, 0, 0,
+				"end token %d is outside the vocabulary of %d", c->eos_id[i],
+				c->vocab);
 	return true;
 }
 
@@ -189,8 +191,8 @@ static bool check_stored(struct binder *b, const struct arch_tensor *row, const 
 	char got_text[100], want_text[100];
 	if (s->dtype == MODEL_NDTYPE)
 		return err_at(b->e, ERR_IO, s->path, 0, 0,
-			"byte %zu: tensor '%s' is %s; only F32, F16 and BF16 are read", s->offset, s->name,
-			s->type_name);
+			"byte %zu: tensor '%s' is %s; only F32, F16 and BF16 are read", s->offset,
+			s->name, s->type_name);
 	for (; ndim < 2 && row->dims[ndim] != DIM_NONE; ndim++)
 		want[ndim] = arch_dim_size(&b->m->config, row->dims[ndim]);
 	if (s->ndim == ndim && !memcmp(s->dims, want, (size_t)ndim * sizeof(*want)))
@@ -198,8 +200,8 @@ static bool check_stored(struct binder *b, const struct arch_tensor *row, const 
 	stored_shape(s->dims, s->ndim, got_text, sizeof(got_text));
 	stored_shape(want, ndim, want_text, sizeof(want_text));
 	return err_at(b->e, ERR_IO, s->path, 0, 0,
-		"byte %zu: tensor '%s' has shape %s; expected %s by the config", s->offset, s->name, got_text,
-		want_text);
+		"byte %zu: tensor '%s' has shape %s; expected %s by the config", s->offset, s->name,
+		got_text, want_text);
 }
 
 /* GGUF rows of a head go (0, hd/2, 1, hd/2+1, ...) in HF's counting, because ggml turns neighbours;
@@ -211,12 +213,13 @@ static const uint8_t *unturn(struct model *m, const struct stored *s, int heads)
 	for (size_t h = 0; h < (size_t)heads; h++)
 		for (size_t second = 0; second < 2; second++)
 			for (size_t i = 0; i < half; i++, to += row_bytes)
-				memcpy(to, s->data + (2 * (h * half + i) + second) * row_bytes, row_bytes);
+				memcpy(to, s->data + (2 * (h * half + i) + second) * row_bytes,
+					row_bytes);
 	return out;
 }
 
-static void add_tensor(struct binder *b, const struct arch_tensor *row, int layer,
-	const struct stored *s)
+static void add_tensor(
+	struct binder *b, const struct arch_tensor *row, int layer, const struct stored *s)
 {
 	struct model *m = b->m;
 	char name[128];
@@ -235,7 +238,8 @@ static void add_tensor(struct binder *b, const struct arch_tensor *row, int laye
 	};
 	memcpy(t->dims, s->dims, sizeof(t->dims));
 	if (b->format == ARCH_GGUF && row->turned != TURNED_NOT)
-		t->data = unturn(m, s, row->turned == TURNED_Q ? m->config.heads : m->config.kv_heads);
+		t->data = unturn(
+			m, s, row->turned == TURNED_Q ? m->config.heads : m->config.kv_heads);
 }
 
 static bool bind_row(struct binder *b, const struct arch_tensor *row, int layer)
@@ -311,7 +315,8 @@ static bool check_leftovers(struct binder *b)
 		if (!known)
 			return err_at(b->e, ERR_IO, b->stored[i]->path, 0, 0,
 				"byte %zu: tensor '%s' has no place in a '%s' model of %d layers",
-				b->stored[i]->offset, b->stored[i]->name, a->name, b->m->config.layers);
+				b->stored[i]->offset, b->stored[i]->name, a->name,
+				b->m->config.layers);
 	}
 	return true;
 }

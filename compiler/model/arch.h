@@ -66,8 +66,8 @@ extern const struct arch arch_llama;
 
 /* The architecture whose `name` (ARCH_GGUF) or `hf_type` (ARCH_HF) is given; NULL with an error
  * that offers the nearest or lists the known ones. `file` may be NULL. */
-const struct arch *arch_find(enum arch_format format, const char *name, const char *file,
-	struct err *e);
+const struct arch *arch_find(
+	enum arch_format format, const char *name, const char *file, struct err *e);
 
 /* Fills what is derived (kv_heads, head_dim) and checks that the numbers fit each other. */
 bool arch_finish_config(struct model_config *c, const char *file, struct err *e);

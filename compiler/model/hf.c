@@ -70,7 +70,8 @@ static bool read_keys(struct hf *hf, const struct json *config)
 	for (size_t i = 0; i < a->nkey; i++) {
 		const char *name = a->key[i].key[ARCH_HF];
 		const struct json *v = name ? get(config, name) : NULL;
-		if (v && (v->kind != JSON_NUMBER || !arch_set(&hf->m->config, &a->key[i], v->number)))
+		if (v && (v->kind != JSON_NUMBER ||
+				 !arch_set(&hf->m->config, &a->key[i], v->number)))
 			return fail(hf, v, "'%s' is not a positive %s in range", name,
 				a->key[i].kind == KEY_INT ? "integer" : "number");
 		if (!v && a->key[i].required)
@@ -96,10 +97,10 @@ static bool read_fixed(struct hf *hf, const struct json *config)
 		strbuf_clear(&text);
 		json_write(&text, v);
 		ok = v->kind == JSON_NUMBER ? v->number == strtod(a->fixed_hf[i].json, NULL)
-									: !strcmp(text.s, a->fixed_hf[i].json);
+					    : !strcmp(text.s, a->fixed_hf[i].json);
 		if (!ok)
-			fail(hf, v, "'%s' of %.100s is not supported; expected %s", a->fixed_hf[i].key, text.s,
-				a->fixed_hf[i].json);
+			fail(hf, v, "'%s' of %.100s is not supported; expected %s",
+				a->fixed_hf[i].key, text.s, a->fixed_hf[i].json);
 	}
 	strbuf_release(&text);
 	return ok;
@@ -109,7 +110,8 @@ static bool read_positive(struct hf *hf, const struct json *object, const char *
 {
 	const struct json *v = get(object, key);
 	if (!v || v->kind != JSON_NUMBER || !(v->number > 0))
-		return fail(hf, v ? v : object, "'%s' of the RoPE scaling is missing or not positive", key);
+		return fail(hf, v ? v : object,
+			"'%s' of the RoPE scaling is missing or not positive", key);
 	*out = v->number;
 	return true;
 }
@@ -139,7 +141,8 @@ static bool read_rope(struct hf *hf, const struct json *config)
 	}
 	if (type->kind != JSON_STRING || strcmp(type->text, types[MODEL_ROPE_LLAMA3]))
 		return fail(hf, type,
-			"RoPE scaling '%.40s' is not supported; expected 'default', 'linear' or 'llama3'",
+			"RoPE scaling '%.40s' is not supported; expected 'default', 'linear' or "
+			"'llama3'",
 			type->kind == JSON_STRING ? type->text : "?");
 	double context;
 	c->rope = MODEL_ROPE_LLAMA3;
@@ -149,7 +152,8 @@ static bool read_rope(struct hf *hf, const struct json *config)
 		!read_positive(hf, rope, "original_max_position_embeddings", &context))
 		return false;
 	if (c->rope_low >= c->rope_high || context > 1 << 28)
-		return fail(hf, rope, "RoPE scaling: 'low_freq_factor' must be below 'high_freq_factor'");
+		return fail(hf, rope,
+			"RoPE scaling: 'low_freq_factor' must be below 'high_freq_factor'");
 	c->rope_original_context = (int)context;
 	return true;
 }
@@ -235,8 +239,8 @@ static int compare_string(const void *a, const void *b)
 }
 
 /* The distinct file names of a weight_map, sorted. */
-static bool shard_names(struct hf *hf, const struct json *map, const char *index_path,
-	const char ***out, size_t *n)
+static bool shard_names(
+	struct hf *hf, const struct json *map, const char *index_path, const char ***out, size_t *n)
 {
 	const char **name = arena_array(&hf->m->arena, const char *, map->nitem);
 	for (size_t i = 0; i < map->nitem; i++) {
@@ -244,7 +248,8 @@ static bool shard_names(struct hf *hf, const struct json *map, const char *index
 		if (v->kind != JSON_STRING || !v->text_bytes || strlen(v->text) != v->text_bytes ||
 			strchr(v->text, '/'))
 			return err_at(hf->e, ERR_IO, index_path, v->line, v->col,
-				"tensor '%.200s': expected the name of a file beside the index", map->key[i]);
+				"tensor '%.200s': expected the name of a file beside the index",
+				map->key[i]);
 		name[i] = v->text;
 	}
 	qsort(name, map->nitem, sizeof(*name), compare_string);
@@ -267,10 +272,11 @@ static bool check_index(struct hf *hf, const struct json *map, const char *index
 		names[i] = s[i].name;
 	if (stored_duplicate(names, n, &twice))
 		return err_at(hf->e, ERR_IO, s[twice].path, 0, 0,
-			"byte %zu: tensor '%s' stands in another file too", s[twice].offset, s[twice].name);
+			"byte %zu: tensor '%s' stands in another file too", s[twice].offset,
+			s[twice].name);
 	if (stored_duplicate(map->key, map->nitem, &twice))
-		return err_at(hf->e, ERR_IO, index_path, map->item[twice].line, map->item[twice].col,
-			"tensor '%.200s' appears twice", map->key[twice]);
+		return err_at(hf->e, ERR_IO, index_path, map->item[twice].line,
+			map->item[twice].col, "tensor '%.200s' appears twice", map->key[twice]);
 	const struct stored **sorted = stored_by_name(s, n);
 	for (size_t i = 0; i < map->nitem && ok; i++) {
 		const struct json *file = &map->item[i];
@@ -292,7 +298,8 @@ static bool read_shards(struct hf *hf, const char *index_path, struct stored **a
 		return false;
 	const struct json *map = json_get(index, "weight_map");
 	if (!map || map->kind != JSON_OBJECT || !map->nitem)
-		return err_at(hf->e, ERR_IO, index_path, 1, 1, "'weight_map' is missing, no object or empty");
+		return err_at(hf->e, ERR_IO, index_path, 1, 1,
+			"'weight_map' is missing, no object or empty");
 	if (!shard_names(hf, map, index_path, &name, &nname))
 		return false;
 	hf->m->map = arena_array(&hf->m->arena, struct map, nname);
@@ -320,8 +327,10 @@ bool hf_open(struct model *m, struct err *e)
 			return false;
 	} else {
 		return err_at(e, ERR_IO, m->path, 0, 0,
-			"no 'model.safetensors' and no 'model.safetensors.index.json' beside config.json%s",
-			exists(join(m, "pytorch_model.bin")) ? "; 'pytorch_model.bin' is not read" : "");
+			"no 'model.safetensors' and no 'model.safetensors.index.json' beside "
+			"config.json%s",
+			exists(join(m, "pytorch_model.bin")) ? "; 'pytorch_model.bin' is not read"
+							     : "");
 	}
 	return arch_bind(m, ARCH_HF, all, n, hf.tied, e);
 }

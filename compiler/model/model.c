@@ -18,7 +18,8 @@ bool model_open(struct model *m, const char *path, struct err *e)
 	size_t n = strlen(path);
 	if (n > 12 && !strcmp(path + n - 12, ".safetensors"))
 		return err_set(e, ERR_IO,
-			"'%s' has no config; give the directory that holds it and config.json", path);
+			"'%s' has no config; give the directory that holds it and config.json",
+			path);
 	return model_gguf_open(m, e);
 }
 

@@ -69,7 +69,7 @@ struct model {
 	struct model_config config;
 	struct model_tensor *tensor;
 	size_t ntensor;
-	const char *path; /* as given */
+	const char *path;  /* as given */
 	struct gguf *gguf; /* the open file with its tokenizer keys; NULL when HF */
 	struct map *map;   /* safetensors files */
 	size_t nmap;

@@ -27,14 +27,15 @@ static bool read_key(struct model *m, const struct arch_key *key, struct err *e)
 		return true;
 	if (v || key->required) {
 		if (key->kind == KEY_INT ? !gguf_int(m->gguf, name, &integer, e)
-								 : !gguf_float(m->gguf, name, &number, e))
+					 : !gguf_float(m->gguf, name, &number, e))
 			return false;
 		if (key->kind == KEY_INT)
 			number = (double)integer;
 	}
 	if (!arch_set(&m->config, key, number))
-		return err_at(e, ERR_IO, m->path, 0, 0, "byte %zu: key '%s' is not positive or out of range",
-			v ? v->offset : 0, name);
+		return err_at(e, ERR_IO, m->path, 0, 0,
+			"byte %zu: key '%s' is not positive or out of range", v ? v->offset : 0,
+			name);
 	return true;
 }
 
@@ -49,8 +50,8 @@ static bool check_fixed(struct model *m, const char *key, int64_t want, struct e
 	if (got == want)
 		return true;
 	return err_at(e, ERR_IO, m->path, 0, 0,
-		"byte %zu: key '%s' of %" PRId64 " is not supported; expected %" PRId64, v->offset, key, got,
-		want);
+		"byte %zu: key '%s' of %" PRId64 " is not supported; expected %" PRId64, v->offset,
+		key, got, want);
 }
 
 /* The vocabulary's size is the tokenizer's where no key says it. */
@@ -61,7 +62,8 @@ static bool read_vocab(struct model *m, struct err *e)
 		m->config.vocab = (int)tokens->nitem;
 	if (!m->config.vocab)
 		return err_at(e, ERR_IO, m->path, 0, 0,
-			"neither '%s.vocab_size' nor 'tokenizer.ggml.tokens' gives the size of the vocabulary",
+			"neither '%s.vocab_size' nor 'tokenizer.ggml.tokens' gives the size of the "
+			"vocabulary",
 			m->config.arch->name);
 	return true;
 }
@@ -73,7 +75,8 @@ static bool read_rope(struct model *m, struct err *e)
 	for (size_t i = 0; i < m->gguf->ntensor; i++)
 		if (!strcmp(m->gguf->tensor[i].name, "rope_freqs.weight"))
 			return err_at(e, ERR_IO, m->path, 0, 0,
-				"byte %zu: RoPE scaling by 'rope_freqs.weight' is not supported; take the HF directory",
+				"byte %zu: RoPE scaling by 'rope_freqs.weight' is not supported; "
+				"take the HF directory",
 				m->gguf->tensor[i].offset);
 	const char *key = arena_printf(&m->arena, "%s.rope.scaling.type", c->arch->name);
 	if (!gguf_find(m->gguf, key))
@@ -84,14 +87,17 @@ static bool read_rope(struct model *m, struct err *e)
 		return true;
 	if (type.n != 6 || memcmp(type.p, "linear", 6))
 		return err_at(e, ERR_IO, m->path, 0, 0,
-			"byte %zu: RoPE scaling '%.*s' is not supported; expected 'none' or 'linear'",
-			gguf_find(m->gguf, key)->offset, type.n > 40 ? 40 : (int)type.n, (const char *)type.p);
+			"byte %zu: RoPE scaling '%.*s' is not supported; expected 'none' or "
+			"'linear'",
+			gguf_find(m->gguf, key)->offset, type.n > 40 ? 40 : (int)type.n,
+			(const char *)type.p);
 	c->rope = MODEL_ROPE_LINEAR;
 	key = arena_printf(&m->arena, "%s.rope.scaling.factor", c->arch->name);
 	if (!gguf_float(m->gguf, key, &c->rope_factor, e))
 		return false;
 	if (!(c->rope_factor > 0))
-		return err_at(e, ERR_IO, m->path, 0, 0, "the factor of the RoPE scaling is not positive");
+		return err_at(
+			e, ERR_IO, m->path, 0, 0, "the factor of the RoPE scaling is not positive");
 	return true;
 }
 
@@ -111,7 +117,8 @@ static bool read_token(struct model *m, const char *key, int *out, struct err *e
 
 static bool read_ends(struct model *m, struct err *e)
 {
-	static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"};
+	static const char *const keys[] = {
+		"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"};
 	struct model_config *c = &m->config;
 	if (!read_token(m, "tokenizer.ggml.bos_token_id", &c->bos_id, e))
 		return false;
@@ -146,5 +153,5 @@ bool model_gguf_open(struct model *m, struct err *e)
 {
 	m->gguf = arena_new(&m->arena, struct gguf);
 	return gguf_open(m->gguf, m->path, e) && read_arch(m, e) && read_config(m, e) &&
-		arch_bind(m, ARCH_GGUF, m->gguf->tensor, m->gguf->ntensor, TIED_UNSAID, e);
+	       arch_bind(m, ARCH_GGUF, m->gguf->tensor, m->gguf->ntensor, TIED_UNSAID, e);
 }

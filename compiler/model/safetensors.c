@@ -62,8 +62,8 @@ static bool PRINTF_LIKE(3, 4)
 	return err_at(r->e, ERR_IO, r->path, 0, 0, "byte %zu: %s", place(r, v->line, v->col), what);
 }
 
-static bool read_type(const struct reader *r, const struct json *v, struct stored *t,
-	size_t *element_bytes)
+static bool read_type(
+	const struct reader *r, const struct json *v, struct stored *t, size_t *element_bytes)
 {
 	const char *names[NELEM(types)];
 	if (v->kind != JSON_STRING)
@@ -96,8 +96,8 @@ static bool read_shape(const struct reader *r, const struct json *v, struct stor
 	if (v->kind != JSON_ARRAY)
 		return fail(r, v, "shape of tensor '%s' is no array", t->name);
 	if (v->nitem > STORED_NDIM_MAX)
-		return fail(r, v, "tensor '%s' has %zu dimensions; expected at most %d", t->name, v->nitem,
-			STORED_NDIM_MAX);
+		return fail(r, v, "tensor '%s' has %zu dimensions; expected at most %d", t->name,
+			v->nitem, STORED_NDIM_MAX);
 	t->ndim = (int)v->nitem;
 	for (size_t i = 0; i < v->nitem; i++)
 		if (!read_size(r, &v->item[i], "a dimension", &t->dims[i]))
@@ -105,15 +105,16 @@ static bool read_shape(const struct reader *r, const struct json *v, struct stor
 	return true;
 }
 
-static bool read_tensor(const struct reader *r, const char *name, const struct json *v,
-	struct stored *t)
+static bool read_tensor(
+	const struct reader *r, const char *name, const struct json *v, struct stored *t)
 {
 	const struct json *dtype = json_get(v, "dtype"), *shape = json_get(v, "shape");
 	const struct json *offsets = json_get(v, "data_offsets");
 	size_t element_bytes = 0, bytes = 0, begin = 0, end = 0;
 	*t = (struct stored){.name = name, .path = r->path};
 	if (!dtype || !shape || !offsets || v->nitem != 3)
-		return fail(r, v, "tensor '%.200s': expected dtype, shape and data_offsets, each once", name);
+		return fail(r, v,
+			"tensor '%.200s': expected dtype, shape and data_offsets, each once", name);
 	if (!read_type(r, dtype, t, &element_bytes) || !read_shape(r, shape, t))
 		return false;
 	if (offsets->kind != JSON_ARRAY || offsets->nitem != 2)
@@ -122,13 +123,14 @@ static bool read_tensor(const struct reader *r, const char *name, const struct j
 		!read_size(r, &offsets->item[1], "an offset", &end))
 		return false;
 	if (begin > end || end > r->data_bytes)
-		return fail(r, offsets, "tensor '%s' lies at %zu to %zu of %zu bytes of data", name, begin,
-			end, r->data_bytes);
+		return fail(r, offsets, "tensor '%s' lies at %zu to %zu of %zu bytes of data", name,
+			begin, end, r->data_bytes);
 	if (!stored_size(t->dims, t->ndim, element_bytes, &bytes))
 		return fail(r, shape, "size of tensor '%s' overflows", name);
 	if (bytes != end - begin)
-		return fail(r, offsets, "tensor '%s' takes %zu bytes by its shape, %zu by its offsets", name,
-			bytes, end - begin);
+		return fail(r, offsets,
+			"tensor '%s' takes %zu bytes by its shape, %zu by its offsets", name, bytes,
+			end - begin);
 	t->bytes = bytes;
 	t->data = r->data + begin;
 	t->offset = 8 + r->header_bytes + begin;
@@ -142,8 +144,9 @@ static bool check_cover(const struct reader *r, const struct stored *s, size_t n
 	bool ok = true;
 	for (size_t i = 0; i < n && ok; i++) {
 		if (sorted[i]->offset < end)
-			ok = err_at(r->e, ERR_IO, r->path, 0, 0, "byte %zu: tensors '%s' and '%s' overlap",
-				sorted[i]->offset, sorted[i - 1]->name, sorted[i]->name);
+			ok = err_at(r->e, ERR_IO, r->path, 0, 0,
+				"byte %zu: tensors '%s' and '%s' overlap", sorted[i]->offset,
+				sorted[i - 1]->name, sorted[i]->name);
 		else if (sorted[i]->offset > end)
 			ok = err_at(r->e, ERR_IO, r->path, 0, 0,
 				"byte %zu: %zu bytes before tensor '%s' belong to no tensor", end,
@@ -173,7 +176,8 @@ static bool read_header(struct arena *a, const struct reader *r, struct stored *
 	if (root->kind != JSON_OBJECT)
 		return fail(r, root, "the header is no JSON object");
 	if (stored_duplicate(root->key, root->nitem, &twice))
-		return fail(r, &root->item[twice], "tensor '%.200s' appears twice", root->key[twice]);
+		return fail(
+			r, &root->item[twice], "tensor '%.200s' appears twice", root->key[twice]);
 	*out = arena_array(a, struct stored, root->nitem);
 	*n = 0;
 	for (size_t i = 0; i < root->nitem; i++)
@@ -190,15 +194,17 @@ bool safetensors_open(struct arena *a, struct map *map, const char *path, struct
 	if (!map_open(map, path, e))
 		return false;
 	if (map->n < sizeof(header_bytes))
-		return err_at(e, ERR_IO, path, 0, 0, "byte 0: truncated: %zu bytes cannot hold a header",
-			map->n);
+		return err_at(e, ERR_IO, path, 0, 0,
+			"byte 0: truncated: %zu bytes cannot hold a header", map->n);
 	memcpy(&header_bytes, map->p, sizeof(header_bytes));
 	if (header_bytes > HEADER_BYTES_MAX)
-		return err_at(e, ERR_IO, path, 0, 0, "byte 0: a header of %" PRIu64
-			" bytes is claimed; expected at most %d", header_bytes, HEADER_BYTES_MAX);
+		return err_at(e, ERR_IO, path, 0, 0,
+			"byte 0: a header of %" PRIu64 " bytes is claimed; expected at most %d",
+			header_bytes, HEADER_BYTES_MAX);
 	if (header_bytes > map->n - 8)
-		return err_at(e, ERR_IO, path, 0, 0, "byte 0: truncated: a header of %" PRIu64
-			" bytes is claimed, %zu are left", header_bytes, map->n - 8);
+		return err_at(e, ERR_IO, path, 0, 0,
+			"byte 0: truncated: a header of %" PRIu64 " bytes is claimed, %zu are left",
+			header_bytes, map->n - 8);
 	struct reader r = {arena_strdup(a, path), map->p + 8, (size_t)header_bytes,
 		map->p + 8 + header_bytes, map->n - 8 - (size_t)header_bytes, e};
 	return read_header(a, &r, out, n);

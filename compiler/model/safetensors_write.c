@@ -52,7 +52,8 @@ static void add_rope(struct strbuf *out, const struct model_config *c)
 		add_number(out, "low_freq_factor", KEY_DOUBLE, c->rope_low);
 		strbuf_adds(out, ", ");
 		add_number(out, "high_freq_factor", KEY_DOUBLE, c->rope_high);
-		strbuf_addf(out, ", \"original_max_position_embeddings\": %d", c->rope_original_context);
+		strbuf_addf(out, ", \"original_max_position_embeddings\": %d",
+			c->rope_original_context);
 	}
 	strbuf_adds(out, "},\n");
 }
@@ -72,8 +73,8 @@ static void config_json(struct strbuf *out, const struct model *m)
 {
 	const struct model_config *c = &m->config;
 	const struct arch *a = c->arch;
-	strbuf_addf(out, "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\",\n", a->hf_class,
-		a->hf_type);
+	strbuf_addf(out, "{\n  \"architectures\": [\"%s\"],\n  \"model_type\": \"%s\",\n",
+		a->hf_class, a->hf_type);
 	for (size_t i = 0; i < a->nkey; i++) {
 		const struct arch_key *key = &a->key[i];
 		if (!key->key[ARCH_HF])
@@ -84,7 +85,8 @@ static void config_json(struct strbuf *out, const struct model *m)
 	}
 	for (size_t i = 0; i < a->nfixed_hf; i++)
 		if (strcmp(a->fixed_hf[i].json, "null"))
-			strbuf_addf(out, "  \"%s\": %s,\n", a->fixed_hf[i].key, a->fixed_hf[i].json);
+			strbuf_addf(
+				out, "  \"%s\": %s,\n", a->fixed_hf[i].key, a->fixed_hf[i].json);
 	add_rope(out, c);
 	add_tokens(out, c);
 	strbuf_addf(out, "  \"tie_word_embeddings\": %s,\n", c->tied ? "true" : "false");

@@ -65,8 +65,8 @@ static int compare_name(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-static const struct stored **sort(const struct stored *s, size_t n,
-	int (*compare)(const void *, const void *))
+static const struct stored **sort(
+	const struct stored *s, size_t n, int (*compare)(const void *, const void *))
 {
 	const struct stored **sorted = xcalloc(n, sizeof(*sorted));
 	for (size_t i = 0; i < n; i++)

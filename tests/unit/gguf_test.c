@@ -1,8 +1,8 @@
 /* GGUF: a tiny model made here byte by byte reads as it should; each way of breaking it is named
  * with its place. */
 #include "digest.h"
-#include "model/gguf.h"
-#include "model/model.h"
+#include "gguf.h"
+#include "model.h"
 #include "test.h"
 
 #include <stdio.h>
@@ -163,7 +163,8 @@ TEST(gguf_metadata_by_key)
 	CHECK(gguf_int(&g, "test.number2", &x, &e) && x == 78);
 	CHECK(gguf_float(&g, "llama.rope.scaling.factor", &f, &e) && f == 2);
 	CHECK(gguf_bool(&g, "test.flag", &flag, &e) && flag);
-	CHECK(gguf_string(&g, "general.architecture", &s, &e) && s.n == 5 && !memcmp(s.p, "llama", 5));
+	CHECK(gguf_string(&g, "general.architecture", &s, &e) && s.n == 5 &&
+		!memcmp(s.p, "llama", 5));
 	CHECK(gguf_strings(&a, &g, "tokenizer.ggml.tokens", &strings, &n, &e) && n == V);
 	CHECK(strings[0].n == 0 && strings[4].n == 3 && !memcmp(strings[4].p, "tok", 3));
 	CHECK(gguf_ints(&a, &g, "test.bytes", &ints, &n, &e) && n == 3);
@@ -193,9 +194,9 @@ static void check_rows(const struct model *m, const char *name, int index, const
 
 TEST(gguf_model_in_canonical_form)
 {
-	static const char *const order[] = {"embed", "blk.0.attn.norm", "blk.0.attn.q", "blk.0.attn.k",
-		"blk.0.attn.v", "blk.0.attn.o", "blk.0.mlp.norm", "blk.0.mlp.gate", "blk.0.mlp.up",
-		"blk.0.mlp.down", "norm", "head"};
+	static const char *const order[] = {"embed", "blk.0.attn.norm", "blk.0.attn.q",
+		"blk.0.attn.k", "blk.0.attn.v", "blk.0.attn.o", "blk.0.mlp.norm", "blk.0.mlp.gate",
+		"blk.0.mlp.up", "blk.0.mlp.down", "norm", "head"};
 	struct strbuf b;
 	struct model m;
 	struct err e;
@@ -259,7 +260,8 @@ static const struct mutation {
 	{"test.flag", 13, 2, 1, "byte 817: key 'test.flag': a bool is 0 or 1, found 2"},
 	{"test.bytes", 14, GGUF_ARRAY, 4,
 		"byte 836: key 'test.bytes' is an array of arrays, which is not supported"},
-	{"test.bytes", 14, 13, 4, "byte 836: key 'test.bytes' has unknown type 13; expected 0 to 12"},
+	{"test.bytes", 14, 13, 4,
+		"byte 836: key 'test.bytes' has unknown type 13; expected 0 to 12"},
 	{"test.bytes", 18, 1ULL << 61, 8,
 		"byte 836: key 'test.bytes' claims 2305843009213693952 items, 2092 bytes are left"},
 	{"test.bytes", 14, GGUF_U64, 4,
@@ -268,7 +270,8 @@ static const struct mutation {
 		"byte 728: key 'tokenizer.ggml.tokens' claims 1099511627776 items, 2200 bytes are "
 		"left"},
 	{"tokenizer.ggml.tokens", 45, UINT64_MAX - 7, 8,
-		"key 'tokenizer.ggml.tokens', item 1: byte 752: a string claims 18446744073709551608 "
+		"key 'tokenizer.ggml.tokens', item 1: byte 752: a string claims "
+		"18446744073709551608 "
 		"bytes, 2184 are left"},
 	{"general.alignment", 21, 0, 4,
 		"byte 98: general.alignment is 0; expected a power of two up to 16777216"},
@@ -306,9 +309,11 @@ static const struct mutation {
 	{"output_norm.weight", 8, 'e', 1,
 		"tensor 'output_norm.weight' (norm) is missing; found 'output_nerm.weight'"},
 	{"blk.0.attn_k.weight", 4, '7', 1,
-		"tensor 'blk.0.attn_k.weight' (blk.0.attn.k) is missing; found 'blk.7.attn_k.weight'"},
+		"tensor 'blk.0.attn_k.weight' (blk.0.attn.k) is missing; found "
+		"'blk.7.attn_k.weight'"},
 	{"blk.0.ffn_gate.weight", 25, F, 8,
-		"byte 2464: tensor 'blk.0.ffn_gate.weight' has shape [3, 3]; expected [3, 8] by the "
+		"byte 2464: tensor 'blk.0.ffn_gate.weight' has shape [3, 3]; expected [3, 8] by "
+		"the "
 		"config"},
 	{"llama.block_count", 21, 0, 4,
 		"byte 131: key 'llama.block_count' is not positive or out of range"},
@@ -357,7 +362,8 @@ TEST(gguf_damage_is_named_with_its_place)
 		memcpy(b.s + at, &mu->value, mu->bytes);
 		const char *path = write_file(b.s, mu->bytes ? b.n : at);
 		if (model_open(&m, path, &e)) {
-			FAIL("accepted: %s%+ld = %llu", mu->anchor, mu->delta, (unsigned long long)mu->value);
+			FAIL("accepted: %s%+ld = %llu", mu->anchor, mu->delta,
+				(unsigned long long)mu->value);
 		} else {
 			CHECK_STR(e.msg, mu->message);
 			CHECK_STR(e.file, path);
@@ -397,7 +403,8 @@ TEST(gguf_random_damage_never_crashes)
 		for (int k = 0; k < 3; k++) {
 			at[k] = rng_below(&r, header);
 			old[k] = b.s[at[k]];
-			b.s[at[k]] = (char)(rng_below(&r, 2) ? (int)rng_below(&r, 256) : old[k] + 1);
+			b.s[at[k]] =
+				(char)(rng_below(&r, 2) ? (int)rng_below(&r, 256) : old[k] + 1);
 		}
 		if (model_open(&m, write_file(b.s, b.n), NULL))
 			for (size_t i = 0; i < m.ntensor; i++)

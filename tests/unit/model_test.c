@@ -1,7 +1,7 @@
 /* Real models: both formats give the same bytes, what is written reads back equal. */
 #include "digest.h"
-#include "model/arch.h"
-#include "model/model.h"
+#include "arch.h"
+#include "model.h"
 #include "test.h"
 
 #include <stdio.h>
@@ -80,7 +80,8 @@ TEST(real_models_load_and_are_written_back)
 		const char *dir = test_tmpdir();
 		open_or_fail(&m, data, real[i].path);
 		CHECK_INT(m.ntensor, 2 + 9 * real[i].layers);
-		CHECK(c->layers == real[i].layers && c->width == real[i].width && c->ffn == real[i].ffn);
+		CHECK(c->layers == real[i].layers && c->width == real[i].width &&
+			c->ffn == real[i].ffn);
 		CHECK(c->heads == real[i].heads && c->kv_heads == real[i].kv_heads);
 		CHECK(c->vocab == real[i].vocab && c->context == real[i].context);
 		CHECK(c->rms_eps == real[i].rms_eps && c->rope_theta == 10000 && c->tied);
@@ -102,24 +103,24 @@ TEST(written_model_reads_back_equal)
 	static uint8_t bytes[4 * F * D + 1];
 	const char *dir = test_tmpdir();
 	struct model m = {.config = {.arch = arch_find(ARCH_HF, "llama", NULL, NULL),
-						  .layers = 2,
-						  .width = D,
-						  .ffn = F,
-						  .heads = 2,
-						  .kv_heads = 1,
-						  .head_dim = 2,
-						  .vocab = V,
-						  .context = 30000,
-						  .rms_eps = 1.1e-5F,
-						  .rope_theta = 10000.25,
-						  .rope = MODEL_ROPE_LLAMA3,
-						  .rope_factor = 8,
-						  .rope_low = 1,
-						  .rope_high = 4.5,
-						  .rope_original_context = 10000,
-						  .bos_id = -1,
-						  .eos_id = {2, 0},
-						  .neos = 2}};
+				  .layers = 2,
+				  .width = D,
+				  .ffn = F,
+				  .heads = 2,
+				  .kv_heads = 1,
+				  .head_dim = 2,
+				  .vocab = V,
+				  .context = 30000,
+				  .rms_eps = 1.1e-5F,
+				  .rope_theta = 10000.25,
+				  .rope = MODEL_ROPE_LLAMA3,
+				  .rope_factor = 8,
+				  .rope_low = 1,
+				  .rope_high = 4.5,
+				  .rope_original_context = 10000,
+				  .bos_id = -1,
+				  .eos_id = {2, 0},
+				  .neos = 2}};
 	struct model back;
 	struct err e;
 	const struct arch *a = m.config.arch;
@@ -141,7 +142,8 @@ TEST(written_model_reads_back_equal)
 			t->row = row;
 			for (; t->ndim < 2 && row->dims[t->ndim] != DIM_NONE; t->ndim++)
 				t->dims[t->ndim] = arch_dim_size(&m.config, row->dims[t->ndim]);
-			CHECK(stored_size(t->dims, t->ndim, model_dtypes[t->dtype].bytes, &t->bytes));
+			CHECK(stored_size(
+				t->dims, t->ndim, model_dtypes[t->dtype].bytes, &t->bytes));
 			t->data = bytes + m.ntensor % 2;
 			m.ntensor++;
 		}

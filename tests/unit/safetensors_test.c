@@ -2,7 +2,7 @@
  * header, config or index is named with its place. */
 #include "digest.h"
 #include "json.h"
-#include "model/model.h"
+#include "model.h"
 #include "test.h"
 
 #include <stdio.h>
@@ -12,10 +12,10 @@
 /* The tiny model: one layer, D 4, H 2, K 1, hd 2, F 3, V 5. All tensors are F16; every byte of a
  * tensor is its index here. */
 #define CONFIG                                                                                     \
-	"{\n\"model_type\": \"llama\",\n\"hidden_size\": 4,\n\"intermediate_size\": 3,\n"               \
-	"\"num_hidden_layers\": 1,\n\"num_attention_heads\": 2,\n\"num_key_value_heads\": 1,\n"         \
-	"\"vocab_size\": 5,\n\"max_position_embeddings\": 16,\n\"rms_norm_eps\": 1e-06,\n"              \
-	"\"rope_theta\": 500000.0,\n\"hidden_act\": \"silu\",\n\"tie_word_embeddings\": false,\n"       \
+	"{\n\"model_type\": \"llama\",\n\"hidden_size\": 4,\n\"intermediate_size\": 3,\n"          \
+	"\"num_hidden_layers\": 1,\n\"num_attention_heads\": 2,\n\"num_key_value_heads\": 1,\n"    \
+	"\"vocab_size\": 5,\n\"max_position_embeddings\": 16,\n\"rms_norm_eps\": 1e-06,\n"         \
+	"\"rope_theta\": 500000.0,\n\"hidden_act\": \"silu\",\n\"tie_word_embeddings\": false,\n"  \
 	"\"bos_token_id\": 1,\n\"eos_token_id\": [2, 3],\n\"rope_scaling\": null\n}\n"
 
 static const struct {
@@ -136,9 +136,9 @@ static void check_refused(const char *dir, const char *message)
 
 static void check_model(const char *dir)
 {
-	static const char *const order[] = {"embed", "blk.0.attn.norm", "blk.0.attn.q", "blk.0.attn.k",
-		"blk.0.attn.v", "blk.0.attn.o", "blk.0.mlp.norm", "blk.0.mlp.gate", "blk.0.mlp.up",
-		"blk.0.mlp.down", "norm", "head"};
+	static const char *const order[] = {"embed", "blk.0.attn.norm", "blk.0.attn.q",
+		"blk.0.attn.k", "blk.0.attn.v", "blk.0.attn.o", "blk.0.mlp.norm", "blk.0.mlp.gate",
+		"blk.0.mlp.up", "blk.0.mlp.down", "norm", "head"};
 	static const int index[] = {1, 2, 9, 7, 10, 8, 6, 4, 5, 3, 11, 0};
 	struct model m;
 	struct err e;
@@ -212,9 +212,9 @@ TEST(hf_config_variants)
 		if (!model_open(&m, dir, &e))
 			FAIL("%s: %s", cases[i].to, e.msg);
 		else if (got->rope != want->rope || got->rope_factor != want->rope_factor ||
-			got->rope_low != want->rope_low || got->rope_high != want->rope_high ||
-			got->rope_original_context != want->rope_original_context ||
-			got->rope_theta != want->rope_theta)
+			 got->rope_low != want->rope_low || got->rope_high != want->rope_high ||
+			 got->rope_original_context != want->rope_original_context ||
+			 got->rope_theta != want->rope_theta)
 			FAIL("%s: another config came out", cases[i].to);
 		model_release(&m);
 		tiny_release(&t);
@@ -290,7 +290,8 @@ static const struct {
 	const char *from, *to, *message;
 } bad[] = {
 	{HEADER, "{\"dtype\"", "{dtype",
-		"/model.safetensors: byte 58: header: expected a member's name in quotes, found 'd'"},
+		"/model.safetensors: byte 58: header: expected a member's name in quotes, found "
+		"'d'"},
 	{HEADER, "}}", "}",
 		"/model.safetensors: byte 1115: header: expected ',' or '}', found the end of the "
 		"text"},
@@ -306,10 +307,12 @@ static const struct {
 	{HEADER, "\"F16\"", "16",
 		"/model.safetensors: byte 66: dtype of tensor 'lm_head.weight' is no string"},
 	{HEADER, "\"F16\"", "\"BF61\"",
-		"/model.safetensors: byte 66: tensor 'lm_head.weight' has unknown dtype 'BF61'; did "
+		"/model.safetensors: byte 66: tensor 'lm_head.weight' has unknown dtype 'BF61'; "
+		"did "
 		"you mean 'BF16'?"},
 	{HEADER, "\"F16\"", "\"F32\"",
-		"/model.safetensors: byte 101: tensor 'lm_head.weight' takes 80 bytes by its shape, "
+		"/model.safetensors: byte 101: tensor 'lm_head.weight' takes 80 bytes by its "
+		"shape, "
 		"40 by its offsets"},
 	{HEADER, "\"F16\"", "\"I16\"",
 		"/model.safetensors: byte 1116: tensor 'lm_head.weight' is I16; only F32, F16 and "
@@ -324,7 +327,8 @@ static const struct {
 		"/model.safetensors: byte 1118: tensor 'lm_head.weight' has shape [5, 2, 2]; "
 		"expected [5, 4] by the config"},
 	{HEADER, "[5,4]", "[5,4,1,1,1]",
-		"/model.safetensors: byte 80: tensor 'lm_head.weight' has 5 dimensions; expected at "
+		"/model.safetensors: byte 80: tensor 'lm_head.weight' has 5 dimensions; expected "
+		"at "
 		"most 4"},
 	{HEADER, "[5,4]", "[4294967296,4294967296]",
 		"/model.safetensors: byte 80: size of tensor 'lm_head.weight' overflows"},
@@ -332,15 +336,18 @@ static const struct {
 		"/model.safetensors: byte 1116: tensor 'lm_head.weight' has shape [4, 5]; expected "
 		"[5, 4] by the config"},
 	{HEADER, "[5,4]", "[5,3]",
-		"/model.safetensors: byte 101: tensor 'lm_head.weight' takes 30 bytes by its shape, "
+		"/model.safetensors: byte 101: tensor 'lm_head.weight' takes 30 bytes by its "
+		"shape, "
 		"40 by its offsets"},
 	{HEADER, "[0,40]", "[0]",
-		"/model.safetensors: byte 101: data_offsets of tensor 'lm_head.weight': expected two "
+		"/model.safetensors: byte 101: data_offsets of tensor 'lm_head.weight': expected "
+		"two "
 		"integers"},
 	{HEADER, "[0,40]", "[0,\"40\"]",
 		"/model.safetensors: byte 104: an offset is not a non-negative integer"},
 	{HEADER, "[0,40]", "[40,0]",
-		"/model.safetensors: byte 101: tensor 'lm_head.weight' lies at 40 to 0 of 272 bytes "
+		"/model.safetensors: byte 101: tensor 'lm_head.weight' lies at 40 to 0 of 272 "
+		"bytes "
 		"of data"},
 	{HEADER, "[0,40]", "[-40,0]",
 		"/model.safetensors: byte 102: an offset is not a non-negative integer"},
@@ -350,7 +357,8 @@ static const struct {
 	{HEADER, "[0,40]", "[0,18446744073709551615]",
 		"/model.safetensors: byte 104: an offset is not a non-negative integer"},
 	{HEADER, "[0,40]", "[2,42]",
-		"/model.safetensors: byte 1116: 2 bytes before tensor 'lm_head.weight' belong to no "
+		"/model.safetensors: byte 1116: 2 bytes before tensor 'lm_head.weight' belong to "
+		"no "
 		"tensor"},
 	{HEADER, "[40,80]", "[41,81]",
 		"/model.safetensors: byte 1156: 1 bytes before tensor 'model.embed_tokens.weight' "
@@ -363,10 +371,12 @@ static const struct {
 	{HEADER, "lm_head.weight", "model.norm.weight",
 		"/model.safetensors: byte 1066: tensor 'model.norm.weight' appears twice"},
 	{HEADER, "q_proj", "p_proj",
-		": tensor 'model.layers.0.self_attn.q_proj.weight' (blk.0.attn.q) is missing; found "
+		": tensor 'model.layers.0.self_attn.q_proj.weight' (blk.0.attn.q) is missing; "
+		"found "
 		"'model.layers.0.self_attn.p_proj.weight'"},
 	{HEADER, "layers.0.self_attn.q_proj.weight", "layers.0.self_attn.q_proj.bias",
-		": tensor 'model.layers.0.self_attn.q_proj.weight' (blk.0.attn.q) is missing; found "
+		": tensor 'model.layers.0.self_attn.q_proj.weight' (blk.0.attn.q) is missing; "
+		"found "
 		"'model.layers.0.self_attn.q_proj.bias'"},
 	{HEADER, "lm_head.weight", "lm_head.bias",
 		": tensor 'lm_head.weight' (head) is missing; found 'lm_head.bias'"},
@@ -375,7 +385,8 @@ static const struct {
 		"/config.json:2:15: unknown architecture 'lama'; did you mean 'llama'?"},
 	{CONFIGURATION, "\"llama\"", "\"mamba2\"",
 		"/config.json:2:15: unknown architecture 'mamba2'; known: 'llama'"},
-	{CONFIGURATION, "\"llama\"", "7", "/config.json:2:15: 'model_type' is missing or no string"},
+	{CONFIGURATION, "\"llama\"", "7",
+		"/config.json:2:15: 'model_type' is missing or no string"},
 	{CONFIGURATION, "\"hidden_size\": 4,", "", "/config.json:1:1: 'hidden_size' is missing"},
 	{CONFIGURATION, "\"vocab_size\": 5,", "", "/config.json:1:1: 'vocab_size' is missing"},
 	{CONFIGURATION, "\"hidden_size\": 4", "\"hidden_size\": \"4\"",
@@ -383,7 +394,8 @@ static const struct {
 	{CONFIGURATION, "\"hidden_size\": 4", "\"hidden_size\": 4.5",
 		"/config.json:3:16: 'hidden_size' is not a positive integer in range"},
 	{CONFIGURATION, "\"hidden_size\": 4", "\"hidden_size\": 8",
-		"/model.safetensors: byte 1156: tensor 'model.embed_tokens.weight' has shape [5, 4]; "
+		"/model.safetensors: byte 1156: tensor 'model.embed_tokens.weight' has shape [5, "
+		"4]; "
 		"expected [5, 8] by the config"},
 	{CONFIGURATION, "\"num_hidden_layers\": 1", "\"num_hidden_layers\": 0",
 		"/config.json:5:22: 'num_hidden_layers' is not a positive integer in range"},
@@ -398,7 +410,8 @@ static const struct {
 	{CONFIGURATION, "\"hidden_act\"", "\"attention_bias\": true, \"hidden_act\"",
 		"/config.json:12:19: 'attention_bias' of true is not supported; expected false"},
 	{CONFIGURATION, "\"hidden_act\"", "\"partial_rotary_factor\": 0.5, \"hidden_act\"",
-		"/config.json:12:26: 'partial_rotary_factor' of 0.5 is not supported; expected 1.0"},
+		"/config.json:12:26: 'partial_rotary_factor' of 0.5 is not supported; expected "
+		"1.0"},
 	{CONFIGURATION, "\"hidden_act\"", "\"quantization_config\": {\"bits\": 4}, \"hidden_act\"",
 		"/config.json:12:24: 'quantization_config' of {\"bits\":4} is not supported; "
 		"expected null"},
@@ -440,19 +453,20 @@ TEST(safetensors_header_length_lies)
 		uint64_t header_bytes;
 		const char *message;
 	} cases[] = {
-		{0, "/model.safetensors: byte 8: header: expected a value, found the end of the text"},
+		{0, "/model.safetensors: byte 8: header: expected a value, found the end of the "
+		    "text"},
 		{10, "/model.safetensors: byte 9: header: string without its closing quote"},
-		{1300,
-			"/model.safetensors: byte 1116: header: expected the end of the text, found byte 0x00"},
-		{2000,
-			"/model.safetensors: byte 0: truncated: a header of 2000 bytes is claimed, 1380 are "
-			"left"},
-		{100000001,
-			"/model.safetensors: byte 0: a header of 100000001 bytes is claimed; expected at "
-			"most 100000000"},
-		{UINT64_MAX - 7,
-			"/model.safetensors: byte 0: a header of 18446744073709551608 bytes is claimed; "
-			"expected at most 100000000"},
+		{1300, "/model.safetensors: byte 1116: header: expected the end of the text, found "
+		       "byte 0x00"},
+		{2000, "/model.safetensors: byte 0: truncated: a header of 2000 bytes is claimed, "
+		       "1380 are "
+		       "left"},
+		{100000001, "/model.safetensors: byte 0: a header of 100000001 bytes is claimed; "
+			    "expected at "
+			    "most 100000000"},
+		{UINT64_MAX - 7, "/model.safetensors: byte 0: a header of 18446744073709551608 "
+				 "bytes is claimed; "
+				 "expected at most 100000000"},
 	};
 	const char *dir = test_tmpdir();
 	for (size_t i = 0; i < NELEM(cases); i++) {
@@ -506,7 +520,8 @@ TEST(safetensors_random_damage_never_crashes)
 		tiny_init(&t, ALL);
 		for (int k = 0; k < 3; k++) {
 			size_t at = rng_below(&r, t.json.n);
-			t.json.s[at] = rng_below(&r, 2) ? (char)('0' + rng_below(&r, 10)) : t.json.s[at];
+			t.json.s[at] =
+				rng_below(&r, 2) ? (char)('0' + rng_below(&r, 10)) : t.json.s[at];
 		}
 		if (rng_below(&r, 2))
 			replace(&t.config, "\"vocab_size\": 5", "\"vocab_size\": 9");
@@ -533,7 +548,8 @@ static const char *two_shards(const char *last, unsigned second)
 	strbuf_adds(&index, "{\"metadata\":{\"total_size\":392},\n\"weight_map\":{\n");
 	for (size_t i = 0; i + 1 < NELEM(tensors); i++)
 		strbuf_addf(&index, "\"%s\":\"%s\",\n", tensors[i].name,
-			i < 6 ? "model-00001-of-00002.safetensors" : "model-00002-of-00002.safetensors");
+			i < 6 ? "model-00001-of-00002.safetensors"
+			      : "model-00002-of-00002.safetensors");
 	strbuf_addf(&index, "%s}}", last);
 	tiny_write_config(&a, dir);
 	tiny_write_tensors(&a, dir, "model-00001-of-00002.safetensors");
@@ -569,13 +585,16 @@ TEST(hf_bad_shards)
 			"/model.safetensors.index.json:14:21: tensor 'model.norm.weight' is not in "
 			"'model-00001-of-00002.safetensors'"},
 		{"\"model.norm.weight\":\"../model.safetensors\"", 0xfc0,
-			"/model.safetensors.index.json:14:21: tensor 'model.norm.weight': expected the name "
+			"/model.safetensors.index.json:14:21: tensor 'model.norm.weight': expected "
+			"the name "
 			"of a file beside the index"},
 		{"\"model.norm.weight\":7", 0xfc0,
-			"/model.safetensors.index.json:14:21: tensor 'model.norm.weight': expected the name "
+			"/model.safetensors.index.json:14:21: tensor 'model.norm.weight': expected "
+			"the name "
 			"of a file beside the index"},
 		{"\"lm_head.weight\":\"model-00001-of-00002.safetensors\"", 0xfc0,
-			"/model.safetensors.index.json:14:18: tensor 'lm_head.weight' appears twice"},
+			"/model.safetensors.index.json:14:18: tensor 'lm_head.weight' appears "
+			"twice"},
 	};
 	for (size_t i = 0; i < NELEM(cases); i++)
 		check_refused(two_shards(cases[i].last, cases[i].second), cases[i].message);
@@ -592,11 +611,11 @@ TEST(hf_directory_without_tensors)
 {
 	const char *dir = test_tmpdir();
 	write_file(dir, "config.json", CONFIG, strlen(CONFIG));
-	check_refused(dir,
-		": no 'model.safetensors' and no 'model.safetensors.index.json' beside config.json");
+	check_refused(dir, ": no 'model.safetensors' and no 'model.safetensors.index.json' beside "
+			   "config.json");
 	write_file(dir, "pytorch_model.bin", "", 0);
 	check_refused(dir, ": no 'model.safetensors' and no 'model.safetensors.index.json' beside "
-					   "config.json; 'pytorch_model.bin' is not read");
+			   "config.json; 'pytorch_model.bin' is not read");
 	write_file(dir, "model.safetensors", "", 0);
 	check_refused(dir, "/model.safetensors: byte 0: truncated: 0 bytes cannot hold a header");
 }
