@@ -118,3 +118,11 @@ struct graph *graph_simplify(struct arena *a, const struct graph *g)
 	arena_release(&scratch);
 	return to;
 }
+
+struct graph *graph_plan(struct arena *a, const struct graph *g)
+{
+	struct graph *to = graph_layouts(a, graph_simplify(a, graph_lower(a, g)));
+	graph_regions(to);
+	graph_slab(to);
+	return to;
+}
