@@ -176,7 +176,7 @@ struct walk {
 static bool walk_fail(const struct walk *w, const struct json *v, const char *why, const char *near)
 {
 	return err_at(w->e, ERR_SPEC, NULL, v->line, v->col, "field '%s': %s%s%s%s", w->path->text,
-		why, near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
+		why, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 static bool walk_fail_name(const struct walk *w, const struct json *v, const char *name)
@@ -188,8 +188,10 @@ static bool walk_fail_name(const struct walk *w, const struct json *v, const cha
 		snprintf(why, sizeof(why), "no member '%.80s' in what is no object", name);
 	else
 		snprintf(why, sizeof(why), "the row has no '%.80s'", name);
-	const char *near =
-		v->kind == JSON_OBJECT ? nearest_name(name, (const char *const *)v->key, v->nitem) : NULL;
+	/* One letter is near to every other. */
+	const char *near = v->kind == JSON_OBJECT && name[1]
+		? nearest_name(name, (const char *const *)v->key, v->nitem)
+		: NULL;
 	return walk_fail(w, v, why, near);
 }
 
