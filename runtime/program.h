@@ -4,10 +4,10 @@
  *
  * A program is a list of kernels run in order with a barrier between them. A kernel's work is a number
  * of items that depends on shapes alone; any thread may run any range of items, and the result is the
- * same bits. Kernels see memory as a table t[]: t[0] is the slab (activations, slab_bytes, 64-byte
- * aligned), t[1 + i] is external i. All externals are 64-byte aligned or better, except weights, which
- * are 64-byte aligned within their file. The emitter writes these structs as constants (emit/): a change
- * here is a change there and needs a new PROGRAM_ABI.
+ * same bits. Memory is a table t[]: t[0] is the slab (activations, slab_bytes), t[1 + i] is external i,
+ * all 64-byte aligned. A kernel gets resolved pointers arg[i] = t[arg.slot] + arg.offset, so blocks of
+ * equal shape share one function. The emitter writes these structs as constants (emit/): a change here
+ * is a change there and needs a new PROGRAM_ABI.
  */
 #ifndef PROGRAM_H
 #define PROGRAM_H
@@ -20,13 +20,22 @@ enum { PROGRAM_ABI = 1 };
 
 /* Runs items lo <= i < hi. dim: actual extents of the dynamic axes, in the order of program.dim.
  * scratch: program.scratch_bytes of this thread alone, 64-byte aligned. */
-typedef void kernel_run(void *const *t, const int64_t *dim, void *scratch, int64_t lo, int64_t hi);
+typedef void kernel_run(void *const *arg, const int64_t *dim, void *scratch, int64_t lo, int64_t hi);
 typedef int64_t kernel_items(const int64_t *dim);
+
+enum { PROGRAM_MAX_ARGS = 64 };
+
+struct program_arg {
+	uint64_t slot;   /* 0 the slab, 1 + i external i */
+	uint64_t offset; /* bytes */
+};
 
 struct program_kernel {
 	const char *name;
 	kernel_run *run;
 	kernel_items *items;
+	uint64_t narg; /* <= PROGRAM_MAX_ARGS */
+	const struct program_arg *arg;
 };
 
 enum program_external_kind { EXTERNAL_INPUT, EXTERNAL_PARAM, EXTERNAL_STATE, EXTERNAL_OUTPUT };

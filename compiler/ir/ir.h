@@ -100,7 +100,7 @@ struct node {
 
 	/* Written by the passes, in this order. */
 	struct layout layout; /* layout.c */
-	int region;           /* region.c; -1: leaf, or evaluated wherever it is used */
+	int region;           /* region.c; -1: leaf, or constant and evaluated wherever it is used */
 	bool stored;          /* region.c: other regions or the caller read it from memory */
 	int64_t offset;       /* slab.c: bytes from the slab's start; -1: no slab place (leaf, aliases) */
 };
@@ -190,6 +190,7 @@ int ir_const(struct graph *g, double value);
 int ir_const_i32(struct graph *g, int32_t value);
 int ir_iota(struct graph *g, int axis);
 int ir_map(struct graph *g, enum op op, int a, int b, int c); /* unused sources: -1; also recipes */
+int ir_from_bits(struct graph *g, int x, enum dtype dtype);   /* bf16: the low 16 bits must be 0 */
 int ir_cast(struct graph *g, int x, enum dtype dtype);        /* x itself when it is that already */
 int ir_expand(struct graph *g, int x, struct type t);         /* x itself when nothing changes */
 int ir_flip(struct graph *g, int x, int axis);
@@ -237,9 +238,13 @@ struct graph *graph_lower(struct arena *a, const struct graph *g);
 /* Removes nodes that no output, assign or put needs, and equal nodes (same op, sources, type). */
 struct graph *graph_simplify(struct arena *a, const struct graph *g);
 
-void graph_regions(struct graph *g);  /* region.c: fills region, node.region, node.stored */
-void graph_layouts(struct graph *g);  /* layout.c: fills node.layout; may insert expand nodes */
-void graph_slab(struct graph *g);     /* slab.c: fills node.offset, slab_bytes; 64-byte aligned */
+/* layout.c: a new graph with node.layout, and copies of what is wanted in two layouts. */
+struct graph *graph_layouts(struct arena *a, const struct graph *g);
+void graph_regions(struct graph *g); /* region.c: fills region, node.region, node.stored */
+void graph_slab(struct graph *g);    /* slab.c: fills node.offset, slab_bytes; 64-byte aligned */
+
+/* All of the above in order: the form that emitters take. */
+struct graph *graph_plan(struct arena *a, const struct graph *g);
 
 /* ---- text form (text.c): what --emit prints is exactly what graph_parse reads ---- */
 void graph_print(struct strbuf *out, const struct graph *g);

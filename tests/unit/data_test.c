@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "data/data.h"
+#include "data.h"
 #include "file.h"
 
 struct reading {
@@ -74,7 +74,7 @@ TEST(readers_give_exactly_these_rows)
 			"1 {\"a\":[true,null],\"b\":1}\n3 [\"x\"]"},
 		{DATA_JSONL, 0, "{\"a\":1}\n{\"a\":}\n", "2:6: expected a value, found '}'"},
 		{DATA_JSONL, 0, "{\"a\":1}\n  7\n", "2:3: expected a row, an object or a list"},
-		{DATA_JSONL, 0, "{\"a\":\"x\n", "1:6: control character in a string; write it as an escape"},
+		{DATA_JSONL, 0, "{\"a\":\"x\n", "1:6: string without its closing quote"},
 		{DATA_JSONL, 0, "{\"a\":\"\\ud800\"}", "1:7: lone high surrogate"},
 		{DATA_JSON, 0, "[{\"a\":1},\n {\"a\":1.0}]", "1 {\"a\":1}\n2 {\"a\":1.0}"},
 		{DATA_JSON, 0, "{\n\"k1\": {\"a\":\"\\u00e9\"},\n\"k2\": {}}",
@@ -369,26 +369,29 @@ static bool read_real(struct reading *r, const struct data_source *s, const char
 /* Row 0 of real datasets, as the specs of the examples would have it. */
 TEST(golden_rows_of_real_data)
 {
-	static const char *law[] = {"{2}", "{3}", "{4}", "{5}"};
+	static const char *columns[] = {"{2}", "{3}", "{4}", "{5}"};
 	static const struct {
 		const char *file;
 		enum data_format format;
 		struct task task;
-		size_t nrow;
+		size_t nrow; /* 0: not known from elsewhere */
 		const char *begins, *ends, *answer;
 		size_t nchoice;
 		int gold;
 	} table[] = {
 		{"mmlu/professional_accounting_test.csv", DATA_CSV_NO_HEADER,
-			{.kind = TASK_CHOICE, .prompt = "{1}\nAnswer:", .choice = law, .nchoice = 4,
+			{.kind = TASK_CHOICE, .prompt = "{1}\nAnswer:", .choice = columns, .nchoice = 4,
 				.answer = "{6}"},
 			282, "You bought a limousine for $98,000 and are planning",
 			"including any festivities and weekends?\nAnswer:", "164%", 4, 0},
 		{"mmlu/professional_law_test.csv", DATA_CSV_NO_HEADER,
-			{.kind = TASK_CHOICE, .prompt = "{1}", .choice = law, .nchoice = 4, .answer = "{6}"},
+			{.kind = TASK_CHOICE, .prompt = "{1}", .choice = columns, .nchoice = 4,
+				.answer = "{6}"},
 			1534, "One afternoon, a pilot was flying a small airplane",
-			NULL, "admitted, because the attorney-client privilege",
-			4, -2},
+			"The attorney's testimony is",
+			"inadmissible, because the attorney-client privilege prevents such a breach of "
+			"confidential communications. ",
+			4, 2},
 		{"gsm8k/test.jsonl", DATA_JSONL,
 			{.kind = TASK_COMPLETION, .prompt = "Q: {question}\nA:", .answer = "{answer}"},
 			1319, "Q: Janet\xe2\x80\x99s ducks lay 16 eggs per day.",
@@ -400,7 +403,9 @@ TEST(golden_rows_of_real_data)
 			{.kind = TASK_CHOICE, .prompt = "{question}", .choices_field = "options",
 				.answer = "{answer_idx}"},
 			2816, "A 29 yrs old woman with a pregnancy of 17 week", "best advice to her is",
-			NULL, 4, -2},
+			"Amniotic fluid samples plus chromosomal analysis will definitely tell her that next "
+			"baby will be down syndromic or not",
+			4, 2},
 		{"tinystories/tinystories_lower_4M.txt", DATA_TEXT, {.kind = TASK_TEXT}, 0, "", "",
 			"one day, a little girl named lily found a needle in her room. she knew it was "
 			"difficult to play with it because it was sharp. lily wanted to share the needle with "
@@ -413,12 +418,13 @@ TEST(golden_rows_of_real_data)
 		struct task t = table[i].task;
 		struct data_source s = {.format = table[i].format, .task = &t};
 		struct reading r;
+		struct arena a = {0};
 		struct task_row row;
 		t.length_tokens = 1024;
-		REQUIRE(task_init(&(struct arena){0}, &t, NULL));
+		REQUIRE(task_init(&a, &t, NULL));
 		if (!read_real(&r, &s, data, table[i].file)) {
 			FAIL("%s:%d:%d: %s", table[i].file, r.e.line, r.e.col, r.e.msg);
-			continue;
+			return;
 		}
 		if (table[i].nrow)
 			CHECK_INT(r.t.nrow, table[i].nrow);
@@ -428,15 +434,14 @@ TEST(golden_rows_of_real_data)
 				break;
 			}
 		}
-		size_t nb = strlen(table[i].begins), ne = table[i].ends ? strlen(table[i].ends) : 0;
+		size_t nb = strlen(table[i].begins), ne = strlen(table[i].ends);
 		CHECK(row.prompt.n >= nb && !memcmp(row.prompt.p, table[i].begins, nb));
-		if (ne)
-			CHECK_STR((const char *)row.prompt.p + row.prompt.n - ne, table[i].ends);
-		if (table[i].answer && table[i].gold >= 0)
-			CHECK_STR(row.answer.p, table[i].answer);
+		CHECK(row.prompt.n >= ne);
+		CHECK_STR((const char *)row.prompt.p + row.prompt.n - ne, table[i].ends);
+		CHECK_STR(row.answer.p, table[i].answer);
 		CHECK_INT(row.nchoice, table[i].nchoice);
-		if (table[i].gold >= 0)
-			CHECK_INT(row.gold, table[i].gold);
+		CHECK_INT(row.gold, table[i].gold);
 		release(&r);
+		arena_release(&a);
 	}
 }
