@@ -227,7 +227,7 @@ bool data_split(struct arena *a, const struct row_table *t, size_t nt, const str
 			return false;
 	}
 	for (size_t i = 0; i < nt; i++) {
-		size_t rule_of;
+		size_t rule_of = nrule;
 		if (!find_rule(&s, t[i].file, &rule_of))
 			return false;
 		out->of[i] = arena_array(a, uint8_t, t[i].nrow);
