@@ -141,6 +141,35 @@ TEST(other_shares_move_no_test_row)
 	set_release(&s);
 }
 
+/* Places are for ever: a row must be test in every spec and with every later trim. */
+TEST(test_has_the_lowest_places_and_places_never_change)
+{
+	struct set s;
+	struct split_result r;
+	struct split_rule rule = shares(20, 10, 10, 60);
+	struct strbuf text;
+	char hex[DIGEST_HEX];
+	strbuf_init(&text);
+	put_rows(&text, 0, 800);
+	set_init(&s, DATA_JSONL, "{q}", "{a}");
+	set_add(&s, "d.jsonl", strbuf_buf(&text));
+	REQUIRE(split(&s, &rule, 1, &r));
+	for (size_t i = 0; i < 800; i++) {
+		double place = (double)s.t[0].row[i].place.hi * 0x1p-64;
+		enum split want = place < 0.2 ? SPLIT_TEST
+			: place < 0.3	      ? SPLIT_VALIDATION
+			: place < 0.4	      ? SPLIT_CALIBRATION
+					      : SPLIT_TRAIN;
+		CHECK_INT(r.of[0][i], want);
+	}
+	digest_hex(s.t[0].row[0].place, hex);
+	CHECK_STR(hex, "56b8fc84cba7d77494314449ea17c096");
+	digest_hex(s.t[0].row[0].digest, hex);
+	CHECK_STR(hex, "ee49cb5d25b72c0cef977a0681db128f");
+	strbuf_release(&text);
+	set_release(&s);
+}
+
 TEST(lists_hold_their_split_in_an_order_of_seed_and_rows_alone)
 {
 	struct set s, mixed;
