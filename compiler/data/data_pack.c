@@ -14,8 +14,8 @@ static int compare_place(const void *a, const void *b)
 	return c ? c : (x->record > y->record) - (x->record < y->record);
 }
 
-uint32_t *pack_order(struct arena *a, const struct token_table *t, uint64_t seed, uint64_t epoch,
-	size_t *n)
+uint32_t *pack_order(
+	struct arena *a, const struct token_table *t, uint64_t seed, uint64_t epoch, size_t *n)
 {
 	struct place *place = xmalloc((size_t)t->nrecord * sizeof(*place));
 	*n = 0;
@@ -50,8 +50,8 @@ static void batch_init(struct arena *a, struct pack_batch *b, uint32_t nrow)
 	}
 }
 
-static void batch_add(struct arena *a, struct pack_batch *b, const struct token_row *r,
-	uint32_t record)
+static void batch_add(
+	struct arena *a, struct pack_batch *b, const struct token_row *r, uint32_t record)
 {
 	uint32_t gold = (uint32_t)r->gold, n = token_row_length(r, gold);
 	const uint32_t *answer = r->token + token_row_answer_at(r, gold);
@@ -62,7 +62,7 @@ static void batch_add(struct arena *a, struct pack_batch *b, const struct token_
 		b->position[k] = i;
 		b->lo[k] = first;
 		b->target[k] = (int32_t)(next < r->prompt_tokens ? r->token[next]
-								   : answer[next - r->prompt_tokens]);
+								 : answer[next - r->prompt_tokens]);
 		b->weight[k] = next >= r->prompt_tokens ? 1.0f : 0.0f;
 		b->weight_sum += (double)b->weight[k];
 	}
@@ -82,8 +82,9 @@ bool pack_rows(struct arena *a, const struct token_table *t, const uint32_t *rec
 			BUG("record %u has no gold answer", record[i]);
 		uint32_t need = token_row_length(&r, (uint32_t)r.gold) - 1;
 		if (need > nrow)
-			return err_set(e, ERR_SPEC, "row of %u tokens does not fit a micro-batch of %u",
-				need + 1, nrow);
+			return err_set(e, ERR_SPEC,
+				"row of %u tokens does not fit a micro-batch of %u", need + 1,
+				nrow);
 		size_t k = 0;
 		while (k < nbatch && nrow - batch[k].nused < need)
 			k++;

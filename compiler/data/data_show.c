@@ -55,7 +55,8 @@ bool data_show(const struct show_job *job, size_t row, struct strbuf *out, struc
 	}
 
 	digest_hex(t->row[at].digest, hex);
-	strbuf_addf(out, "row: %zu of %zu, %s:%u, %s\n", row + 1, total, t->file, t->row[at].line, hex);
+	strbuf_addf(
+		out, "row: %zu of %zu, %s:%u, %s\n", row + 1, total, t->file, t->row[at].line, hex);
 	if (row_table_key(t, at).p)
 		show_text(out, "key", row_table_key(t, at));
 	if (job->r)

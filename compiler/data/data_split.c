@@ -28,8 +28,8 @@ static int compare_text(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static bool read_json_keys(struct arena *a, const struct data_file *f, struct key_list *k,
-	struct err *e)
+static bool read_json_keys(
+	struct arena *a, const struct data_file *f, struct key_list *k, struct err *e)
 {
 	struct json *v;
 	if (!json_parse(a, f->bytes, f->name, 1, &v, e))
@@ -68,7 +68,8 @@ static bool read_keys(struct arena *a, const struct data_file *f, struct key_lis
 			while (stop > p && strchr(" \t\r", stop[-1]))
 				stop--;
 			if (stop > p)
-				*arena_push(a, k->key, k->n) = arena_strndup(a, p, (size_t)(stop - p));
+				*arena_push(a, k->key, k->n) =
+					arena_strndup(a, p, (size_t)(stop - p));
 			p = next;
 		}
 	}
@@ -107,7 +108,8 @@ static bool check_rule(struct splitter *s, size_t i)
 			sum += p->share;
 	}
 	if (sum > SHARE_ALL)
-		return err_set(s->e, ERR_SPEC, "shares of %.10g%% in one <split>", (double)sum / 1e4);
+		return err_set(
+			s->e, ERR_SPEC, "shares of %.10g%% in one <split>", (double)sum / 1e4);
 	for (size_t k = 0; !s->rule[i].path && k < i; k++) {
 		if (!s->rule[k].path)
 			return err_set(s->e, ERR_SPEC, "two <split> without a path");
@@ -125,8 +127,9 @@ static bool find_rule(struct splitter *s, const char *file, size_t *out)
 		else if (!data_match(s->rule[i].path, file))
 			continue;
 		else if (own < s->nrule)
-			return err_set(s->e, ERR_SPEC, "file '%s' is named by two <split>: '%s' and '%s'",
-				file, s->rule[own].path, s->rule[i].path);
+			return err_set(s->e, ERR_SPEC,
+				"file '%s' is named by two <split>: '%s' and '%s'", file,
+				s->rule[own].path, s->rule[i].path);
 		else
 			own = i;
 	}
@@ -151,7 +154,8 @@ static bool claim(struct splitter *s, size_t table, size_t row, int k, enum spli
 {
 	if (*claimed != NSPLIT)
 		return err_at(s->e, ERR_SPEC, s->t[table].file, (int)s->t[table].row[row].line, 0,
-			"the row is claimed by both %s and %s", split_names[*claimed], split_names[k]);
+			"the row is claimed by both %s and %s", split_names[*claimed],
+			split_names[k]);
 	*claimed = (enum split)k;
 	return true;
 }
@@ -168,7 +172,8 @@ static bool split_row(struct splitter *s, size_t i, size_t table, size_t row, en
 			struct buf key = row_table_key(t, row);
 			if (!key.p)
 				return err_at(s->e, ERR_SPEC, t->file, (int)t->row[row].line, 0,
-					"a list of keys needs rows with keys; name the field that holds them");
+					"a list of keys needs rows with keys; name the field that "
+					"holds them");
 			mine = has_key(s->a, &s->keys[i][k], key);
 		}
 		if (mine && !claim(s, table, row, k, out))
@@ -205,19 +210,21 @@ static bool check_parts(const struct splitter *s)
 			for (size_t n = 0; !met && n < s->nt; n++)
 				met = data_match(p->files, s->t[n].file);
 			if (!met)
-				return err_set(s->e, ERR_SPEC, "no file of the dataset is '%s' (%s)", p->files,
+				return err_set(s->e, ERR_SPEC,
+					"no file of the dataset is '%s' (%s)", p->files,
 					split_names[k]);
 			if (!check_keys(s, i, k))
 				return false;
 			if (p->from != FROM_NOWHERE && !s->out->nrow[k])
-				return err_set(s->e, ERR_SPEC, "the %s split has no rows", split_names[k]);
+				return err_set(
+					s->e, ERR_SPEC, "the %s split has no rows", split_names[k]);
 		}
 	}
 	return true;
 }
 
-bool data_split(struct arena *a, const struct row_table *t, size_t nt, const struct split_rule *rule,
-	size_t nrule, struct split_result *out, struct err *e)
+bool data_split(struct arena *a, const struct row_table *t, size_t nt,
+	const struct split_rule *rule, size_t nrule, struct split_result *out, struct err *e)
 {
 	struct splitter s = {a, t, nt, rule, nrule, NULL, out, e};
 	*out = (struct split_result){.of = arena_array(a, uint8_t *, nt)};
@@ -320,10 +327,12 @@ bool split_count(struct arena *a, const struct row_table *t, size_t nt,
 			size_t want = is_literal(task) ? row.nchoice : (size_t)row.gold + 1;
 			while (out->nlabel < want) {
 				size_t at = out->nlabel, nn = at;
-				*arena_push(a, out->label, nn) = is_literal(task)
-					? arena_strndup(a, row.choice[at].p, row.choice[at].n)
-					: arena_printf(a, at < 26 ? "%c" : "%d",
-						  at < 26 ? 'A' + (int)at : (int)at);
+				*arena_push(a, out->label, nn) =
+					is_literal(task)
+						? arena_strndup(
+							  a, row.choice[at].p, row.choice[at].n)
+						: arena_printf(a, at < 26 ? "%c" : "%d",
+							  at < 26 ? 'A' + (int)at : (int)at);
 				memset(arena_push(a, out->n, out->nlabel), 0, sizeof(*out->n));
 			}
 			out->n[row.gold][r->of[i][k]]++;
@@ -353,7 +362,8 @@ static int compare_normed(const void *a, const void *b)
 	return x->at.row < y->at.row ? -1 : x->at.row > y->at.row;
 }
 
-static struct normed *list_normed(const struct leak_set *s, size_t n, enum split split, size_t *count)
+static struct normed *list_normed(
+	const struct leak_set *s, size_t n, enum split split, size_t *count)
 {
 	size_t total = 0;
 	for (size_t i = 0; i < n; i++)
@@ -364,7 +374,8 @@ static struct normed *list_normed(const struct leak_set *s, size_t n, enum split
 		for (size_t k = 0; k < s[i].nt; k++) {
 			for (size_t row = 0; row < s[i].t[k].nrow; row++) {
 				if (s[i].r->of[k][row] == split)
-					list[(*count)++] = (struct normed){s[i].t[k].row[row].norm, {i, k, row}};
+					list[(*count)++] = (struct normed){
+						s[i].t[k].row[row].norm, {i, k, row}};
 			}
 		}
 	}

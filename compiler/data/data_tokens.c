@@ -86,8 +86,8 @@ static struct digest digest_of_tokens(const struct token_row *r)
 	return hasher_end(h);
 }
 
-static void put_record(struct maker *m, struct digest row, const struct token_row *r,
-	uint32_t part, uint32_t nparts)
+static void put_record(struct maker *m, struct digest row, const struct token_row *r, uint32_t part,
+	uint32_t nparts)
 {
 	struct token_record record = {
 		.row = row,
@@ -211,7 +211,7 @@ static const char *check_record(const struct token_table *t, uint64_t i, uint64_
 		return "a gold answer is none of the answers";
 	if (r->part >= r->nparts || r->nparts - r->part > t->nrecord - i ||
 		(r->part && (!i || r[-1].part + 1 != r->part || r[-1].nparts != r->nparts ||
-				   !digest_equal(r[-1].row, r->row))))
+				    !digest_equal(r[-1].row, r->row))))
 		return "the windows of a row are not complete";
 	if (i && r[-1].part + 1 != r[-1].nparts && r->part != r[-1].part + 1)
 		return "the windows of a row are not complete";

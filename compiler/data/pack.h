@@ -4,8 +4,8 @@
  * A record trains on its prompt and gold answer: n tokens are n - 1 token rows, each predicting the
  * next token. Several documents share a micro-batch; row t attends to rows lo[t] ... t alone, and
  * positions count from 0 in each document, so a document's numbers do not depend on its neighbours.
- * Loss falls on answer tokens (weight 1, else 0; target -1 where there is none). Rows behind the last
- * document are padding: token 0, position 0, lo their own index, target -1, weight 0.
+ * Loss falls on answer tokens (weight 1, else 0; target -1 where there is none). Rows behind the
+ * last document are padding: token 0, position 0, lo their own index, target -1, weight 0.
  *
  * Documents are put first-fit in the order given, so the same order gives the same batches. The
  * order of an epoch is by (digest of seed, epoch and record, record): it depends on neither the
@@ -18,8 +18,8 @@
 #include "tokens.h"
 
 /* Record numbers of one epoch, in the arena; records without a gold answer are left out. */
-uint32_t *pack_order(struct arena *a, const struct token_table *t, uint64_t seed, uint64_t epoch,
-	size_t *n);
+uint32_t *pack_order(
+	struct arena *a, const struct token_table *t, uint64_t seed, uint64_t epoch, size_t *n);
 
 struct pack_batch {
 	uint32_t nrow;      /* R, as asked for */
@@ -31,8 +31,8 @@ struct pack_batch {
 	float *weight;      /* (R) of the loss */
 	double weight_sum;
 	uint32_t ndoc;
-	uint32_t *record;   /* (ndoc) token record of each document */
-	uint32_t *first;    /* (ndoc) its first row */
+	uint32_t *record; /* (ndoc) token record of each document */
+	uint32_t *first;  /* (ndoc) its first row */
 };
 
 /* Batches of the given records, in the arena. ERR_SPEC when a record is longer than R. */

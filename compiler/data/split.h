@@ -1,11 +1,11 @@
 /*
  * Splits: which rows test, validate, calibrate and train.
  *
- * A split's part is a share, files, or a list of keys. Rows in its files or under its keys belong to
- * it; shares divide the rest. A row's slot is the upper half of its place digest (data.h) scaled to
- * a million; test takes the lowest slots, then validation, calibration and train. So a row that is
- * test stays test when rows are appended, when other shares change, and when the test share grows;
- * rows of one place land together. Slots above the shares' sum belong to no split.
+ * A split's part is a share, files, or a list of keys. Rows in its files or under its keys belong
+ * to it; shares divide the rest. A row's slot is the upper half of its place digest (data.h) scaled
+ * to a million; test takes the lowest slots, then validation, calibration and train. So a row that
+ * is test stays test when rows are appended, when other shares change, and when the test share
+ * grows; rows of one place land together. Slots above the shares' sum belong to no split.
  *
  * A rule may have a path of its own and then holds for the files it names; a rule without a path
  * holds for every other file. Order inside a split is by (digest of seed and row, row), so it
@@ -30,7 +30,7 @@ struct split_part {
 	enum split_from from;
 	uint32_t share;       /* FROM_SHARE: millionths, above 0 */
 	const char *files;    /* FROM_FILES: a path as data_list takes it */
-	struct data_file ids; /* FROM_IDS: one key per line, or JSON: a list of keys, an object by key */
+	struct data_file ids; /* FROM_IDS: one key per line, or JSON: a list, an object by key */
 };
 
 struct split_rule {
@@ -45,8 +45,8 @@ struct split_result {
 
 /* Lives in the arena. ERR_SPEC: shares above 100%, a row claimed twice, keys that no row has, files
  * that two rules or no table match, a split that was asked for and got no row. */
-bool data_split(struct arena *a, const struct row_table *t, size_t nt, const struct split_rule *rule,
-	size_t nrule, struct split_result *out, struct err *e);
+bool data_split(struct arena *a, const struct row_table *t, size_t nt,
+	const struct split_rule *rule, size_t nrule, struct split_result *out, struct err *e);
 
 void split_list_write(struct strbuf *out, const struct row_table *t, size_t nt,
 	const struct split_result *r, enum split split, uint64_t seed);
@@ -58,8 +58,8 @@ struct split_list {
 };
 bool split_list_open(struct split_list *l, struct buf bytes, struct err *e);
 
-/* Rows per split and gold answer, for `trim check`; of other tasks than choice totals alone. A label
- * is the choice's text when that is fixed, else its letter. */
+/* Rows per split and gold answer, for `trim check`; of other tasks than choice totals alone. A
+ * label is the choice's text when that is fixed, else its letter. */
 struct split_counts {
 	const char **label;
 	size_t nlabel;

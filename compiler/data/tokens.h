@@ -1,18 +1,18 @@
 /*
  * Token tables: the rows of one split list (or of row tables whole) as task_layout lays them out.
  *
- * A record is one sequence, or one prompt with several answers (task.h); the windows of one document
- * are neighbours with the same row digest, numbered part of nparts. `digest` is of the tokens
- * themselves, with the lengths of prompt and answers and the gold index: what is computed from a
- * record depends on that alone, so it is what scores are memoised by.
+ * A record is one sequence, or one prompt with several answers (task.h); the windows of one
+ * document are neighbours with the same row digest, numbered part of nparts. `digest` is of the
+ * tokens themselves, with the lengths of prompt and answers and the gold index: what is computed
+ * from a record depends on that alone, so it is what scores are memoised by.
  *
  * An earlier table made by the same task and tokenizer (`made_by`) may be handed in as a seed: rows
  * that it knows are copied. The result is the same bytes with and without.
  *
  * The table (runtime/flat.h): "TRIMTOKS", version 1, u64 hi, u64 lo of made_by, u64 nskipped (rows
  * that were too long), u64 nrecord, array of struct token_record, u64 nanswer, array of u32 (the
- * number of tokens of each answer), u64 ntoken, array of u32. The three arrays are in the same order
- * without gaps.
+ * number of tokens of each answer), u64 ntoken, array of u32. The three arrays are in the same
+ * order without gaps.
  */
 #ifndef TOKENS_H
 #define TOKENS_H
