@@ -117,7 +117,7 @@ static bool take(struct cursor *c, void *out, size_t bytes, const char *what)
 /* Length and bytes of a string; what it holds is not looked at. */
 static bool take_string(struct cursor *c, struct buf *out, const char *what)
 {
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	size_t where = c->at;
 	if (!take(c, &bytes, sizeof(bytes), what))
 		return false;
