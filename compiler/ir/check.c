@@ -1,0 +1,333 @@
+#include "check.h"
+
+#include <string.h>
+
+typedef bool shape_rule(const struct graph *g, const struct node *n, struct err *e);
+
+static const struct type *source(const struct graph *g, const struct node *n, int i)
+{
+	return &g->node[n->src[i]].type;
+}
+
+static bool wrong(const struct node *n, struct err *e, const char *what)
+{
+	return err_set(e, ERR_SPEC, "op '%s': %s", op_info[n->op].name, what);
+}
+
+static bool is_real(enum dtype t)
+{
+	return t == DT_F32 || t == DT_BF16;
+}
+
+/* Every axis of every source occurs in the result, which has no others. */
+static bool check_broadcast(const struct graph *g, const struct node *n, struct err *e)
+{
+	for (int i = 0; i < op_info[n->op].nsrc; i++)
+		for (int a = 0; a < source(g, n, i)->naxis; a++)
+			if (!type_has_axis(&n->type, source(g, n, i)->axis[a]))
+				return wrong(n, e, "a source has an axis that the result lacks");
+	for (int a = 0; a < n->type.naxis; a++) {
+		bool found = false;
+		for (int i = 0; i < op_info[n->op].nsrc; i++)
+			found = found || type_has_axis(source(g, n, i), n->type.axis[a]);
+		if (!found)
+			return wrong(n, e, "the result has an axis that no source has");
+	}
+	return true;
+}
+
+static bool check_leaf(const struct graph *g, const struct node *n, struct err *e)
+{
+	(void)g;
+	if (n->op == OP_CONST)
+		return n->type.naxis == 0 && n->type.dtype != DT_BF16
+			? true
+			: wrong(n, e, "a constant is an f32 or i32 scalar");
+	return n->name ? true : wrong(n, e, "needs a name");
+}
+
+static bool check_iota(const struct graph *g, const struct node *n, struct err *e)
+{
+	(void)g;
+	return n->type.dtype == DT_I32 && n->type.naxis == 1
+		? true
+		: wrong(n, e, "the result is i32 with one axis");
+}
+
+static bool check_arith(const struct graph *g, const struct node *n, struct err *e)
+{
+	bool real = true, integer = true;
+	for (int i = 0; i < op_info[n->op].nsrc; i++) {
+		real = real && is_real(source(g, n, i)->dtype);
+		integer = integer && source(g, n, i)->dtype == DT_I32;
+	}
+	if (!real && !integer)
+		return wrong(n, e, "sources mix i32 and reals");
+	if (n->type.dtype != (real ? DT_F32 : DT_I32))
+		return wrong(n, e, "the result is f32 of reals, i32 of i32");
+	return check_broadcast(g, n, e);
+}
+
+static bool check_real(const struct graph *g, const struct node *n, struct err *e)
+{
+	for (int i = 0; i < op_info[n->op].nsrc; i++)
+		if (!is_real(source(g, n, i)->dtype))
+			return wrong(n, e, "sources are reals");
+	return n->type.dtype == DT_F32 ? check_broadcast(g, n, e)
+				       : wrong(n, e, "the result is f32");
+}
+
+static bool check_compare(const struct graph *g, const struct node *n, struct err *e)
+{
+	if (is_real(source(g, n, 0)->dtype) != is_real(source(g, n, 1)->dtype))
+		return wrong(n, e, "sources mix i32 and reals");
+	return n->type.dtype == DT_I32 ? check_broadcast(g, n, e)
+				       : wrong(n, e, "the result is i32");
+}
+
+static bool check_select(const struct graph *g, const struct node *n, struct err *e)
+{
+	if (source(g, n, 0)->dtype != DT_I32)
+		return wrong(n, e, "source 0 is the i32 condition");
+	if (is_real(source(g, n, 1)->dtype) != is_real(source(g, n, 2)->dtype) ||
+		is_real(source(g, n, 1)->dtype) != (n->type.dtype == DT_F32))
+		return wrong(n, e, "both choices and the result are f32, or all are i32");
+	return check_broadcast(g, n, e);
+}
+
+static bool check_bits(const struct graph *g, const struct node *n, struct err *e)
+{
+	for (int i = 0; i < op_info[n->op].nsrc; i++)
+		if (source(g, n, i)->dtype != DT_I32)
+			return wrong(n, e, "sources are i32");
+	return n->type.dtype == DT_I32 ? check_broadcast(g, n, e)
+				       : wrong(n, e, "the result is i32");
+}
+
+static bool check_to_i32(const struct graph *g, const struct node *n, struct err *e)
+{
+	if (!is_real(source(g, n, 0)->dtype) || n->type.dtype != DT_I32)
+		return wrong(n, e, "takes a real, gives i32");
+	return check_broadcast(g, n, e);
+}
+
+static bool check_to_f32(const struct graph *g, const struct node *n, struct err *e)
+{
+	/* from_bits of the high half is how a rounded value becomes a bf16. */
+	bool result = n->type.dtype == DT_F32 || (n->op == OP_FROM_BITS && n->type.dtype == DT_BF16);
+	if (source(g, n, 0)->dtype != DT_I32 || !result)
+		return wrong(n, e, "takes i32, gives a real");
+	return check_broadcast(g, n, e);
+}
+
+static bool check_cast(const struct graph *g, const struct node *n, struct err *e)
+{
+	if (!is_real(source(g, n, 0)->dtype) || !is_real(n->type.dtype))
+		return wrong(n, e, "takes a real, gives a real");
+	return check_broadcast(g, n, e);
+}
+
+static bool check_same(const struct graph *g, const struct node *n, struct err *e)
+{
+	if (source(g, n, 0)->dtype != n->type.dtype)
+		return wrong(n, e, "the dtype changes");
+	return check_broadcast(g, n, e);
+}
+
+static bool check_expand(const struct graph *g, const struct node *n, struct err *e)
+{
+	if (source(g, n, 0)->dtype != n->type.dtype)
+		return wrong(n, e, "the dtype changes");
+	for (int a = 0; a < source(g, n, 0)->naxis; a++)
+		if (!type_has_axis(&n->type, source(g, n, 0)->axis[a]))
+			return wrong(n, e, "the source has an axis that the result lacks");
+	return true;
+}
+
+static bool check_flip(const struct graph *g, const struct node *n, struct err *e)
+{
+	if (!type_equal(source(g, n, 0), &n->type))
+		return wrong(n, e, "the type changes");
+	int at = type_axis_position(&n->type, n->axis);
+	if (at < 0 || at == n->type.naxis - 1)
+		return wrong(n, e, "its axis is one of the source's, and not the last");
+	return g->axis[n->axis].dynamic ? wrong(n, e, "its axis is dynamic") : true;
+}
+
+static bool check_reduce(const struct graph *g, const struct node *n, struct err *e)
+{
+	if (!is_real(source(g, n, 0)->dtype) || n->type.dtype != DT_F32)
+		return wrong(n, e, "takes a real, gives f32");
+	for (int a = 0; a < n->type.naxis; a++)
+		if (!type_has_axis(source(g, n, 0), n->type.axis[a]))
+			return wrong(n, e, "the result has an axis that the source lacks");
+	return n->type.naxis < source(g, n, 0)->naxis ? true : wrong(n, e, "nothing is reduced");
+}
+
+static bool check_dot(const struct graph *g, const struct node *n, struct err *e)
+{
+	const struct type *a = source(g, n, 0), *b = source(g, n, 1);
+	int nreduced = 0;
+	if (a->dtype != b->dtype || !is_real(a->dtype) || n->type.dtype != DT_F32)
+		return wrong(n, e, "takes two f32 or two bf16, gives f32");
+	for (int i = 0; i < n->type.naxis; i++)
+		if (type_has_axis(a, n->type.axis[i]) == type_has_axis(b, n->type.axis[i]))
+			return wrong(n, e, "each axis of the result comes from one source");
+	for (int i = 0; i < a->naxis; i++) {
+		bool kept = type_has_axis(&n->type, a->axis[i]);
+		if (!kept && !type_has_axis(b, a->axis[i]))
+			return wrong(n, e, "an axis of source 0 is neither reduced nor kept");
+		nreduced += !kept;
+	}
+	for (int i = 0; i < b->naxis; i++)
+		if (!type_has_axis(&n->type, b->axis[i]) && !type_has_axis(a, b->axis[i]))
+			return wrong(n, e, "an axis of source 1 is neither reduced nor kept");
+	return nreduced ? true : wrong(n, e, "nothing is reduced");
+}
+
+static bool check_gather(const struct graph *g, const struct node *n, struct err *e)
+{
+	const struct type *table = source(g, n, 0), *index = source(g, n, 1);
+	if (index->dtype != DT_I32 || n->type.dtype != table->dtype)
+		return wrong(n, e, "source 1 is i32, the result has the table's dtype");
+	if (!type_has_axis(table, n->axis))
+		return wrong(n, e, "the table lacks the axis");
+	if (n->type.naxis != index->naxis + table->naxis - 1)
+		return wrong(n, e, "the result has the index's axes and the table's others");
+	for (int i = 0; i < index->naxis; i++)
+		if (n->type.axis[i] != index->axis[i])
+			return wrong(n, e, "the index's axes come first in the result");
+	for (int i = 0, at = index->naxis; i < table->naxis; i++) {
+		if (table->axis[i] == n->axis)
+			continue;
+		if (type_has_axis(index, table->axis[i]) || n->type.axis[at++] != table->axis[i])
+			return wrong(n, e, "the result has the index's axes and the table's others");
+	}
+	return true;
+}
+
+static bool check_scatter(const struct graph *g, const struct node *n, struct err *e)
+{
+	const struct type *x = source(g, n, 0), *index = source(g, n, 1);
+	if (!is_real(x->dtype) || index->dtype != DT_I32 || n->type.dtype != DT_F32)
+		return wrong(n, e, "takes a real and an i32 index, gives f32");
+	if (index->naxis != 1 || !x->naxis || x->axis[0] != index->axis[0] ||
+		n->type.naxis != x->naxis || n->type.axis[0] != n->axis)
+		return wrong(n, e, "the index's one axis, x's first, becomes the result's first");
+	return memcmp(n->type.axis + 1, x->axis + 1, (size_t)x->naxis - 1) == 0
+		? true
+		: wrong(n, e, "the other axes stay as they are");
+}
+
+static bool is_state(const struct graph *g, int i)
+{
+	while (g->node[i].op == OP_PUT || g->node[i].op == OP_ASSIGN)
+		i = g->node[i].src[0];
+	return g->node[i].op == OP_STATE;
+}
+
+static bool check_put(const struct graph *g, const struct node *n, struct err *e)
+{
+	const struct type *state = source(g, n, 0), *x = source(g, n, 1), *index = source(g, n, 2);
+	if (!is_state(g, n->src[0]) || !type_equal(state, &n->type))
+		return wrong(n, e, "changes a state in place");
+	if (x->dtype != state->dtype || index->dtype != DT_I32)
+		return wrong(n, e, "x has the state's dtype, the index is i32");
+	if (index->naxis != 1 || !x->naxis || x->axis[0] != index->axis[0] ||
+		x->naxis != state->naxis || !type_has_axis(state, n->axis))
+		return wrong(n, e, "the index's one axis, x's first, replaces the state's");
+	for (int i = 0, at = 1; i < state->naxis; i++)
+		if (state->axis[i] != n->axis && x->axis[at++] != state->axis[i])
+			return wrong(n, e, "x has the state's other axes in their order");
+	return true;
+}
+
+static bool check_assign(const struct graph *g, const struct node *n, struct err *e)
+{
+	if (!is_state(g, n->src[0]) || !type_equal(source(g, n, 0), &n->type))
+		return wrong(n, e, "changes a state in place");
+	return source(g, n, 1)->dtype == n->type.dtype && type_same_axes(source(g, n, 1), &n->type)
+		? true
+		: wrong(n, e, "the value has the state's dtype and axes");
+}
+
+/* Axes of k before and behind the slots occur in q and in this order; the row axis is q's first. */
+static bool check_attention(const struct graph *g, const struct node *n, struct err *e)
+{
+	const struct type *q = source(g, n, 0), *k = source(g, n, 1), *v = source(g, n, 2);
+	int at = type_axis_position(k, n->axis), behind = k->naxis - at - 1;
+	if (q->dtype != DT_F32 || n->type.dtype != DT_F32 || !is_real(k->dtype) || !type_equal(k, v))
+		return wrong(n, e, "q and the result are f32, k and v of one real type");
+	if (at < 0 || behind < 1 || q->naxis < 1 + at + behind)
+		return wrong(n, e, "k is (heads, slots, features), q has heads and features too");
+	for (int i = 3; i < 5; i++)
+		if (source(g, n, i)->dtype != DT_I32 || source(g, n, i)->naxis != 1 ||
+			source(g, n, i)->axis[0] != q->axis[0])
+			return wrong(n, e, "lo and hi are i32 with the row axis, q's first");
+	for (int i = 0; i < at; i++)
+		if (q->axis[1 + i] != k->axis[i])
+			return wrong(n, e, "k's heads follow the row axis in q");
+	for (int i = 0; i < behind; i++)
+		if (q->axis[q->naxis - behind + i] != k->axis[at + 1 + i])
+			return wrong(n, e, "k's features are q's last axes");
+	return type_equal(q, &n->type) || n->op != OP_ATTENTION
+		? true
+		: wrong(n, e, "the result is like q");
+}
+
+static bool check_attention_d(const struct graph *g, const struct node *n, struct err *e)
+{
+	static const int like[] = {[OP_ATTENTION_DQ] = 0, [OP_ATTENTION_DK] = 1, [OP_ATTENTION_DV] = 2};
+	struct type want = *source(g, n, like[n->op]);
+	want.dtype = DT_F32;
+	for (int i = 5; i < 7; i++)
+		if (!type_equal(source(g, n, i), source(g, n, 0)))
+			return wrong(n, e, "o and do are like q");
+	if (!type_equal(&want, &n->type))
+		return wrong(n, e, "the result is like the source it is the gradient of, in f32");
+	return check_attention(g, n, e);
+}
+
+static shape_rule *const rules[NOPS] = {
+#define OP(id, name, class, nsrc, shape, grad) check_##shape,
+#include "ops.h"
+#undef OP
+};
+
+bool node_check(const struct graph *g, const struct node *n, struct err *e)
+{
+	if (n->type.naxis > IR_MAX_AXES)
+		return wrong(n, e, "too many axes");
+	for (int a = 0; a < n->type.naxis; a++) {
+		if (n->type.axis[a] >= g->naxis)
+			return wrong(n, e, "an axis is unknown");
+		for (int b = 0; b < a; b++)
+			if (n->type.axis[a] == n->type.axis[b])
+				return wrong(n, e, "an axis occurs twice");
+	}
+	if (n->layout.kind == LAYOUT_PANEL &&
+		(n->layout.first >= n->layout.last || n->layout.last >= n->type.naxis))
+		return wrong(n, e, "a panel layout needs panel axes and inner axes");
+	return rules[n->op](g, n, e);
+}
+
+bool graph_check(const struct graph *g, struct err *e)
+{
+	for (int i = 0; i < g->nnode; i++) {
+		const struct node *n = &g->node[i];
+		for (int s = 0; s < op_info[n->op].nsrc; s++)
+			if (n->src[s] < 0 || n->src[s] >= i) {
+				err_set(e, ERR_SPEC, "op '%s': source %d is not an earlier node",
+					op_info[n->op].name, s);
+				return err_context(e, "%%%d", i);
+			}
+		if (!node_check(g, n, e))
+			return err_context(e, "%%%d", i);
+		if (g->region && n->region >= g->nregion)
+			return err_set(e, ERR_SPEC, "%%%d: region %d does not exist", i, n->region);
+	}
+	for (int i = 0; i < g->noutput; i++)
+		if (g->output[i].node < 0 || g->output[i].node >= g->nnode)
+			return err_set(e, ERR_SPEC, "output '%s' names no node", g->output[i].name);
+	return true;
+}

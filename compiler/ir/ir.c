@@ -1,0 +1,228 @@
+#include "ir.h"
+
+#include <string.h>
+
+#include "check.h"
+
+#define CLASS_OF(class) CLASS_##class
+const struct op_info op_info[NOPS] = {
+#define OP(id, name, class, nsrc, shape, grad) {name, CLASS_OF(class), nsrc},
+#include "ops.h"
+#undef OP
+};
+
+struct graph *graph_new(struct arena *a, const char *name)
+{
+	struct graph *g = arena_new(a, struct graph);
+	g->arena = a;
+	g->name = arena_strdup(a, name);
+	return g;
+}
+
+int graph_find_axis(const struct graph *g, const char *name)
+{
+	for (int i = 0; i < g->naxis; i++)
+		if (!strcmp(g->axis[i].name, name))
+			return i;
+	return -1;
+}
+
+int graph_axis(struct graph *g, const char *name, int64_t extent, bool dynamic)
+{
+	if (extent < 1 || graph_find_axis(g, name) >= 0 || g->naxis == UINT8_MAX)
+		BUG("axis '%s' of extent %lld", name, (long long)extent);
+	*arena_push(g->arena, g->axis, g->naxis) =
+		(struct axis){arena_strdup(g->arena, name), extent, dynamic};
+	return g->naxis - 1;
+}
+
+int graph_find_leaf(const struct graph *g, const char *name)
+{
+	for (int i = 0; i < g->nnode; i++)
+		if (op_info[g->node[i].op].class == CLASS_LEAF && g->node[i].name &&
+			!strcmp(g->node[i].name, name))
+			return i;
+	return -1;
+}
+
+void graph_add_output(struct graph *g, const char *name, int node)
+{
+	*arena_push(g->arena, g->output, g->noutput) =
+		(struct graph_output){arena_strdup(g->arena, name), node};
+}
+
+struct type graph_type(const struct graph *g, enum dtype dtype, const char *axes)
+{
+	struct type t = {.dtype = dtype};
+	char name[32];
+	for (const char *p = axes; *p;) {
+		size_t n = strcspn(p, " ");
+		if (n >= sizeof(name) || t.naxis == IR_MAX_AXES)
+			BUG("axes '%s'", axes);
+		memcpy(name, p, n);
+		name[n] = '\0';
+		int axis = graph_find_axis(g, name);
+		if (axis < 0)
+			BUG("graph '%s' has no axis '%s'", g->name, name);
+		t.axis[t.naxis++] = (uint8_t)axis;
+		p += n + strspn(p + n, " ");
+	}
+	return t;
+}
+
+static int append(struct graph *g, struct node n)
+{
+	struct err e;
+	n.region = -1;
+	n.offset = -1;
+	for (int i = op_info[n.op].nsrc; i < IR_MAX_SRCS; i++)
+		n.src[i] = -1;
+	if (!node_check(g, &n, &e))
+		BUG("graph '%s': %s", g->name, e.msg);
+	*arena_push(g->arena, g->node, g->nnode) = n;
+	return g->nnode - 1;
+}
+
+int ir_leaf(struct graph *g, enum op op, const char *name, struct type t)
+{
+	return append(g, (struct node){.op = op, .type = t, .name = arena_strdup(g->arena, name)});
+}
+
+int ir_const(struct graph *g, double value)
+{
+	return append(g, (struct node){.op = OP_CONST, .type = {.dtype = DT_F32}, .value = value});
+}
+
+int ir_const_i32(struct graph *g, int32_t value)
+{
+	return append(g, (struct node){.op = OP_CONST, .type = {.dtype = DT_I32}, .value = value});
+}
+
+int ir_iota(struct graph *g, int axis)
+{
+	struct type t = {.dtype = DT_I32, .naxis = 1, .axis = {(uint8_t)axis}};
+	return append(g, (struct node){.op = OP_IOTA, .type = t});
+}
+
+/* The source with the most axes gives the order; what it lacks follows as the others have it. */
+static struct type broadcast_type(const struct graph *g, const int *src, int nsrc)
+{
+	int widest = 0;
+	for (int i = 1; i < nsrc; i++)
+		if (g->node[src[i]].type.naxis > g->node[src[widest]].type.naxis)
+			widest = i;
+	struct type t = g->node[src[widest]].type;
+	for (int i = 0; i < nsrc; i++)
+		for (int a = 0; a < g->node[src[i]].type.naxis; a++)
+			if (!type_has_axis(&t, g->node[src[i]].type.axis[a])) {
+				if (t.naxis == IR_MAX_AXES)
+					BUG("too many axes");
+				t.axis[t.naxis++] = g->node[src[i]].type.axis[a];
+			}
+	return t;
+}
+
+int ir_map(struct graph *g, enum op op, int a, int b, int c)
+{
+	int src[3] = {a, b, c}, nsrc = op_info[op].nsrc;
+	struct type t = broadcast_type(g, src, nsrc);
+	bool integer = g->node[src[nsrc - 1]].type.dtype == DT_I32;
+	if (op == OP_LT || op == OP_EQ || op == OP_BITS_OF || op == OP_TO_I32)
+		integer = true;
+	else if (op == OP_FROM_BITS || op == OP_TO_F32)
+		integer = false;
+	t.dtype = integer ? DT_I32 : DT_F32;
+	if (op == OP_STOP)
+		t.dtype = g->node[a].type.dtype;
+	return append(g, (struct node){.op = op, .type = t, .src = {a, b, c}});
+}
+
+int ir_from_bits(struct graph *g, int x, enum dtype dtype)
+{
+	struct type t = g->node[x].type;
+	t.dtype = dtype;
+	return append(g, (struct node){.op = OP_FROM_BITS, .type = t, .src = {x}});
+}
+
+int ir_cast(struct graph *g, int x, enum dtype dtype)
+{
+	struct type t = g->node[x].type;
+	if (t.dtype == dtype)
+		return x;
+	t.dtype = dtype;
+	return append(g, (struct node){.op = OP_CAST, .type = t, .src = {x}});
+}
+
+int ir_expand(struct graph *g, int x, struct type t)
+{
+	t.dtype = g->node[x].type.dtype;
+	if (type_equal(&g->node[x].type, &t))
+		return x;
+	return append(g, (struct node){.op = OP_EXPAND, .type = t, .src = {x}});
+}
+
+int ir_flip(struct graph *g, int x, int axis)
+{
+	return append(g, (struct node){.op = OP_FLIP, .type = g->node[x].type, .src = {x}, .axis = axis});
+}
+
+int ir_reduce(struct graph *g, enum op op, int x, struct type t)
+{
+	t.dtype = DT_F32;
+	return append(g, (struct node){.op = op, .type = t, .src = {x}});
+}
+
+int ir_dot(struct graph *g, int a, int b, struct type t)
+{
+	t.dtype = DT_F32;
+	return append(g, (struct node){.op = OP_DOT, .type = t, .src = {a, b}});
+}
+
+int ir_gather(struct graph *g, int table, int index, int axis)
+{
+	const struct type *from = &g->node[table].type;
+	struct type t = g->node[index].type;
+	t.dtype = from->dtype;
+	for (int i = 0; i < from->naxis; i++)
+		if (from->axis[i] != axis && t.naxis < IR_MAX_AXES)
+			t.axis[t.naxis++] = from->axis[i];
+	return append(g, (struct node){.op = OP_GATHER, .type = t, .src = {table, index}, .axis = axis});
+}
+
+int ir_scatter(struct graph *g, int x, int index, int axis)
+{
+	struct type t = g->node[x].type;
+	t.dtype = DT_F32;
+	t.axis[0] = (uint8_t)axis;
+	return append(g, (struct node){.op = OP_SCATTER, .type = t, .src = {x, index}, .axis = axis});
+}
+
+int ir_put(struct graph *g, int state, int x, int index, int axis)
+{
+	return append(g, (struct node){.op = OP_PUT, .type = g->node[state].type,
+		.src = {state, x, index}, .axis = axis});
+}
+
+int ir_assign(struct graph *g, int state, int x)
+{
+	return append(g, (struct node){.op = OP_ASSIGN, .type = g->node[state].type, .src = {state, x}});
+}
+
+int ir_attention(struct graph *g, int q, int k, int v, int lo, int hi, int axis)
+{
+	return append(g, (struct node){.op = OP_ATTENTION, .type = g->node[q].type,
+		.src = {q, k, v, lo, hi}, .axis = axis});
+}
+
+int ir_attention_grad(struct graph *g, enum op op, int attention, int dout)
+{
+	struct node n = g->node[attention];
+	int like = op == OP_ATTENTION_DQ ? 0 : op == OP_ATTENTION_DK ? 1 : 2;
+	n.op = op;
+	n.type = g->node[n.src[like]].type;
+	n.type.dtype = DT_F32;
+	n.src[5] = attention;
+	n.src[6] = dout;
+	n.name = NULL;
+	return append(g, n);
+}

@@ -1,0 +1,261 @@
+/*
+ * The op IR: one graph serves score, tune, evaluate and inference.
+ *
+ * A graph is a list of nodes in SSA form; a node refers only to nodes before it, so the list is a
+ * topological order. A value is a tensor with *named* axes: no reshape, no transpose, no positional
+ * broadcasting. Sources of elementwise ops broadcast by axis identity; a dot sums over the axes that
+ * both sources have and the result lacks. The order of a type's axes is only the storage order.
+ *
+ * Axes by convention: R rows (tokens of this call), O rows whose logits are wanted, S KV slots,
+ * V vocabulary, D model width, F feed-forward width, K KV heads, G query heads per KV head, X the
+ * two RoPE halves, E half a head. A head is (X,E). R and O are dynamic: their extent is a maximum
+ * and the caller says how many there are.
+ *
+ * Registers are f32 or i32. dtype bf16 is an f32 whose low 16 bits are 0; only memory holds 2 bytes.
+ *
+ * Semantics that fix every bit (class f32 and bf16; the interpreter is the reference):
+ * - All arithmetic is IEEE single precision, round to nearest even, with denormal inputs and results
+ *   of arithmetic flushed to zero of the same sign (FTZ and DAZ set). No contraction but `fma`.
+ * - min(a,b) is a < b ? a : b and max(a,b) is a > b ? a : b, so NaN gives b.
+ * - to_i32 rounds to nearest even; out of range is undefined, and no graph of ours does it.
+ * - i32 arithmetic wraps; shr is logical; compares give 0 or 1; select takes any nonzero as true.
+ * - sum and rmax run over the reduced axes flattened in the source's storage order, index i:
+ *   16 accumulators, number i mod 16 taking its elements in order from 0 (rmax: from -inf), then
+ *   added as a tree: a[j] = a[j] + a[j+8] for j < 8, then +4, +2, +1.
+ * - dot sums over its reduced axes flattened in source 0's storage order, index k, in chunks of
+ *   DOT_CHUNK: in a chunk acc starts from 0 and acc = fma(a_k, b_k, acc) for k ascending; bf16
+ *   sources go in pairs, the odd k before the even one (vdpbf16ps; a missing odd element of the last
+ *   pair counts as 0). The dot is ((chunk 0 + chunk 1) + chunk 2) + ... . Sources have one dtype.
+ * - attention: see below.
+ * Bits therefore depend on no vector width, tile, thread count or batch.
+ */
+#ifndef IR_H
+#define IR_H
+
+#include "arena.h"
+#include "strbuf.h"
+
+enum {
+	IR_MAX_AXES = 8,  /* of one tensor */
+	IR_MAX_SRCS = 7,
+	PANEL = 16,       /* output rows side by side in packed operands */
+	SUM_LANES = 16,   /* accumulators of a row reduction */
+	DOT_CHUNK = 512,  /* reduced elements per chunk of a dot */
+	PV_CHUNK = 512,   /* slots per chunk of attention's weighted sum */
+};
+
+enum dtype { DT_F32, DT_BF16, DT_I32, NDTYPES };
+
+enum op_class { CLASS_LEAF, CLASS_MAP, CLASS_RECIPE, CLASS_INDEX, CLASS_REDUCE, CLASS_DOT,
+	CLASS_MEMORY, CLASS_ATTENTION };
+
+enum op {
+#define OP(id, name, class, nsrc, shape, grad) OP_##id,
+#include "ops.h"
+#undef OP
+	NOPS
+};
+
+struct op_info {
+	const char *name;
+	enum op_class class;
+	int nsrc;
+};
+extern const struct op_info op_info[NOPS];
+
+struct axis {
+	const char *name;
+	int64_t extent; /* of a dynamic axis the maximum */
+	bool dynamic;
+};
+
+struct type {
+	enum dtype dtype;
+	int naxis; /* 0: a scalar */
+	uint8_t axis[IR_MAX_AXES]; /* indices into graph.axis, in storage order, last is contiguous */
+};
+
+/*
+ * Where element (i...) of a tensor lies. LAYOUT_ROW: row-major in axis order, extents at their
+ * maximum. LAYOUT_PANEL: axes [first, last) flattened are the panel index o, axes before it are
+ * outer, axes behind it flattened are the inner index k; element at
+ *     ((outer * ceil(O/16) + o/16) * inner + k) * 16 + o%16
+ * so that 16 neighbours in o are one vector and k walks in order. bf16 keeps pairs of k together,
+ * as vdpbf16ps wants them: ((outer * ceil(O/16) + o/16) * ceil(inner/2) + k/2) * 32 + o%16*2 + k%2.
+ * What pads is 0.
+ */
+enum layout_kind { LAYOUT_ROW, LAYOUT_PANEL };
+struct layout {
+	enum layout_kind kind;
+	uint8_t first, last;
+};
+
+struct node {
+	enum op op;
+	struct type type;
+	int src[IR_MAX_SRCS]; /* op_info[op].nsrc node indices, each smaller than this node's own */
+	int axis;             /* flip, gather, put, scatter, attention: an index into graph.axis */
+	double value;         /* const */
+	const char *name;     /* input, param, state: unique in the graph */
+
+	/* Written by the passes, in this order. */
+	struct layout layout; /* layout.c */
+	int region;           /* region.c; -1: leaf, or constant and evaluated wherever it is used */
+	bool stored;          /* region.c: other regions or the caller read it from memory */
+	int64_t offset;       /* slab.c: bytes from the slab's start; -1: no slab place (leaf, aliases) */
+};
+
+/*
+ * Op by op, beyond what the names say (x, y ... are sources; axes in storage order):
+ *
+ * input, param, state  what the caller binds: per-call data, weights, memory that assign and put
+ *                      change in place.
+ * iota                 i32 (A): the index along its one axis.
+ * cast                 f32 -> bf16, round to nearest even (denormals to 0, NaN stays NaN); bf16 -> f32.
+ * stop                 x, with no gradient.
+ * expand               x broadcast to, or stored in the order of, the result's axes.
+ * flip                 y[.., i, ..] = x[.., extent-1-i, ..] along `axis`, which is not the last one.
+ * gather               table (A, ...), index i32 (...) -> table rows: result axes = index axes, then the
+ *                      table's axes without `axis`. An index out of range is the caller's bug.
+ * scatter              x (N, ...), index i32 (N) -> (A, ...): result[a] = sum, in order of n from 0,
+ *                      of the x[n] with index[n] = a, added one by one; `axis` is A. N is one axis.
+ * put                  state (.., A, ..), x (N, ...), index i32 (N): state[.., index[n], ..] = x[n, ...];
+ *                      the result is the state after it (same memory). `axis` is A.
+ * assign               state, x: state = x; the result is the state after it (same memory).
+ *
+ * attention            q (N, B..., G..., C...), k (B..., A, C...), v (B..., A, C...), lo i32 (N), hi i32 (N)
+ *                      -> like q. `axis` is A, the slots. Row n attends slots lo[n] <= s < hi[n] (at
+ *                      least one). k, v may be bf16; q, the result and all arithmetic are f32.
+ *                      B: axes of k before A; C: those behind it, flattened c; G: the others of q.
+ *                        s(s)  = chain of fma over c ascending from 0 of q_c * k_sc
+ *                        m     = max of s over the slots
+ *                        p(s)  = exp(s - m)                          [the exp of recipe.c]
+ *                        l     = sum of p as `sum` does it, i = s - lo
+ *                        o_c   = chunks of PV_CHUNK slots from lo: fma(p(s), v_sc, acc) ascending from 0;
+ *                                chunks added in order; then o_c / l
+ *                      The caller scales q. The slot axis may be the row axis itself (packed training
+ *                      rows: lo is the document's first row, hi is n + 1).
+ * attention_dq/dk/dv   q, k, v, lo, hi, o, do -> gradient with respect to q, k or v (f32, type of q, k, v).
+ *                      p, l as above; delta = sum over c, a chain of fma ascending, of do_c * o_c;
+ *                        w(n,s)  = p(s) / l
+ *                        dp(n,s) = chain of fma over c of do_c * v_sc
+ *                        ds(n,s) = w * (dp - delta)
+ *                        dq_c = chain of fma over s ascending from 0 of ds * k_sc
+ *                        dk_sc = chain over n ascending, then G ascending, from 0 of fma(ds, q_c, acc)
+ *                        dv_sc = the same with fma(w, do_c, acc)
+ */
+
+enum region_kind { REGION_MAP, REGION_REDUCE, REGION_DOT, REGION_ATTENTION, REGION_SCATTER };
+
+/* A region becomes one kernel: nodes run together, values that only they use are never stored. */
+struct region {
+	enum region_kind kind;
+	int *node, nnode; /* in graph order; the core (dot, attention, ...) among them */
+	struct type space;/* the axes it loops over, outermost first; dtype unused */
+};
+
+struct graph_output {
+	const char *name;
+	int node;
+};
+
+struct graph {
+	struct arena *arena; /* owns everything below */
+	const char *name;
+	struct axis *axis;
+	int naxis;
+	struct node *node;
+	int nnode;
+	struct graph_output *output; /* what the caller reads; assign and put count as used anyway */
+	int noutput;
+	struct region *region; /* region.c; NULL before */
+	int nregion;
+	int64_t slab_bytes;    /* slab.c */
+};
+
+/* ---- building (ir.c): each call appends one checked node and returns its index. A call that breaks
+ * a shape rule is a bug of the caller: BUG() with the op and types. ---- */
+
+struct graph *graph_new(struct arena *a, const char *name);
+int graph_axis(struct graph *g, const char *name, int64_t extent, bool dynamic);
+int graph_find_axis(const struct graph *g, const char *name); /* -1: none */
+int graph_find_leaf(const struct graph *g, const char *name); /* -1: none */
+void graph_add_output(struct graph *g, const char *name, int node);
+
+/* "R D" -> axes by name, for builders; the names must exist. */
+struct type graph_type(const struct graph *g, enum dtype dtype, const char *axes);
+
+int ir_leaf(struct graph *g, enum op op, const char *name, struct type t);
+int ir_const(struct graph *g, double value);
+int ir_const_i32(struct graph *g, int32_t value);
+int ir_iota(struct graph *g, int axis);
+int ir_map(struct graph *g, enum op op, int a, int b, int c); /* unused sources: -1; also recipes */
+int ir_from_bits(struct graph *g, int x, enum dtype dtype);   /* bf16: the low 16 bits must be 0 */
+int ir_cast(struct graph *g, int x, enum dtype dtype);        /* x itself when it is that already */
+int ir_expand(struct graph *g, int x, struct type t);         /* x itself when nothing changes */
+int ir_flip(struct graph *g, int x, int axis);
+int ir_reduce(struct graph *g, enum op op, int x, struct type t); /* t: what remains */
+int ir_dot(struct graph *g, int a, int b, struct type t);
+int ir_gather(struct graph *g, int table, int index, int axis);
+int ir_scatter(struct graph *g, int x, int index, int axis);
+int ir_put(struct graph *g, int state, int x, int index, int axis);
+int ir_assign(struct graph *g, int state, int x);
+int ir_attention(struct graph *g, int q, int k, int v, int lo, int hi, int axis);
+int ir_attention_grad(struct graph *g, enum op op, int attention, int dout);
+
+#define ir_add(g, a, b) ir_map((g), OP_ADD, (a), (b), -1)
+#define ir_sub(g, a, b) ir_map((g), OP_SUB, (a), (b), -1)
+#define ir_mul(g, a, b) ir_map((g), OP_MUL, (a), (b), -1)
+#define ir_div(g, a, b) ir_map((g), OP_DIV, (a), (b), -1)
+#define ir_fma(g, a, b, c) ir_map((g), OP_FMA, (a), (b), (c))
+#define ir_unary(g, op, a) ir_map((g), (op), (a), -1, -1)
+
+/* ---- types and layouts (type.c) ---- */
+
+bool type_has_axis(const struct type *t, int axis);
+int type_axis_position(const struct type *t, int axis); /* -1: absent */
+bool type_same_axes(const struct type *a, const struct type *b); /* the same set, any order */
+bool type_equal(const struct type *a, const struct type *b);     /* dtype, axes and order */
+extern const char *const dtype_name[NDTYPES];
+int dtype_bytes(enum dtype t); /* in memory */
+
+/* Elements (padding counted) and bytes of a tensor at the axes' extents. */
+int64_t layout_elements(const struct graph *g, const struct type *t, struct layout l);
+int64_t tensor_bytes(const struct graph *g, const struct node *n);
+/* Element index of the element at index[0..naxis). */
+int64_t layout_offset(const struct graph *g, const struct type *t, struct layout l,
+	const int64_t *index);
+
+/* ---- passes, in the order they run. Each leaves a graph that graph_check accepts. ---- */
+
+/* Shapes, dtypes, order, annotations: an error names node and rule. Run after reading text. */
+bool graph_check(const struct graph *g, struct err *e);
+
+/* A new graph in arena a without recipes: exp, log, sin, cos, cast, stop become primitive maps.
+ * (recipe.c; the polynomials and their errors are documented there.) Outputs, leaves kept. */
+struct graph *graph_lower(struct arena *a, const struct graph *g);
+
+/* Removes nodes that no output, assign or put needs, and equal nodes (same op, sources, type). */
+struct graph *graph_simplify(struct arena *a, const struct graph *g);
+
+/* layout.c: a new graph with node.layout, and copies of what is wanted in two layouts. */
+struct graph *graph_layouts(struct arena *a, const struct graph *g);
+void graph_regions(struct graph *g); /* region.c: fills region, node.region, node.stored */
+void graph_slab(struct graph *g);    /* slab.c: fills node.offset, slab_bytes; 64-byte aligned */
+
+/* All of the above in order: the form that emitters take. */
+struct graph *graph_plan(struct arena *a, const struct graph *g);
+
+/* ---- text form (text.c): what --emit prints is exactly what graph_parse reads ---- */
+void graph_print(struct strbuf *out, const struct graph *g);
+bool graph_parse(struct arena *a, struct buf text, const char *file, struct graph **out,
+	struct err *e);
+
+/* ---- gradients (grad.c): rows of vector-Jacobian products in the same ops ---- */
+
+/* Appends nodes that compute d(loss)/d(wrt[i]) and writes their indices to dwrt[] (-1: loss does not
+ * depend on it). loss is an f32 scalar node. Gradients are f32. A dot's gradient operands are cast
+ * to the dtype its sources have (the numerics class rounds the backward pass like the forward one). */
+void graph_gradient(struct graph *g, int loss, const int *wrt, int nwrt, int *dwrt);
+
+#endif

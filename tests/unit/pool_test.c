@@ -1,0 +1,133 @@
+/* The pool and program_run: any number of threads gives the bytes that one gives. */
+#include "test.h"
+
+#include <fenv.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "program.h"
+
+enum { N = 257, NKERNEL = 24 };
+
+/* A program over two arrays in the slab: kernel k reads one and writes the other, each item from
+ * itself and its far neighbours, so a missing barrier shows. Kernels of 1, 2, 3 and N items alternate. */
+static int64_t items_one(const int64_t *dim) { (void)dim; return 1; }
+static int64_t items_two(const int64_t *dim) { return dim[0] < 2 ? dim[0] : 2; }
+static int64_t items_three(const int64_t *dim) { return dim[0] < 3 ? dim[0] : 3; }
+static int64_t items_all(const int64_t *dim) { return dim[0]; }
+
+static void mix(void *const *arg, const int64_t *dim, void *scratch, int64_t lo, int64_t hi,
+	int64_t nitems)
+{
+	const uint64_t *x = arg[0];
+	uint64_t *y = arg[1], *tmp = scratch;
+	int64_t n = dim[0];
+	for (int64_t item = lo; item < hi; item++)
+		for (int64_t i = item; i < n; i += nitems) {
+			*tmp = x[i] * 6364136223846793005u + x[(i * 7 + 3) % n];
+			y[i] = *tmp ^ x[n - 1 - i] >> 17;
+		}
+}
+#define KERNEL(name)                                                                               \
+	static void run_##name(void *const *arg, const int64_t *dim, void *scratch, int64_t lo,    \
+		int64_t hi)                                                                        \
+	{                                                                                          \
+		mix(arg, dim, scratch, lo, hi, items_##name(dim));                                 \
+	}
+KERNEL(one)
+KERNEL(two)
+KERNEL(three)
+KERNEL(all)
+
+static const struct program_arg there[2] = {{1, 0}, {0, 64}}, back[2] = {{0, 64}, {1, 0}};
+static const struct program_external external[1] = {{"x", EXTERNAL_STATE, 2, N * 8}};
+static const struct program_dim dims[1] = {{"R", N}};
+
+static struct program make_program(struct program_kernel *kernel)
+{
+	static kernel_run *const run[4] = {run_one, run_two, run_three, run_all};
+	static kernel_items *const items[4] = {items_one, items_two, items_three, items_all};
+	for (int i = 0; i < NKERNEL; i++) {
+		int which = (i * 5 / 3) % 4; /* also the same one twice in a row */
+		kernel[i] = (struct program_kernel){"mix", run[which], items[which], 2,
+			i % 2 ? back : there};
+	}
+	return (struct program){PROGRAM_ABI, NKERNEL, 1, 1, "stress", kernel, external, dims,
+		64 + N * 8, 8};
+}
+
+static void run_stress(int nthreads, int64_t n, int nruns, uint64_t out[N])
+{
+	struct program_kernel kernel[NKERNEL];
+	struct program prog = make_program(kernel);
+	struct pool *p = pool_new(nthreads);
+	REQUIRE(p);
+	CHECK_INT(pool_threads(p), nthreads);
+	void *slab = aligned_alloc(64, 64 * (N + 1)), *x = aligned_alloc(64, 64 * N);
+	void *scratch = aligned_alloc(64, program_scratch_bytes(&prog) * (size_t)nthreads);
+	memset(slab, 0, 64 * (N + 1));
+	for (int i = 0; i < N; i++)
+		((uint64_t *)x)[i] = (uint64_t)i * 0x9e3779b97f4a7c15u;
+	void *t[2] = {slab, x};
+	for (int i = 0; i < nruns; i++)
+		program_run(&prog, p, t, &n, scratch);
+	memcpy(out, x, N * 8);
+	free(slab);
+	free(x);
+	free(scratch);
+	pool_free(p);
+}
+
+TEST(any_number_of_threads_gives_the_same_bytes)
+{
+	static const int64_t extents[] = {0, 1, 2, 3, 5, 64, N};
+	for (size_t e = 0; e < sizeof extents / sizeof *extents; e++) {
+		uint64_t one[N], many[N];
+		run_stress(1, extents[e], 40, one);
+		for (int nthreads = 2; nthreads <= 4; nthreads++) {
+			run_stress(nthreads, extents[e], 40, many);
+			if (memcmp(one, many, sizeof one))
+				FAIL("%d threads, %d items: other bytes", nthreads, (int)extents[e]);
+		}
+	}
+}
+
+/* A program of one kernel that records, per item, whether denormals vanish. */
+static void run_denormal(void *const *arg, const int64_t *dim, void *scratch, int64_t lo, int64_t hi)
+{
+	(void)dim, (void)scratch;
+	volatile float tiny = 0x1p-140f, small = 0x1p-100f;
+	for (int64_t i = lo; i < hi; i++) {
+		volatile float in = tiny * 0x1p60f, out = small * 0x1p-40f;
+		((int32_t *)arg[0])[i] = (in == 0) + 2 * (out == 0);
+	}
+}
+
+TEST(denormals_vanish_in_every_thread_and_come_back_to_the_caller)
+{
+	static const struct program_arg arg[1] = {{1, 0}};
+	static const struct program_kernel kernel[1] = {{"denormal", run_denormal, items_all, 1, arg}};
+	static const struct program prog = {PROGRAM_ABI, 1, 1, 1, "d", kernel, external, dims, 0, 0};
+	struct pool *p = pool_new(3);
+	REQUIRE(p);
+	int32_t seen[N] = {0};
+	void *t[2] = {NULL, seen};
+	int64_t n = 9;
+	fesetround(FE_UPWARD);
+	program_run(&prog, p, t, &n, NULL);
+	volatile float tiny = 0x1p-140f;
+	CHECK(tiny * 0x1p60f != 0);
+	CHECK_INT(fegetround(), FE_UPWARD);
+	fesetround(FE_TONEAREST);
+	for (int i = 0; i < n; i++)
+		CHECK_INT(seen[i], 3);
+	pool_free(p);
+}
+
+TEST(externals_are_found_by_name)
+{
+	struct program_kernel kernel[NKERNEL];
+	struct program prog = make_program(kernel);
+	CHECK_INT(program_external_find(&prog, "x"), 0);
+	CHECK_INT(program_external_find(&prog, "xx"), -1);
+}
