@@ -179,6 +179,7 @@ struct spec {
 	bool later; /* the model, a dataset or a gate of the spec is not supported yet */
 	const char *text;     /* the effective spec as canonical XML: the normal form */
 	size_t text_bytes;
+	const char *json;     /* the same as JSON */
 	struct digest digest; /* of text: comments, order and white space do not count */
 };
 

@@ -42,6 +42,9 @@ bool spec_load(struct arena *a, const char *path, const struct spec_options *opt
 	s->text = arena_strndup(a, text.s, text.n);
 	s->text_bytes = text.n;
 	s->digest = digest_of(text.s, text.n);
+	strbuf_clear(&text);
+	spec_print_json(&text, root);
+	s->json = arena_strndup(a, text.s, text.n);
 	strbuf_release(&text);
 	*out = s;
 	return true;

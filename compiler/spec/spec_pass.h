@@ -41,6 +41,8 @@ void spec_check_duplicates(struct xml_node *root, const char *element, struct sp
 struct spec_value *spec_values(
 	struct arena *a, const struct xml_node *n, const char *name, int *nvalue);
 
+/* Canonical XML; and the same as {"element","attributes","text","children"} objects. */
 void spec_print(struct strbuf *out, const struct xml_node *root);
+void spec_print_json(struct strbuf *out, const struct xml_node *root);
 
 #endif

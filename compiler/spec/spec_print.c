@@ -59,3 +59,27 @@ void spec_print(struct strbuf *out, const struct xml_node *root)
 {
 	print(out, root, 0);
 }
+
+void spec_print_json(struct strbuf *out, const struct xml_node *n)
+{
+	strbuf_addf(out, "{\"element\":\"%s\",\"attributes\":{", n->name);
+	bool any = false;
+	for (const struct spec_attr *row = n->row->attr; row->name; row++) {
+		const char *value = xml_value(n, row->name);
+		if (!value)
+			continue;
+		strbuf_addf(out, "%s\"%s\":", any ? "," : "", row->name);
+		strbuf_add_json(out, value, strlen(value));
+		any = true;
+	}
+	strbuf_addc(out, '}');
+	if (n->row->content == CONTENT_TEXT) {
+		strbuf_adds(out, ",\"text\":");
+		strbuf_add_json(out, n->text, n->text_bytes);
+	}
+	for (int i = 0; i < n->nchild; i++) {
+		strbuf_adds(out, i ? "," : ",\"children\":[");
+		spec_print_json(out, n->child[i]);
+	}
+	strbuf_adds(out, n->nchild ? "]}" : "}");
+}

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "template.h"
+
 struct sema {
 	struct spec_files *fs;
 	struct arena *a;
@@ -77,6 +79,26 @@ static void resolve_paths(struct sema *s, struct xml_node *n)
 	}
 	for (int i = 0; i < n->nchild; i++)
 		resolve_paths(s, n->child[i]);
+}
+
+/* Templates and fields below n can be read as such. */
+static void check_templates(struct sema *s, const struct xml_node *n)
+{
+	struct template t;
+	struct field_path path;
+	struct err e;
+	for (int i = 0; i < n->nattr; i++) {
+		const struct xml_attr *at = &n->attr[i];
+		if (at->row && at->row->type == &spec_type_field && at->value[0] != '@' &&
+			!field_path_parse(s->a, at->value, &path, &e))
+			spec_error(s->log, &at->value_at, "bad field '%s': %s",
+				spec_quote(s->log, at->value), e.msg);
+	}
+	if (n->row->content == CONTENT_TEXT && !template_parse(s->a, n->text, &t, &e))
+		spec_error(s->log, &n->at, "bad template in <%s>, line %d, column %d of its text: %s",
+			n->name, e.line, e.col, e.msg);
+	for (int i = 0; i < n->nchild; i++)
+		check_templates(s, n->child[i]);
 }
 
 static void check_model(struct sema *s, const struct xml_node *n)
@@ -438,5 +460,6 @@ void spec_sema(struct spec_files *fs, struct xml_node *root)
 		check_gate(&s, n);
 	for (int i = 0; (n = xml_next(root, "hardware", &i));)
 		check_hardware(&s, n);
+	check_templates(&s, root);
 	resolve_paths(&s, root);
 }

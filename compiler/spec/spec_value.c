@@ -35,6 +35,35 @@ static size_t scan_number(const char *s, double *out)
 	return isfinite(*out) ? n : 0;
 }
 
+/* The same number without zeros that say nothing; its text is kept otherwise, so that 2e-5 stays
+ * 2e-5. s holds a number of n bytes. */
+static void add_number(struct strbuf *out, const char *s, size_t n)
+{
+	size_t whole = strcspn(s, ".eE"), zeros = strspn(s, "0");
+	if (whole > n)
+		whole = n;
+	if (zeros >= whole)
+		zeros = whole - 1;
+	strbuf_add(out, s + zeros, whole - zeros);
+	size_t end = whole;
+	if (end < n && s[end] == '.') {
+		end += 1 + strspn(s + end + 1, DIGITS);
+		size_t keep = end;
+		while (s[keep - 1] == '0')
+			keep--;
+		if (keep > whole + 1)
+			strbuf_add(out, s + whole, keep - whole);
+	}
+	if (end < n) {
+		size_t digits = end + 1 + (s[end + 1] == '+' || s[end + 1] == '-');
+		size_t skip = strspn(s + digits, "0");
+		if (skip >= n - digits)
+			return; /* e0 */
+		strbuf_addf(out, "e%s", s[end + 1] == '-' ? "-" : "");
+		strbuf_add(out, s + digits + skip, n - digits - skip);
+	}
+}
+
 static bool in_range(const struct spec_attr *row, double x)
 {
 	if (row->min_open ? x <= row->min : x < row->min)
@@ -104,7 +133,7 @@ static bool parse_percent(const struct spec_attr *row, const char *s, struct spe
 		return false;
 	v->kind = VALUE_SHARE;
 	v->number = x / 100;
-	strbuf_add_double(out, x);
+	add_number(out, s, n);
 	strbuf_addc(out, '%');
 	return true;
 }
@@ -129,7 +158,7 @@ static bool parse_number(const struct spec_attr *row, const char *s, struct spec
 	v->kind = VALUE_NUMBER;
 	if (!n || s[n] || !in_range(row, v->number))
 		return false;
-	strbuf_add_double(out, v->number);
+	add_number(out, s, n);
 	return true;
 }
 
@@ -161,7 +190,7 @@ static bool parse_bytes(const struct spec_attr *row, const char *s, struct spec_
 		if (strcmp(s + n, units[i].name) == 0) {
 			v->kind = VALUE_BYTES;
 			v->number = floor(x * units[i].bytes);
-			strbuf_add_double(out, x);
+			add_number(out, s, n);
 			strbuf_adds(out, units[i].name);
 			return in_range(row, v->number) && v->number < 0x1p62;
 		}
@@ -193,7 +222,7 @@ static bool parse_keep(const struct spec_attr *row, const char *s, struct spec_v
 	if (strcmp(unit, "tokens/s") == 0) {
 		v->kind = VALUE_SPEED;
 		v->number = x;
-		strbuf_add_double(out, x);
+		add_number(out, s, n);
 		strbuf_adds(out, " tokens/s");
 		return x > 0;
 	}
@@ -226,7 +255,7 @@ static bool parse_margin(const struct spec_attr *row, const char *s, struct spec
 		return false;
 	v->kind = points ? VALUE_POINTS : VALUE_NUMBER;
 	v->number = points ? x / 100 : x;
-	strbuf_add_double(out, x);
+	add_number(out, s, n);
 	strbuf_adds(out, points ? "pp" : "");
 	return true;
 }
