@@ -1,7 +1,7 @@
 /* argv -> verb; the only exit of the program. */
 #include <stdlib.h>
 
-#include "cli/cli.h"
+#include "cli.h"
 
 int main(int argc, char **argv)
 {

@@ -23,7 +23,7 @@ static void add_model(struct strbuf *b, const char *model)
 {
 	if (model) {
 		strbuf_adds(b, "  <!-- A Hugging Face directory or a GGUF file. Outside the project: path=\""
-			       "models:NAME\"\n       with `trim --root models=DIR`. -->\n  <model path=\"");
+			       "models:NAME\"\n       and the variable TRIM_ROOT_MODELS=DIR. -->\n  <model path=\"");
 		add_attr_text(b, model);
 		strbuf_adds(b, "\"/>\n\n");
 		return;

@@ -102,9 +102,9 @@ static void check_value(struct arena *a, struct xml_node *n, struct xml_attr *at
 		while (row->values && row->values[nvalues])
 			nvalues++;
 		const char *near = nvalues ? nearest_name(bad, row->values, nvalues) : NULL;
-		spec_error(log, &at->value_at, "bad value '%s' for '%s' on <%s>%s%s%s; %s",
-			spec_quote(log, bad), row->name, n->name, near ? "; did you mean '" : "",
-			near ? near : "", near ? "'?" : "", spec_expected(a, row));
+		spec_error(log, &at->value_at, "bad value '%s' for '%s' on <%s>; %s%s%s%s",
+			spec_quote(log, bad), row->name, n->name, spec_expected(a, row),
+			near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 		return;
 	}
 	if (!row->later)

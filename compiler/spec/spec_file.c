@@ -190,6 +190,11 @@ static bool resolve_text(struct spec_files *fs, const struct spec_file *from, co
 			"with --root NAME=DIR)",
 			spec_quote(fs->log, text));
 	}
+	if (colon && strncmp(colon, "://", 3) == 0) {
+		strbuf_release(&rel);
+		return spec_error(fs->log, &at, "'%s' is a URL; a spec reads nothing from the network",
+			spec_quote(fs->log, text));
+	}
 	if (colon && spec_root_name_ok(text, (size_t)(colon - text))) {
 		out->root = arena_strndup(fs->arena, text, (size_t)(colon - text));
 		text = colon + 1;

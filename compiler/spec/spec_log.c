@@ -112,7 +112,7 @@ const char *spec_quote(struct spec_log *log, const char *text)
 	while (left > 0) {
 		uint32_t cp;
 		size_t len = utf8_decode(s, left, &cp);
-		if (len == 0 || n + len > MAX || (s != text && cp == '\n'))
+		if (len == 0 || n + len > MAX || cp == '\n')
 			break;
 		if (cp < 0x20 || cp == 0x7f)
 			out[n++] = ' ';
@@ -121,6 +121,8 @@ const char *spec_quote(struct spec_log *log, const char *text)
 		s += len;
 		left -= len;
 	}
+	if (strspn(s, " \t\r\n") == left)
+		left = 0;
 	memcpy(out + n, left ? "..." : "", left ? 4 : 1);
 	return arena_strdup(log->arena, out);
 }

@@ -51,8 +51,8 @@ void spec_log_sort(struct spec_log *log);
 /* The kind that decides the exit code: ERR_SPEC if any error is one. nerror must not be 0. */
 enum err_kind spec_log_kind(const struct spec_log *log);
 
-/* A user's text made fit for one line of a message: control characters and what is beyond 60 bytes
- * become "..."; lives in the log's arena. */
+/* A user's text made fit for one line of a message: its first line, at most 60 bytes, "..." behind it if
+ * there is more; lives in the log's arena. */
 const char *spec_quote(struct spec_log *log, const char *text);
 
 #endif

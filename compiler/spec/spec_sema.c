@@ -183,13 +183,14 @@ static const char *const parts[] = {"test", "train", "calibration", "validation"
 static void check_dataset(struct sema *s, struct xml_node *n)
 {
 	const char *format = find_format(s, n);
-	bool given[4] = {false};
+	bool given[4] = {false}, any = false;
 	const struct xml_node *split;
 	for (int i = 0; (split = xml_next(n, "split", &i));) {
 		double sum = 0;
 		for (int p = 0; parts[p]; p++) {
 			struct spec_value *v = spec_values(s->a, split, parts[p], NULL);
 			given[p] |= xml_attr(split, parts[p]) != NULL;
+			any |= given[p];
 			if (v && v->kind == VALUE_SHARE)
 				sum += v->number;
 		}
@@ -211,11 +212,11 @@ static void check_dataset(struct sema *s, struct xml_node *n)
 				}
 			}
 	}
-	for (int p = 0; parts[p] && xml_child(n, "split", 0); p++)
+	for (int p = 0; parts[p] && any; p++)
 		if (!given[p] && (p == 0 || xml_child(s->root, "schedule", 0)))
 			spec_error(s->log, &xml_child(n, "split", 0)->at,
-				"missing part '%s' in the splits of dataset '%s'", parts[p],
-				spec_quote(s->log, xml_value(n, "name") ? xml_value(n, "name") : "?"));
+				"missing attribute '%s': no <split> of the dataset says which rows",
+				parts[p]);
 	const struct xml_node *task = xml_child(n, "task", 0);
 	if (task)
 		check_task(s, task, format);

@@ -35,6 +35,7 @@ const char *const spec_metrics[] = {[METRIC_ACCURACY] = "accuracy", [METRIC_NLL]
 
 static const char *const inits[] = {"random", NULL}, *const archs[] = {"llama", NULL},
 	*const trains[] = {"bpe", NULL}, *const train_or_freeze[] = {"train", "freeze", NULL},
+	*const arithmetics[] = {"f32", "bf16", NULL},
 	*const activation_dtypes[] = {"f32", "bf16", "int8", NULL},
 	*const cpus[] = {"native", "x86-64-v3", "x86-64-v4", "zen4", "zen5", "aarch64-neon", NULL},
 	*const gpus[] = {"sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120", NULL};
@@ -134,7 +135,7 @@ static const struct spec_attr schedule_attrs[] = {
 		.doc = "what one drop removes"),
 	A("device", enum, .values = spec_devices, .deflt = "cpu", .later = "cuda",
 		.doc = "where score, tune and evaluate run"),
-	A("arithmetic", enum, .values = spec_dtypes, .deflt = "f32", .later = "int8 int4",
+	A("arithmetic", enum, .values = arithmetics, .deflt = "f32",
 		.doc = "numerics class of score, tune and evaluate"),
 	A("per-round", count, .deflt = "1", .min = 1, .max = 1000, .later = "!1",
 		.doc = "units dropped in each round"),

@@ -373,12 +373,11 @@ const char *spec_expected(struct arena *a, const struct spec_attr *row)
 			/* their ranges stand in the text */
 		} else if (row->min_open || row->min > 0) {
 			strbuf_adds(&b, row->min_open ? ", more than " : ", at least ");
-			strbuf_add_double(&b, row->min);
+			strbuf_addf(&b, "%.10g", row->min);
 			if (row->max)
-				strbuf_adds(&b, " and at most "), strbuf_add_double(&b, row->max);
+				strbuf_addf(&b, " and at most %.10g", row->max);
 		} else if (row->max) {
-			strbuf_adds(&b, ", at most ");
-			strbuf_add_double(&b, row->max);
+			strbuf_addf(&b, ", at most %.10g", row->max);
 		}
 	}
 	const char *text = arena_strdup(a, b.s);

@@ -221,10 +221,10 @@ static void on_text(void *user, const xmlChar *s, int n)
 		if (blank < n) {
 			/* Where the input stands by now depends on libxml2's chunks: find the first
 			 * text behind the element's tag or its last child instead. */
-			size_t at = offset_now(r), end = at;
+			size_t at = offset_now(r);
 			while (at > 0 && r->text[at - 1] != '>')
 				at--;
-			while (at < end && is_space(r->text[at]))
+			while (at < r->n && is_space(r->text[at]))
 				at++;
 			r->open->text_at = place_of(r, at);
 		}
@@ -286,8 +286,10 @@ static void on_error(void *user, error_arg error)
 	case XML_ERR_LT_IN_ATTRIBUTE:
 		spec_error(r->log, &p, "'<' inside an attribute; write &lt; or close the quote");
 		break;
-	case XML_ERR_ATTRIBUTE_NOT_STARTED:
 	case XML_ERR_ATTRIBUTE_NOT_FINISHED:
+		spec_error(r->log, &p, "the value of an attribute has no closing quote");
+		break;
+	case XML_ERR_ATTRIBUTE_NOT_STARTED:
 		spec_error(r->log, &p, "the value of an attribute stands in quotes");
 		break;
 	case XML_ERR_ATTRIBUTE_WITHOUT_VALUE:
