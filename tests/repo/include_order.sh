@@ -17,7 +17,7 @@ order='
 runtime/base
 runtime          runtime/base
 cache            runtime/base
-compiler/spec    runtime/base
+compiler/spec    runtime/base runtime
 compiler/model   runtime/base runtime
 compiler/data    runtime/base runtime
 compiler/ir      runtime/base runtime
