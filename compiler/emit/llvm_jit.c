@@ -1,5 +1,6 @@
 #include "llvm_jit.h"
 
+#include <llvm-c/Core.h>
 #include <llvm-c/LLJIT.h>
 #include <llvm-c/Orc.h>
 
