@@ -1,5 +1,6 @@
 #include "graph_run.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +116,66 @@ void graph_run_fill(struct graph_run *r, const char *text)
 			BUG("no element for '%s'", word);
 		} else {
 			graph_run_set(r, tensor, k++, strtod(word, NULL));
+		}
+	}
+}
+
+/* Where element k of the actual extents lies in the memory of a tensor. */
+static int64_t element_at(const struct graph_run *r, int tensor, int64_t k)
+{
+	const struct node *n = &r->g->node[r->node[tensor]];
+	int64_t index[IR_MAX_AXES] = {0};
+	for (int i = n->type.naxis - 1; i >= 0; i--) {
+		index[i] = k % r->dim[n->type.axis[i]];
+		k /= r->dim[n->type.axis[i]];
+	}
+	struct layout layout = r->mode == INTERP_F64 ? (struct layout){0} : n->layout;
+	return layout_offset(r->g, &n->type, layout, index);
+}
+
+static int64_t actual_elements(const struct graph_run *r, int tensor)
+{
+	const struct node *n = &r->g->node[r->node[tensor]];
+	int64_t total = 1;
+	for (int i = 0; i < n->type.naxis; i++)
+		total *= r->dim[n->type.axis[i]];
+	return total;
+}
+
+bool graph_run_planned(struct graph_run *r, const struct graph_run *from)
+{
+	r->mode = from->mode;
+	graph_run_init(r, graph_plan(&r->arena, from->g));
+	for (int i = 0; i < r->g->naxis; i++)
+		r->dim[i] = from->dim[graph_find_axis(from->g, r->g->axis[i].name)];
+	for (int i = 0; i < r->ntensor; i++) {
+		int other = graph_run_tensor(from, r->tensor[i].name);
+		for (int64_t k = 0; k < actual_elements(r, i); k++)
+			graph_run_set(r, i, element_at(r, i, k),
+				graph_run_get(from, other, element_at(from, other, k)));
+	}
+	return true;
+}
+
+static bool same_bits(double a, double b)
+{
+	return (isnan(a) && isnan(b)) || (a == b && signbit(a) == signbit(b));
+}
+
+void graph_run_check_same(const struct graph_run *r, const struct graph_run *want)
+{
+	for (int i = 0; i < r->ntensor; i++) {
+		int other = graph_run_tensor(want, r->tensor[i].name), wrong = 0;
+		for (int64_t k = 0; k < actual_elements(r, i); k++)
+			wrong += !same_bits(graph_run_get(r, i, element_at(r, i, k)),
+				graph_run_get(want, other, element_at(want, other, k)));
+		if (wrong) {
+			struct strbuf text;
+			strbuf_init(&text);
+			graph_print(&text, r->g);
+			FAIL("%d of %lld values of '%s' differ in\n%s", wrong,
+				(long long)actual_elements(r, i), r->tensor[i].name, text.s);
+			strbuf_release(&text);
 		}
 	}
 }

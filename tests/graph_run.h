@@ -37,6 +37,13 @@ void graph_run_dim(struct graph_run *r, const char *axis, int64_t extent);
 /* Reads "x= 1 2 3 idx= 0 1": fills tensors in memory order. Hex, inf and nan are numbers. */
 void graph_run_fill(struct graph_run *r, const char *text);
 
+/* The run of `from` with its graph planned, equal dims and equal numbers in the leaves. */
+bool graph_run_planned(struct graph_run *r, const struct graph_run *from);
+
+/* FAILs where an output or state of r has other bits than that of `want`, over the actual extents
+ * (NaN equals NaN). */
+void graph_run_check_same(const struct graph_run *r, const struct graph_run *want);
+
 /* interp_run; false after FAIL. */
 bool graph_run_go(struct graph_run *r);
 

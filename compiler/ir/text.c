@@ -241,7 +241,7 @@ static bool read_name(struct reader *r, const char *what, const char **out)
 		if ((*to++ = *r->p++) == '\\' && !read_escape(r, to - 1))
 			return false;
 	*out = s;
-	return r->p < r->end && *r->p++ == '"' ? true : fail(r, "quoted %s does not end", what);
+	return r->p < r->end && *r->p++ == '"' ? true : fail(r, "missing quote behind %s", what);
 }
 
 static bool read_int(struct reader *r, const char *what, int64_t min, int64_t max, int64_t *out)

@@ -116,7 +116,7 @@ static bool read_positive(struct hf *hf, const struct json *object, const char *
 	return true;
 }
 
-/* "rope_scaling" of before 2026, "rope_parameters" since; the type is "rope_type" or "type". */
+/* "rope_scaling", or "rope_parameters" since transformers 5; the type is "rope_type" or "type". */
 static bool read_rope(struct hf *hf, const struct json *config)
 {
 	static const char *const types[] = {"default", "linear", "llama3"};

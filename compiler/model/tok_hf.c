@@ -96,8 +96,9 @@ static bool read_merges(struct hf *h, const struct json *merges)
 			right = text_of(&m->item[1]);
 		} else {
 			const char *space = m->kind == JSON_STRING ? strchr(m->text, ' ') : NULL;
-			if (!space)
-				return fail(h, m, "expected two tokens as merge");
+			if (!space || space == m->text || !space[1] || strchr(space + 1, ' '))
+				return fail(h, m, "expected two tokens with one space between as merge %zu",
+					i);
 			left = (struct buf){m->text, (size_t)(space - m->text)};
 			right = (struct buf){space + 1, m->text_bytes - left.n - 1};
 		}

@@ -155,8 +155,10 @@ TEST(written_model_reads_back_equal)
 	for (size_t i = 0; i < m.ntensor; i++) {
 		const struct model_tensor *t = &tensor[i], *u = model_find(&back, t->name);
 		CHECK(u && u->dtype == t->dtype && u->bytes == t->bytes);
+		CHECK(u && u->offset % model_dtypes[u->dtype].bytes == 0);
 		CHECK(u && !memcmp(u->data, t->data, t->bytes));
 	}
+	CHECK_INT(model_find(&back, "embed")->offset % 8, 0);
 	for (size_t i = 0; i < a->nkey; i++)
 		CHECK(arch_get(&m.config, &a->key[i]) == arch_get(&back.config, &a->key[i]));
 	CHECK(back.config.rope == MODEL_ROPE_LLAMA3 && back.config.rope_factor == 8);
