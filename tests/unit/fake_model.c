@@ -73,8 +73,8 @@ static const struct program step = {PROGRAM_ABI, 3, 9, 2, "step", kernels, exter
 	64 + FAKE_ROWS * 4, 0};
 const struct program *const trim_programs[] = {&step};
 const uint32_t trim_nprograms = 1;
-#ifdef FAKE_FEATURES
-const char trim_target_features[] = FAKE_FEATURES;
+#ifdef FAKE_NEEDS
+const char trim_target_needs[] = FAKE_NEEDS;
 #else
-const char trim_target_features[] = "";
+const char trim_target_needs[] = "";
 #endif

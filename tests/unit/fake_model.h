@@ -19,6 +19,6 @@ enum {
 
 extern const struct program *const trim_programs[];
 extern const uint32_t trim_nprograms;
-extern const char trim_target_features[];
+extern const char trim_target_needs[];
 
 #endif
