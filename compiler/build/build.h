@@ -247,7 +247,6 @@ struct build_event {
 	const char *text, *unit;   /* may be NULL */
 	double done, total;
 	int64_t time_ns, wall_ns;
-	size_t nadded, nfinished;          /* actions so far */
 	const struct build_result *result; /* EVENT_END */
 };
 const char *event_name(enum event_kind k);
