@@ -363,6 +363,23 @@ static void differs(struct build *b, struct action *a)
 	fail(b, a, &e);
 }
 
+/* A call met one damaged object; where one is there may be more. Reading all that it could read
+ * finds them at once, instead of one by one with a call between. */
+static void set_damage_aside(struct build *b, const struct action *a)
+{
+	struct map m;
+	for (size_t i = 0; i < a->ninput; i++) {
+		const struct edge *edge = &a->input[i];
+		if (edge->kind != INPUT_OUTPUT || edge->output == OUTPUT_ALL)
+			continue;
+		if (store_get(b->o.store, edge->digest, &m, NULL) == STORE_OK)
+			store_unmap(b->o.store, &m);
+		for (size_t k = 0; k < edge->action->nref; k++)
+			if (store_get(b->o.store, edge->action->ref[k].digest, &m, NULL) == STORE_OK)
+				store_unmap(b->o.store, &m);
+	}
+}
+
 static void finish(struct build *b, struct rule_call *c)
 {
 	struct action *a = c->action;
@@ -380,6 +397,7 @@ static void finish(struct build *b, struct rule_call *c)
 			a->state = STATE_SKIPPED;
 			a->failure = "the build stopped before";
 		} else {
+			set_damage_aside(b, a);
 			need(b, a);
 		}
 	} else if (!r->ok) {
