@@ -31,8 +31,8 @@ void flat_bad(struct flat *f, const char *why)
 		f->bad = why;
 }
 
-void flat_open(struct flat *f, struct buf bytes, const char *what, const char *magic,
-	uint64_t version)
+void flat_open(
+	struct flat *f, struct buf bytes, const char *what, const char *magic, uint64_t version)
 {
 	*f = (struct flat){.p = bytes.p, .n = bytes.n, .what = what};
 	if (f->n < 8 || memcmp(f->p, magic, 8) != 0) {

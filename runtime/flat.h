@@ -1,5 +1,6 @@
 /*
- * Flat records: how small structured things are written into an artifact or into the emitted binary.
+ * Flat records: how small structured things are written into an artifact or into the emitted
+ * binary.
  *
  *     8 bytes magic, u64 version, then items in an order that the record's header documents
  *     u64    8 bytes, little-endian
@@ -27,8 +28,8 @@ struct flat {
 };
 
 /* Borrows `bytes`. A wrong magic or version is kept as the error. */
-void flat_open(struct flat *f, struct buf bytes, const char *what, const char *magic,
-	uint64_t version);
+void flat_open(
+	struct flat *f, struct buf bytes, const char *what, const char *magic, uint64_t version);
 uint64_t flat_get_u64(struct flat *f);
 uint64_t flat_get_max(struct flat *f, uint64_t max); /* more than max is wrong */
 struct buf flat_get_bytes(struct flat *f);           /* points into the record, a NUL behind it */

@@ -12,10 +12,12 @@ static bool init_choices(struct arena *a, struct task *t, struct err *e)
 {
 	bool fixed = t->nchoice > 0, field = t->choices_field[0] != '\0';
 	if (t->kind != TASK_CHOICE)
-		return fixed || field ? err_set(e, ERR_SPEC, "choices in a task that has none") : true;
+		return fixed || field ? err_set(e, ERR_SPEC, "choices in a task that has none")
+				      : true;
 	if (fixed == field)
-		return err_set(e, ERR_SPEC, fixed ? "both fixed choices and a field of choices"
-						  : "a choice task without choices");
+		return err_set(e, ERR_SPEC,
+			fixed ? "both fixed choices and a field of choices"
+			      : "a choice task without choices");
 	if (field && !field_path_parse(a, t->choices_field, &t->choices_path, e))
 		return err_context(e, "in the field of the choices");
 	if (t->nchoice == 1)
@@ -26,7 +28,8 @@ static bool init_choices(struct arena *a, struct task *t, struct err *e)
 			return err_context(e, "in choice %zu", i + 1);
 		for (size_t k = 0; k < i; k++) {
 			if (!strcmp(t->choice[i], t->choice[k]))
-				return err_set(e, ERR_SPEC, "choice '%.80s' stands twice", t->choice[i]);
+				return err_set(
+					e, ERR_SPEC, "choice '%.80s' stands twice", t->choice[i]);
 		}
 	}
 	return true;
@@ -103,8 +106,8 @@ static bool template_walk(const struct template *t, const struct json *row, fiel
 	return true;
 }
 
-bool task_walk(const struct task *t, const struct json *row, field_visit *visit, void *ctx,
-	struct err *e)
+bool task_walk(
+	const struct task *t, const struct json *row, field_visit *visit, void *ctx, struct err *e)
 {
 	if (!template_walk(&t->prompt_template, row, visit, ctx, e) ||
 		!template_walk(&t->answer_template, row, visit, ctx, e))
@@ -132,7 +135,8 @@ static bool find_one(void *ctx, const struct json *v, struct err *e)
 {
 	const struct json **found = ctx;
 	if (*found)
-		return err_at(e, ERR_SPEC, NULL, v->line, v->col, "several lists of choices in one row");
+		return err_at(
+			e, ERR_SPEC, NULL, v->line, v->col, "several lists of choices in one row");
 	*found = v;
 	return true;
 }
@@ -144,7 +148,8 @@ static bool render_field_choices(struct arena *a, const struct task *t, const st
 	if (!field_path_walk(&t->choices_path, row, find_one, &list, e))
 		return false;
 	if (!list || (list->kind != JSON_ARRAY && list->kind != JSON_OBJECT))
-		return err_at(e, ERR_SPEC, NULL, list ? list->line : row->line, list ? list->col : row->col,
+		return err_at(e, ERR_SPEC, NULL, list ? list->line : row->line,
+			list ? list->col : row->col,
 			"field '%s' should be a list or an object of choices", t->choices_field);
 	size_t *index = arena_array(a, size_t, list->nitem);
 	if (list->kind == JSON_OBJECT) {
@@ -156,15 +161,16 @@ static bool render_field_choices(struct arena *a, const struct task *t, const st
 	}
 	if (out->nchoice < 2)
 		return err_at(e, ERR_SPEC, NULL, list->line, list->col,
-			"field '%s' has %zu choices; at least 2 are needed", t->choices_field, out->nchoice);
+			"field '%s' has %zu choices; at least 2 are needed", t->choices_field,
+			out->nchoice);
 	out->choice = arena_array(a, struct buf, out->nchoice);
 	for (size_t i = 0; i < out->nchoice; i++) {
 		const struct json *v = &list->item[index[i]];
 		if (out->key)
 			out->key[i] = arena_strdup(a, list->key[index[i]]);
 		if (!json_scalar(v, &out->choice[i]))
-			return err_at(e, ERR_SPEC, NULL, v->line, v->col, "a choice in '%s' is no text",
-				t->choices_field);
+			return err_at(e, ERR_SPEC, NULL, v->line, v->col,
+				"a choice in '%s' is no text", t->choices_field);
 		out->choice[i].p = arena_strndup(a, out->choice[i].p, out->choice[i].n);
 	}
 	return true;
@@ -260,13 +266,16 @@ static bool resolve_gold(const struct task *t, const struct json *row, struct bu
 		int i = forms[f].match(out, answer);
 		if (i == TWO_MATCH)
 			return err_at(e, ERR_SPEC, NULL, row->line, row->col,
-				"answer '%.80s' is the text of two choices", (const char *)answer.p);
+				"answer '%.80s' is the text of two choices",
+				(const char *)answer.p);
 		if (i == NO_MATCH)
 			continue;
 		if (by && out->gold != i)
 			return err_at(e, ERR_SPEC, NULL, row->line, row->col,
-				"answer '%.80s' is choice %d as %s and choice %d as %s; say which form it has",
-				(const char *)answer.p, out->gold + 1, forms[by].name, i + 1, forms[f].name);
+				"answer '%.80s' is choice %d as %s and choice %d as %s; say which "
+				"form it has",
+				(const char *)answer.p, out->gold + 1, forms[by].name, i + 1,
+				forms[f].name);
 		out->gold = i;
 		by = f;
 	}
@@ -309,16 +318,17 @@ static bool layout_windows(struct arena *a, const struct task *t, const struct t
 {
 	size_t nstart = start >= 0, room = t->length_tokens - nstart;
 	if (!room)
-		return err_set(e, ERR_SPEC, "length of %u tokens has no room behind the start token",
-			t->length_tokens);
+		return err_set(e, ERR_SPEC,
+			"length of %u tokens has no room behind the start token", t->length_tokens);
 	if (text->n > room && t->on_long == LONG_SKIP)
 		return true;
 	if (text->n > room && t->on_long == LONG_ERROR)
-		return err_set(e, ERR_SPEC, "document of %zu tokens, length is %u", text->n + nstart,
-			t->length_tokens);
+		return err_set(e, ERR_SPEC, "document of %zu tokens, length is %u",
+			text->n + nstart, t->length_tokens);
 	for (size_t at = 0; at < text->n; at += room) {
 		size_t n = text->n - at < room ? text->n - at : room;
-		uint32_t *token = arena_array(a, uint32_t, n + nstart), *count = arena_new(a, uint32_t);
+		uint32_t *token = arena_array(a, uint32_t, n + nstart),
+			 *count = arena_new(a, uint32_t);
 		if (nstart)
 			token[0] = (uint32_t)start;
 		memcpy(token + nstart, text->id + at, n * sizeof(*token));
@@ -347,7 +357,8 @@ static bool layout_answers(struct arena *a, const struct task *t, const struct t
 		ok = tok->encode(tok->ctx, strbuf_buf(&text), TEXT_CONTINUES, out, e);
 		if (ok && t->kind == TASK_COMPLETION) {
 			if (tok->end < 0)
-				ok = err_set(e, ERR_SPEC, "the tokenizer has no end token, which a completion needs");
+				ok = err_set(e, ERR_SPEC,
+					"the tokenizer has no end token, which a completion needs");
 			else
 				token_ids_add(out, (uint32_t)tok->end);
 		}
@@ -368,15 +379,17 @@ bool task_layout(struct arena *a, const struct task *t, const struct task_row *r
 	*nout = 0;
 	if (t->kind == TASK_TEXT)
 		return tok->encode(tok->ctx, row->answer, TEXT_BEGINS, &prompt, e) &&
-			layout_windows(a, t, &prompt, tok->start, out, nout, e);
+		       layout_windows(a, t, &prompt, tok->start, out, nout, e);
 	if (tok->start >= 0)
 		token_ids_add(&prompt, (uint32_t)tok->start);
 	if (!tok->encode(tok->ctx, row->prompt, TEXT_BEGINS, &prompt, e) ||
 		!layout_answers(a, t, row, tok, &answers, &answer_tokens, e))
 		return false;
-	uint32_t nanswer = (uint32_t)(t->kind == TASK_CHOICE ? row->nchoice : row->answer.p != NULL);
+	uint32_t nanswer =
+		(uint32_t)(t->kind == TASK_CHOICE ? row->nchoice : row->answer.p != NULL);
 	if (!prompt.n)
-		return err_set(e, ERR_SPEC, "an empty prompt, and the tokenizer has no start token");
+		return err_set(
+			e, ERR_SPEC, "an empty prompt, and the tokenizer has no start token");
 	for (uint32_t i = 0; i < nanswer; i++)
 		longest = answer_tokens[i] > longest ? answer_tokens[i] : longest;
 	size_t cut = 0, keep = tok->start >= 0;

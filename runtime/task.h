@@ -5,29 +5,29 @@
  *   kind        prompt                  what follows it, the answers
  *   choice      the rendered template   delimiter + each choice; one of them is gold
  *   completion  the rendered template   delimiter + the answer, then the end token
- *   text        nothing                 the rendered template (a document; no delimiter, no end token)
+ *   text        nothing                 the rendered template, a document; no end token
  *
  * Token layout, decided here alone (task_layout):
  *
  *   start token, if the tokenizer has one | prompt tokens | answer tokens
  *
  * The prompt is tokenised by itself, as text that begins a sequence. Delimiter and answer are one
- * string, tokenised by itself, as text that continues one: no start token, and with sentencepiece no
- * dummy prefix (the delimiter, by default one space, is the word boundary). So the tokens of the
+ * string, tokenised by itself, as text that continues one: no start token, and with sentencepiece
+ * no dummy prefix (the delimiter, by default one space, is the word boundary). So the tokens of the
  * prompt never depend on the answer, and all choices of a row share their prefix. Loss falls on the
- * answer tokens alone, the end token included; the first token of a sequence has no context and bears
- * none.
+ * answer tokens alone, the end token included; the first token of a sequence has no context and
+ * bears none.
  *
- * Length counts every token of the longest sequence: start + prompt + longest answer + end. A longer
- * row is an error, or loses tokens from the front of its prompt (the start token stays; the question
- * stands at the end), or is skipped; a document is cut into windows, each a start token and the next
- * length - 1 tokens, without overlap.
+ * Length counts every token of the longest sequence: start + prompt + longest answer + end. A
+ * longer row is an error, or loses tokens from the front of its prompt (the start token stays; the
+ * question stands at the end), or is skipped; a document is cut into windows, each a start token
+ * and the next length - 1 tokens, without overlap.
  *
- * Choices are templates of their own (`yes`, or `{2}` for a CSV column), or the strings of a list or
- * object field; those of an object are in byte order of their names, so that the order of members in
- * a file means nothing. The gold answer names its choice by text, by key (of an object), by letter (A
- * or a is the first) or by index (from 0). With ANSWER_AUTO each form that fits is tried, and an
- * answer that could mean two different choices is an error.
+ * Choices are templates of their own (`yes`, or `{2}` for a CSV column), or the strings of a list
+ * or object field; those of an object are in byte order of their names, so that the order of
+ * members in a file means nothing. The gold answer names its choice by text, by key (of an object),
+ * by letter (A or a is the first) or by index (from 0). With ANSWER_AUTO each form that fits is
+ * tried, and an answer that could mean two different choices is an error.
  *
  * The record that travels (flat.h): "TRIMTASK", version 1, u64 kind, on_long, answer_form,
  * length_tokens, texts prompt, delimiter, answer, choices_field, u64 nchoice, as many texts.
@@ -66,8 +66,8 @@ void task_write(struct strbuf *out, const struct task *t);
 bool task_read(struct arena *a, struct buf record, struct task *out, struct err *e);
 
 /* Calls visit for each value of the row that the task reads, answer included. */
-bool task_walk(const struct task *t, const struct json *row, field_visit *visit, void *ctx,
-	struct err *e);
+bool task_walk(
+	const struct task *t, const struct json *row, field_visit *visit, void *ctx, struct err *e);
 
 /* A row as text. */
 struct task_row {
@@ -110,10 +110,10 @@ struct tokeniser {
  * the end token inside. */
 struct token_row {
 	const uint32_t *token;
-	uint32_t prompt_tokens;         /* start token included */
-	const uint32_t *answer_tokens;  /* how many of each answer */
+	uint32_t prompt_tokens;        /* start token included */
+	const uint32_t *answer_tokens; /* how many of each answer */
 	uint32_t nanswer;
-	int32_t gold;                   /* index of the answer, -1 unknown */
+	int32_t gold; /* index of the answer, -1 unknown */
 };
 
 /* The layout of a rendered row: one token_row, several for the windows of a document, none when the

@@ -78,7 +78,8 @@ static bool read_path(struct reader *r, struct field_path *out)
 				break;
 			r->p += out->nstep > 0;
 			if (!read_name(r, "{}[].\"\r\n",
-				    "expected the name of a field; a brace itself is written '{{'", &s.name))
+				    "expected the name of a field; a brace itself is written '{{'",
+				    &s.name))
 				return false;
 		}
 		*arena_push(r->a, out->step, out->nstep) = s;
@@ -109,14 +110,16 @@ bool template_parse(struct arena *a, const char *text, struct template *out, str
 			part.text = (struct buf){*r.p == '{' ? "{" : "}", 1};
 			r.p += 2;
 		} else if (*r.p == '}') {
-			return fail(&r, r.p, "'}' without a '{' before it; a brace itself is written '}}'");
+			return fail(&r, r.p,
+				"'}' without a '{' before it; a brace itself is written '}}'");
 		} else {
 			const char *open = r.p++;
 			struct field_path *path = arena_new(a, struct field_path);
 			if (!read_path(&r, path))
 				return false;
 			if (*r.p != '}')
-				return fail(&r, open, "'{' without its '}'; a brace itself is written '{{'");
+				return fail(&r, open,
+					"'{' without its '}'; a brace itself is written '{{'");
 			r.p++;
 			part.path = path;
 		}
@@ -176,20 +179,23 @@ struct walk {
 static bool walk_fail(const struct walk *w, const struct json *v, const char *why, const char *near)
 {
 	return err_at(w->e, ERR_SPEC, NULL, v->line, v->col, "field '%s': %s%s%s%s", w->path->text,
-		why, near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
+		why, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 static bool walk_fail_name(const struct walk *w, const struct json *v, const char *name)
 {
 	char why[160];
 	if (v->kind == JSON_ARRAY)
-		snprintf(why, sizeof(why), "no member '%.80s' in a list; use [NUMBER] or [*]", name);
+		snprintf(
+			why, sizeof(why), "no member '%.80s' in a list; use [NUMBER] or [*]", name);
 	else if (v->kind != JSON_OBJECT)
 		snprintf(why, sizeof(why), "no member '%.80s' in what is no object", name);
 	else
 		snprintf(why, sizeof(why), "the row has no '%.80s'", name);
-	const char *near =
-		v->kind == JSON_OBJECT ? nearest_name(name, (const char *const *)v->key, v->nitem) : NULL;
+	/* One letter is near to every other. */
+	const char *near = v->kind == JSON_OBJECT && name[1]
+				   ? nearest_name(name, (const char *const *)v->key, v->nitem)
+				   : NULL;
 	return walk_fail(w, v, why, near);
 }
 
@@ -227,7 +233,8 @@ static bool walk_step(const struct walk *w, size_t i, const struct json *v)
 			return walk_step(w, i + 1, member);
 		char *end;
 		unsigned long long column = strtoull(s->name, &end, 10);
-		if (i || v->kind != JSON_ARRAY || *end || !column || *s->name > '9' || *s->name < '0')
+		if (i || v->kind != JSON_ARRAY || *end || !column || *s->name > '9' ||
+			*s->name < '0')
 			return walk_fail_name(w, v, s->name);
 		index = (size_t)column - 1;
 	}
@@ -260,9 +267,11 @@ static bool render_value(void *ctx, const struct json *v, struct err *e)
 	struct buf text;
 	if (!json_scalar(v, &text)) {
 		const char *why = v->kind == JSON_NULL ? "is null"
-			: v->kind == JSON_ARRAY	       ? "is a list; [*] joins its items by newlines"
-						       : "is an object; name one of its members";
-		return err_at(e, ERR_SPEC, NULL, v->line, v->col, "field '%s' %s", r->path->text, why);
+				  : v->kind == JSON_ARRAY
+					  ? "is a list; [*] joins its items by newlines"
+					  : "is an object; name one of its members";
+		return err_at(
+			e, ERR_SPEC, NULL, v->line, v->col, "field '%s' %s", r->path->text, why);
 	}
 	if (r->n++)
 		strbuf_addc(r->out, '\n');
@@ -270,8 +279,8 @@ static bool render_value(void *ctx, const struct json *v, struct err *e)
 	return true;
 }
 
-bool template_render(const struct template *t, const struct json *row, struct strbuf *out,
-	struct err *e)
+bool template_render(
+	const struct template *t, const struct json *row, struct strbuf *out, struct err *e)
 {
 	for (size_t i = 0; i < t->npart; i++) {
 		const struct template_part *part = &t->part[i];

@@ -35,11 +35,12 @@ struct field_path {
 };
 
 struct template_part {
-	struct buf text;               /* literal, when path is NULL */
+	struct buf text; /* literal, when path is NULL */
 	const struct field_path *path;
 };
 
-struct template {
+struct template
+{
 	struct template_part *part;
 	size_t npart;
 };
@@ -49,8 +50,8 @@ bool template_parse(struct arena *a, const char *text, struct template *out, str
 bool field_path_parse(struct arena *a, const char *text, struct field_path *out, struct err *e);
 
 /* Appends to out; on failure out holds a part. ERR_SPEC: the row lacks what the template names. */
-bool template_render(const struct template *t, const struct json *row, struct strbuf *out,
-	struct err *e);
+bool template_render(
+	const struct template *t, const struct json *row, struct strbuf *out, struct err *e);
 
 /* Calls visit for each value that the path leads to, in order; stops when it returns false. */
 typedef bool field_visit(void *ctx, const struct json *v, struct err *e);
@@ -60,8 +61,8 @@ bool field_path_walk(const struct field_path *p, const struct json *row, field_v
 /* The text of a string, number, true or false; false for null, lists and objects. */
 bool json_scalar(const struct json *v, struct buf *out);
 
-/* Writes the indices of an object's members to index (room for nitem), in byte order of their names,
- * of equal names the last alone; returns how many. */
+/* Writes the indices of an object's members to index (room for nitem), in byte order of their
+ * names, of equal names the last alone; returns how many. */
 size_t json_sorted_members(const struct json *object, size_t *index);
 
 #endif

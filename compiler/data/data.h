@@ -8,15 +8,15 @@
  * Every row carries three digests, all unsalted:
  *
  *   digest  of the canonical text of the values the task reads: names the row everywhere else
- *   place   decides its split. The multiset of the values that `by` names, each as text with runs of
- *           white space folded; by default those that the task reads. Names, order and format of the
- *           columns, template, file and position do not enter. "@file" and "@key" take the file's
- *           name and the row's key instead
+ *   place   decides its split. The multiset of the values that `by` names, each as text with runs
+ *           of white space folded; by default those that the task reads. Names, order and format of
+ *           the columns, template, file and position do not enter. "@file" and "@key" take the
+ *           file's name and the row's key instead
  *   norm    for the leak lint: as the default place, of letters and digits alone, ASCII lower-cased
  *
- * A row is what JSON calls an object or a list: a text row is {"text": "..."}, a CSV row an object by
- * header names, or by "1", "2", ... without a header. A row's key is its name in a JSON object of
- * rows, else the text of the `key` field, else of the `by` field.
+ * A row is what JSON calls an object or a list: a text row is {"text": "..."}, a CSV row an object
+ * by header names, or by "1", "2", ... without a header. A row's key is its name in a JSON object
+ * of rows, else the text of the `key` field, else of the `by` field.
  *
  * The table (runtime/flat.h): "TRIMROWS", version 1, text file name, u64 nrow, array of struct
  * row_record, bytes heap.
@@ -46,9 +46,9 @@ struct data_file {
 };
 
 /*
- * text   blank-line: documents between lines of nothing but white space; line: each line that is not
- *        blank; file: the file unless it is blank. CR LF is a line end; inside of a document it
- *        becomes LF. The line end behind a document belongs to none
+ * text   blank-line: documents between lines of nothing but white space; line: each line that is
+ *        not blank; file: the file unless it is blank, byte for byte. CR LF is a line end, and LF
+ *        inside of a document. The line end behind a document belongs to none
  * jsonl  an object or list on each line that is not blank
  * json   a list of objects or lists, or an object of them by key
  * csv    RFC 4180: comma, double quotes, doubled quotes, line ends inside of quotes; CR LF or LF;
@@ -63,7 +63,7 @@ struct row_record {
 	struct digest digest, place, norm;
 	uint64_t text_at, key_at; /* in the heap */
 	uint32_t text_bytes, key_bytes;
-	uint32_t line; /* where the row begins in its file */
+	uint32_t line;  /* where the row begins in its file */
 	uint32_t keyed; /* 0 or 1 */
 };
 
@@ -78,8 +78,8 @@ struct row_table {
 bool row_table_open(struct row_table *t, struct buf bytes, struct err *e);
 struct buf row_table_text(const struct row_table *t, size_t row); /* compact JSON */
 struct buf row_table_key(const struct row_table *t, size_t row);  /* p NULL: none */
-bool row_table_json(struct arena *a, const struct row_table *t, size_t row, struct json **out,
-	struct err *e);
+bool row_table_json(
+	struct arena *a, const struct row_table *t, size_t row, struct json **out, struct err *e);
 /* Gives an error that came from inside of a row the row's file and line. Returns false. */
 bool row_table_fail(const struct row_table *t, size_t row, struct err *e);
 
@@ -89,9 +89,9 @@ bool row_table_render(struct arena *a, const struct row_table *t, size_t row,
 
 /*
  * The files that a path of a spec names, relative to root, sorted by bytes: itself, all files of a
- * folder that have the format's ending (.txt, .jsonl, .json, .csv; folders below it too, hidden ones
- * not), or those a glob matches (*, ?, [...], none of them matching a slash). ERR_SPEC when there is
- * none. Links to files are followed, links to folders are not.
+ * folder that have the format's ending (.txt, .jsonl, .json, .csv; folders below it too, hidden
+ * ones not), or those a glob matches (*, ?, [...], none of them matching a slash). ERR_SPEC when
+ * there is none. Links to files are followed, links to folders are not.
  */
 bool data_list(struct arena *a, const char *root, const char *path, enum data_format format,
 	const char ***names, size_t *n, struct err *e);

@@ -13,14 +13,14 @@ struct csv {
 
 static bool fail(struct csv *c, int line, const char *where, const char *what)
 {
-	return err_at(c->e, ERR_SPEC, c->w->file->name, line, (int)(where - c->line_start) + 1, "%s",
-		what);
+	return err_at(c->e, ERR_SPEC, c->w->file->name, line, (int)(where - c->line_start) + 1,
+		"%s", what);
 }
 
 static bool at_line_end(const struct csv *c)
 {
 	return c->p == c->end || *c->p == '\n' ||
-		(*c->p == '\r' && c->end - c->p > 1 && c->p[1] == '\n');
+	       (*c->p == '\r' && c->end - c->p > 1 && c->p[1] == '\n');
 }
 
 static void take_line_end(struct csv *c)
@@ -107,7 +107,8 @@ static bool take_names(struct csv *c, int line, const char ***names, size_t *n)
 	*names = arena_array(a, const char *, *n);
 	for (size_t i = 0; i < *n; i++) {
 		bool header = c->w->source->format == DATA_CSV;
-		(*names)[i] = header ? arena_strdup(a, c->field[i].p) : arena_printf(a, "%zu", i + 1);
+		(*names)[i] =
+			header ? arena_strdup(a, c->field[i].p) : arena_printf(a, "%zu", i + 1);
 		for (size_t k = 0; k < i; k++) {
 			if (!strcmp((*names)[i], (*names)[k]))
 				return err_at(c->e, ERR_SPEC, c->w->file->name, line, 1,
@@ -134,8 +135,9 @@ bool read_csv_rows(struct row_writer *w, struct buf text, struct err *e)
 				continue;
 		}
 		if (c.nfield != nname)
-			return err_at(e, ERR_SPEC, w->file->name, line, 1, "%zu fields, expected %zu as in the %s",
-				c.nfield, nname, w->source->format == DATA_CSV ? "header" : "first record");
+			return err_at(e, ERR_SPEC, w->file->name, line, 1,
+				"%zu fields, expected %zu as in the %s", c.nfield, nname,
+				w->source->format == DATA_CSV ? "header" : "first record");
 		struct json *row = row_object(&w->scratch, nname, line);
 		for (size_t i = 0; i < nname; i++)
 			row_member(&w->scratch, row, i, name[i], c.field[i]);

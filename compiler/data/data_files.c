@@ -44,15 +44,16 @@ static bool list_folder(struct listing *l, const char *folder, size_t depth)
 		struct stat st;
 		if (d->d_name[0] == '.')
 			continue;
-		const char *name = arena_printf(l->a, "%s%s%s", folder, folder[0] ? "/" : "", d->d_name);
+		const char *name =
+			arena_printf(l->a, "%s%s%s", folder, folder[0] ? "/" : "", d->d_name);
 		unsigned char type = d->d_type;
 		if (type == DT_UNKNOWN || type == DT_LNK) {
 			const char *full = arena_printf(l->a, "%s/%s", l->root, name);
 			if ((type == DT_LNK ? stat : lstat)(full, &st) != 0)
 				continue;
-			type = S_ISREG(st.st_mode)                      ? DT_REG
-				: S_ISDIR(st.st_mode) && type != DT_LNK ? DT_DIR
-									: DT_UNKNOWN;
+			type = S_ISREG(st.st_mode)                     ? DT_REG
+			       : S_ISDIR(st.st_mode) && type != DT_LNK ? DT_DIR
+								       : DT_UNKNOWN;
 		}
 		if (type == DT_DIR && depth < l->depth)
 			ok = list_folder(l, name, depth + 1);
@@ -97,7 +98,8 @@ bool data_list(struct arena *a, const char *root, const char *path, enum data_fo
 		if (!list_folder(&l, strcmp(trimmed, ".") ? trimmed : "", 0))
 			return false;
 		if (!l.n)
-			return err_set(e, ERR_SPEC, "no '*%s' file in the folder '%s'", l.ending, path);
+			return err_set(
+				e, ERR_SPEC, "no '*%s' file in the folder '%s'", l.ending, path);
 	} else if (strpbrk(trimmed, "*?[")) {
 		if (!list_glob(&l, trimmed))
 			return false;

@@ -23,8 +23,8 @@ static bool keep_value(void *ctx, const struct json *v, struct err *e)
 
 static int compare_address(const void *a, const void *b)
 {
-	uintptr_t x = (uintptr_t)*(const struct json *const *)a;
-	uintptr_t y = (uintptr_t)*(const struct json *const *)b;
+	uintptr_t x = (uintptr_t) * (const struct json *const *)a;
+	uintptr_t y = (uintptr_t) * (const struct json *const *)b;
 	return x < y ? -1 : x > y;
 }
 
@@ -142,8 +142,8 @@ static void add_folded(struct digests *d, struct buf text, fold *f)
 }
 
 /* Each kept scalar once, however many paths lead to it. */
-static void fold_kept(struct digests *d, const struct kept *k, const struct json *v, bool inside,
-	fold *f)
+static void fold_kept(
+	struct digests *d, const struct kept *k, const struct json *v, bool inside, fold *f)
 {
 	struct buf text;
 	inside = inside || is_kept(k, v);
@@ -165,8 +165,8 @@ static struct digest digest_of_set(struct digests *d)
 	return digest_of(d->d, d->n * sizeof(*d->d));
 }
 
-static struct digest digest_of_kept(struct arena *a, const struct kept *k, const struct json *row,
-	fold *f)
+static struct digest digest_of_kept(
+	struct arena *a, const struct kept *k, const struct json *row, fold *f)
 {
 	struct digests d = {.a = a};
 	fold_kept(&d, k, row, false, f);
@@ -201,8 +201,8 @@ static bool find_key(struct row_writer *w, const struct json *row, struct buf *k
 	if (found.n == 1 && json_scalar(found.v[0], key))
 		return true;
 	/* `by` may name a list, which is no key; `key` may not. */
-	return !w->key.nstep || err_at(e, ERR_SPEC, NULL, row->line, row->col,
-					"field '%s' is no key", w->key.text);
+	return !w->key.nstep ||
+	       err_at(e, ERR_SPEC, NULL, row->line, row->col, "field '%s' is no key", w->key.text);
 }
 
 static bool find_place(struct row_writer *w, const struct json *row, struct buf key,
@@ -218,7 +218,8 @@ static bool find_place(struct row_writer *w, const struct json *row, struct buf 
 	} else if (!strcmp(by, "@key")) {
 		if (!key.p)
 			return err_at(e, ERR_SPEC, NULL, row->line, row->col,
-				"the row has no key to be split by; rows of an object have, or name a field");
+				"the row has no key to be split by; rows of an object have, or "
+				"name a field");
 		*out = digest_of_text(a, key);
 	} else {
 		if (!field_path_walk(&w->by, row, keep_value, &found, e))
@@ -265,7 +266,8 @@ bool row_add(struct row_writer *w, const struct json *row, struct buf key, struc
 	r.key_at = heap_put(w, key);
 	strbuf_release(&text);
 	if (!fits)
-		return err_at(e, ERR_SPEC, w->file->name, row->line, row->col, "row of 4 GB or more");
+		return err_at(
+			e, ERR_SPEC, w->file->name, row->line, row->col, "row of 4 GB or more");
 	strbuf_add(&w->records, &r, sizeof(r));
 	w->nrow++;
 	if (w->scratch.total_bytes > 1 << 20)
@@ -305,7 +307,8 @@ static bool read_jsonl_rows(struct row_writer *w, struct buf text, struct err *e
 			blank++;
 		struct json *row;
 		if (blank < n) {
-			if (!json_parse(&w->scratch, (struct buf){p, n}, w->file->name, line, &row, e) ||
+			if (!json_parse(&w->scratch, (struct buf){p, n}, w->file->name, line, &row,
+				    e) ||
 				!row_add(w, row, (struct buf){0}, e))
 				return false;
 		}
@@ -353,8 +356,8 @@ static bool parse_paths(struct row_writer *w, struct err *e)
 {
 	const struct data_source *s = w->source;
 	if (s->by && s->by[0] == '@' && strcmp(s->by, "@file") != 0 && strcmp(s->by, "@key") != 0)
-		return err_set(e, ERR_SPEC, "rows are split by '@file', '@key' or a field, not by '%s'",
-			s->by);
+		return err_set(e, ERR_SPEC,
+			"rows are split by '@file', '@key' or a field, not by '%s'", s->by);
 	if (s->by && s->by[0] != '@' && !field_path_parse(&w->paths, s->by, &w->by, e))
 		return err_context(e, "in the field to split by");
 	if (s->key && !field_path_parse(&w->paths, s->key, &w->key, e))
@@ -370,8 +373,8 @@ static bool (*const readers[])(struct row_writer *, struct buf, struct err *) = 
 	[DATA_CSV_NO_HEADER] = read_csv_rows,
 };
 
-bool data_read(const struct data_source *s, const struct data_file *f, struct strbuf *table,
-	struct err *e)
+bool data_read(
+	const struct data_source *s, const struct data_file *f, struct strbuf *table, struct err *e)
 {
 	struct row_writer w = {.source = s, .file = f};
 	struct buf text = f->bytes;

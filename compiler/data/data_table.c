@@ -15,7 +15,8 @@ bool row_table_open(struct row_table *t, struct buf bytes, struct err *e)
 	for (size_t i = 0; i < t->nrow; i++) {
 		const struct row_record *r = &t->row[i];
 		if (r->text_at > t->heap.n || t->heap.n - r->text_at < r->text_bytes ||
-			r->key_at > t->heap.n || t->heap.n - r->key_at < r->key_bytes || r->keyed > 1)
+			r->key_at > t->heap.n || t->heap.n - r->key_at < r->key_bytes ||
+			r->keyed > 1)
 			flat_bad(&f, "a row points outside of it");
 	}
 	return flat_end(&f, e);
@@ -45,11 +46,11 @@ bool row_table_fail(const struct row_table *t, size_t row, struct err *e)
 	return false;
 }
 
-bool row_table_json(struct arena *a, const struct row_table *t, size_t row, struct json **out,
-	struct err *e)
+bool row_table_json(
+	struct arena *a, const struct row_table *t, size_t row, struct json **out, struct err *e)
 {
 	return json_parse(a, row_table_text(t, row), t->file, (int)t->row[row].line, out, e) ||
-		row_table_fail(t, row, e);
+	       row_table_fail(t, row, e);
 }
 
 bool row_table_render(struct arena *a, const struct row_table *t, size_t row,
@@ -60,5 +61,5 @@ bool row_table_render(struct arena *a, const struct row_table *t, size_t row,
 		return false;
 	return (task_render(a, task, v, out, e) &&
 		       (!task->answer[0] || task_answer(a, task, v, out, e))) ||
-		row_table_fail(t, row, e);
+	       row_table_fail(t, row, e);
 }

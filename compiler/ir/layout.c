@@ -87,8 +87,9 @@ struct graph *graph_layouts(struct arena *a, const struct graph *g)
 		struct node n = g->node[i];
 		for (int s = 0; s < op_info[n.op].nsrc; s++) {
 			int from = n.src[s];
-			bool panels = !reads_elementwise(&n, s) &&
-				source_layout(g, &n, s).kind == LAYOUT_PANEL;
+			/* Of the old node: sources of n are numbers of the new graph already. */
+			bool panels = !reads_elementwise(&g->node[i], s) &&
+				source_layout(g, &g->node[i], s).kind == LAYOUT_PANEL;
 			n.src[s] = panels && copy[from] ? copy[from] : map[from];
 		}
 		if (n.name)

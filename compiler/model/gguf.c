@@ -76,7 +76,7 @@ enum {
 	KEY_BYTES_MAX = 65535, /* of the format */
 	NAME_BYTES_MAX = 255,  /* ggml allows 63 */
 	ALIGNMENT_MAX = 1 << 24,
-	/* The least that one entry takes: what a count may be is bounded by the bytes that are left. */
+	/* The least that one entry takes: the bytes that are left bound what a count may be. */
 	VALUE_BYTES_MIN = 8 + 4 + 1,
 	TENSOR_BYTES_MIN = 8 + 4 + 4 + 8,
 };
@@ -108,7 +108,8 @@ static bool PRINTF_LIKE(4, 5)
 static bool take(struct cursor *c, void *out, size_t bytes, const char *what)
 {
 	if (left(c) < bytes)
-		return fail(c, c->at, "truncated: %s needs %zu bytes, %zu are left", what, bytes, left(c));
+		return fail(c, c->at, "truncated: %s needs %zu bytes, %zu are left", what, bytes,
+			left(c));
 	memcpy(out, c->g->map.p + c->at, bytes);
 	c->at += bytes;
 	return true;
@@ -122,7 +123,8 @@ static bool take_string(struct cursor *c, struct buf *out, const char *what)
 	if (!take(c, &bytes, sizeof(bytes), what))
 		return false;
 	if (bytes > left(c))
-		return fail(c, where, "%s claims %" PRIu64 " bytes, %zu are left", what, bytes, left(c));
+		return fail(c, where, "%s claims %" PRIu64 " bytes, %zu are left", what, bytes,
+			left(c));
 	*out = (struct buf){c->g->map.p + c->at, (size_t)bytes};
 	c->at += (size_t)bytes;
 	return true;
@@ -156,11 +158,13 @@ static bool skip_items(struct cursor *c, const struct gguf_value *v)
 		return true;
 	}
 	if (left(c) / bytes < v->nitem)
-		return fail(c, c->at, "truncated: key '%s' claims %zu items of %zu bytes, %zu bytes are left",
+		return fail(c, c->at,
+			"truncated: key '%s' claims %zu items of %zu bytes, %zu bytes are left",
 			v->key, v->nitem, bytes, left(c));
 	for (size_t i = 0; v->item == GGUF_BOOL && i < v->nitem; i++)
 		if (v->data[i] > 1)
-			return fail(c, c->at + i, "key '%s': a bool is 0 or 1, found %d", v->key, v->data[i]);
+			return fail(c, c->at + i, "key '%s': a bool is 0 or 1, found %d", v->key,
+				v->data[i]);
 	c->at += v->nitem * bytes;
 	return true;
 }
@@ -176,12 +180,15 @@ static bool take_value(struct cursor *c, struct gguf_value *v)
 		return false;
 	item = type;
 	if (type == GGUF_ARRAY) {
-		if (!take(c, &item, sizeof(item), "an item type") || !take(c, &n, sizeof(n), "a length"))
+		if (!take(c, &item, sizeof(item), "an item type") ||
+			!take(c, &n, sizeof(n), "a length"))
 			return false;
 		if (item == GGUF_ARRAY)
-			return fail(c, where, "key '%s' is an array of arrays, which is not supported", v->key);
+			return fail(c, where,
+				"key '%s' is an array of arrays, which is not supported", v->key);
 		if (n > left(c))
-			return fail(c, where, "key '%s' claims %" PRIu64 " items, %zu bytes are left", v->key, n,
+			return fail(c, where,
+				"key '%s' claims %" PRIu64 " items, %zu bytes are left", v->key, n,
 				left(c));
 	}
 	if (type >= GGUF_NTYPE || item >= GGUF_NTYPE)
@@ -210,8 +217,8 @@ static bool take_values(struct cursor *c, uint64_t n)
 	}
 	size_t twice;
 	if (stored_duplicate(names, g->nvalue, &twice))
-		return fail(c, twice < g->nvalue ? g->value[twice].offset : where, "key '%s' appears twice",
-			names[twice]);
+		return fail(c, twice < g->nvalue ? g->value[twice].offset : where,
+			"key '%s' appears twice", names[twice]);
 	return true;
 }
 
@@ -225,8 +232,8 @@ static bool take_tensor(struct cursor *c, struct stored *t)
 		!take(c, &ndim, sizeof(ndim), "a tensor's rank"))
 		return false;
 	if (!ndim || ndim > STORED_NDIM_MAX)
-		return fail(c, where, "tensor '%s' has %u dimensions; expected 1 to %d", t->name, ndim,
-			STORED_NDIM_MAX);
+		return fail(c, where, "tensor '%s' has %u dimensions; expected 1 to %d", t->name,
+			ndim, STORED_NDIM_MAX);
 	t->ndim = (int)ndim;
 	for (int i = t->ndim; i-- > 0;) {
 		if (!take(c, &dim, sizeof(dim), "a dimension"))
@@ -251,8 +258,8 @@ static bool take_tensor(struct cursor *c, struct stored *t)
 		return fail(c, where, "size of tensor '%s' overflows", t->name);
 	t->bytes = element ? count : 0;
 	if (offset % c->g->alignment)
-		return fail(c, where, "offset %" PRIu64 " of tensor '%s' is not aligned to %zu", offset,
-			t->name, c->g->alignment);
+		return fail(c, where, "offset %" PRIu64 " of tensor '%s' is not aligned to %zu",
+			offset, t->name, c->g->alignment);
 	t->offset = (size_t)offset;
 	t->path = c->g->path;
 	return true;
@@ -268,16 +275,18 @@ static bool place_tensors(struct cursor *c)
 	for (size_t i = 0; i < g->ntensor; i++) {
 		struct stored *t = &g->tensor[i];
 		if (t->offset > data_bytes || t->bytes > data_bytes - t->offset)
-			return fail(c, begin, "tensor '%s' (%zu bytes at %zu of the data) ends behind the file; "
-				"%zu bytes of data are there", t->name, t->bytes, t->offset, data_bytes);
+			return fail(c, begin,
+				"tensor '%s' (%zu bytes at %zu of the data) ends behind the file; "
+				"%zu bytes of data are there",
+				t->name, t->bytes, t->offset, data_bytes);
 		t->offset += begin;
 		t->data = g->map.p + t->offset;
 	}
 	const struct stored **sorted = stored_by_offset(g->tensor, g->ntensor);
 	for (size_t i = 1; i < g->ntensor && ok; i++)
 		if (sorted[i]->offset < sorted[i - 1]->offset + sorted[i - 1]->bytes)
-			ok = fail(c, sorted[i]->offset, "tensors '%s' and '%s' overlap", sorted[i - 1]->name,
-				sorted[i]->name);
+			ok = fail(c, sorted[i]->offset, "tensors '%s' and '%s' overlap",
+				sorted[i - 1]->name, sorted[i]->name);
 	free(sorted);
 	return ok;
 }
@@ -308,8 +317,9 @@ static bool read_alignment(struct cursor *c)
 	if (v && !gguf_int(g, "general.alignment", &alignment, c->e))
 		return false;
 	if (alignment < 1 || alignment > ALIGNMENT_MAX || alignment & (alignment - 1))
-		return fail(c, v ? v->offset : 0, "general.alignment is %" PRId64
-			"; expected a power of two up to %d", alignment, ALIGNMENT_MAX);
+		return fail(c, v ? v->offset : 0,
+			"general.alignment is %" PRId64 "; expected a power of two up to %d",
+			alignment, ALIGNMENT_MAX);
 	g->alignment = (size_t)alignment;
 	return true;
 }
@@ -331,8 +341,8 @@ static bool parse(struct cursor *c)
 		return fail(c, 4, "GGUF version %u is not supported; expected 2 or 3", version);
 	c->g->version = (int)version;
 	return take(c, &ntensor, sizeof(ntensor), "the number of tensors") &&
-		take(c, &nvalue, sizeof(nvalue), "the number of keys") && take_values(c, nvalue) &&
-		read_alignment(c) && take_tensors(c, ntensor);
+	       take(c, &nvalue, sizeof(nvalue), "the number of keys") && take_values(c, nvalue) &&
+	       read_alignment(c) && take_tensors(c, ntensor);
 }
 
 bool gguf_open(struct gguf *g, const char *path, struct err *e)
@@ -372,7 +382,7 @@ static const struct gguf_value *want(const struct gguf *g, const char *key, enum
 			names[i] = g->value[i].key;
 		const char *near = nearest_name(key, names, g->nvalue);
 		err_at(e, ERR_IO, g->path, 0, 0, "key '%s' is missing%s%s%s", key,
-			near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+			near ? "; found '" : "", near ? near : "", near ? "'" : "");
 		free(names);
 		return NULL;
 	}
@@ -385,8 +395,8 @@ static const struct gguf_value *want(const struct gguf *g, const char *key, enum
 	return NULL;
 }
 
-static bool decode_int(const struct gguf *g, const struct gguf_value *v, size_t i, int64_t *out,
-	struct err *e)
+static bool decode_int(
+	const struct gguf *g, const struct gguf_value *v, size_t i, int64_t *out, struct err *e)
 {
 	size_t bytes = value_types[v->item].bytes;
 	uint64_t x = 0;
@@ -405,8 +415,8 @@ static bool decode_int(const struct gguf *g, const struct gguf_value *v, size_t 
 		break;
 	}
 	if (v->item == GGUF_U64 && x > INT64_MAX)
-		return gguf_fail(g, v->offset + i * bytes, e, "key '%s': %" PRIu64 " is out of range", v->key,
-			x);
+		return gguf_fail(g, v->offset + i * bytes, e,
+			"key '%s': %" PRIu64 " is out of range", v->key, x);
 	*out = (int64_t)x;
 	return true;
 }

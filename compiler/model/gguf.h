@@ -37,11 +37,11 @@ enum gguf_type {
 
 struct gguf_value {
 	const char *key;
-	enum gguf_type type;      /* GGUF_ARRAY: of `item` */
-	enum gguf_type item;      /* == type for what is no array; never GGUF_ARRAY */
-	size_t nitem;             /* 1 for what is no array */
-	const uint8_t *data;      /* encoded as in the file */
-	size_t offset;            /* of data in the file */
+	enum gguf_type type; /* GGUF_ARRAY: of `item` */
+	enum gguf_type item; /* == type for what is no array; never GGUF_ARRAY */
+	size_t nitem;        /* 1 for what is no array */
+	const uint8_t *data; /* encoded as in the file */
+	size_t offset;       /* of data in the file */
 };
 
 struct gguf {
@@ -64,7 +64,7 @@ const struct gguf_value *gguf_find(const struct gguf *g, const char *key);
 
 /* Scalars. Absent keys and other types are errors that name file, key and what was found;
  * ask gguf_find first where a key may be absent. */
-bool gguf_int(const struct gguf *g, const char *key, int64_t *out, struct err *e); /* u8..i64 */
+bool gguf_int(const struct gguf *g, const char *key, int64_t *out, struct err *e);  /* u8..i64 */
 bool gguf_float(const struct gguf *g, const char *key, double *out, struct err *e); /* f32, f64 */
 bool gguf_bool(const struct gguf *g, const char *key, bool *out, struct err *e);
 bool gguf_string(const struct gguf *g, const char *key, struct buf *out, struct err *e);

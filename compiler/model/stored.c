@@ -5,9 +5,9 @@
 #include <string.h>
 
 const struct model_dtype_info model_dtypes[MODEL_NDTYPE] = {
-	[MODEL_F32] = {"F32", 4},
-	[MODEL_F16] = {"F16", 2},
-	[MODEL_BF16] = {"BF16", 2},
+	[MODEL_F32] = {"F32", "float32", 4},
+	[MODEL_F16] = {"F16", "float16", 2},
+	[MODEL_BF16] = {"BF16", "bfloat16", 2},
 };
 
 bool stored_size(const size_t *dims, int n, size_t element_bytes, size_t *bytes)
@@ -58,13 +58,37 @@ static int compare_offset(const void *a, const void *b)
 	return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
 }
 
-const struct stored **stored_by_offset(const struct stored *s, size_t n)
+static int compare_name(const void *a, const void *b)
+{
+	const struct stored *x = *(const struct stored *const *)a;
+	const struct stored *y = *(const struct stored *const *)b;
+	return strcmp(x->name, y->name);
+}
+
+static const struct stored **sort(
+	const struct stored *s, size_t n, int (*compare)(const void *, const void *))
 {
 	const struct stored **sorted = xcalloc(n, sizeof(*sorted));
 	for (size_t i = 0; i < n; i++)
 		sorted[i] = &s[i];
-	qsort(sorted, n, sizeof(*sorted), compare_offset);
+	qsort(sorted, n, sizeof(*sorted), compare);
 	return sorted;
+}
+
+const struct stored **stored_by_offset(const struct stored *s, size_t n)
+{
+	return sort(s, n, compare_offset);
+}
+
+const struct stored **stored_by_name(const struct stored *s, size_t n)
+{
+	return sort(s, n, compare_name);
+}
+
+const struct stored **stored_find(const struct stored **by_name, size_t n, const char *name)
+{
+	const struct stored key = {.name = name}, *pkey = &key;
+	return bsearch(&pkey, by_name, n, sizeof(*by_name), compare_name);
 }
 
 void stored_shape(const size_t *dims, int ndim, char *out, size_t out_bytes)

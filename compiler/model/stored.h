@@ -16,8 +16,9 @@
 enum model_dtype { MODEL_F32, MODEL_F16, MODEL_BF16, MODEL_NDTYPE };
 
 struct model_dtype_info {
-	const char *name; /* as safetensors spells it */
-	size_t bytes;     /* of one element */
+	const char *name;  /* as safetensors spells it */
+	const char *torch; /* as config.json spells it */
+	size_t bytes;      /* of one element */
 };
 extern const struct model_dtype_info model_dtypes[MODEL_NDTYPE];
 
@@ -43,6 +44,10 @@ bool stored_duplicate(const char *const *names, size_t n, size_t *which);
 
 /* A copy of the pointers to s[0..n) in the order of their offsets; the caller frees it. */
 const struct stored **stored_by_offset(const struct stored *s, size_t n);
+
+/* The same in the order of their names, and the place in it of a name, or NULL. */
+const struct stored **stored_by_name(const struct stored *s, size_t n);
+const struct stored **stored_find(const struct stored **by_name, size_t n, const char *name);
 
 /* "[512, 64]" */
 void stored_shape(const size_t *dims, int ndim, char *out, size_t out_bytes);

@@ -20,7 +20,8 @@ struct parser {
 
 static bool fail_at(struct parser *s, const char *where, const char *what)
 {
-	return err_at(s->e, ERR_SPEC, s->file, s->line, (int)(where - s->line_start) + 1, "%s", what);
+	return err_at(
+		s->e, ERR_SPEC, s->file, s->line, (int)(where - s->line_start) + 1, "%s", what);
 }
 
 /* "expected X, found Y" at the next byte. */
@@ -32,8 +33,10 @@ static bool fail_expected(struct parser *s, const char *expected)
 			"expected %s, found the end of the text", expected);
 	unsigned char c = (unsigned char)*s->p;
 	if (c > 0x20 && c < 0x7f)
-		return err_at(s->e, ERR_SPEC, s->file, s->line, col, "expected %s, found '%c'", expected, c);
-	return err_at(s->e, ERR_SPEC, s->file, s->line, col, "expected %s, found byte 0x%02x", expected, c);
+		return err_at(s->e, ERR_SPEC, s->file, s->line, col, "expected %s, found '%c'",
+			expected, c);
+	return err_at(s->e, ERR_SPEC, s->file, s->line, col, "expected %s, found byte 0x%02x",
+		expected, c);
 }
 
 static void skip_space(struct parser *s)

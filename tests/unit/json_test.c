@@ -178,8 +178,8 @@ TEST(json_int_is_exact_or_refused)
 		struct arena a = {0};
 		struct json *v;
 		int64_t n = 0;
-		REQUIRE(json_parse(&a, (struct buf){integers[i].in, strlen(integers[i].in)}, NULL, 1, &v,
-			NULL));
+		REQUIRE(json_parse(&a, (struct buf){integers[i].in, strlen(integers[i].in)}, NULL,
+			1, &v, NULL));
 		CHECK_INT(json_int(v, &n), integers[i].ok);
 		CHECK_INT(n, integers[i].value);
 		arena_release(&a);

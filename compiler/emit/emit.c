@@ -1,0 +1,77 @@
+#include "emit.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Opened once per process, by whichever worker comes first. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static const struct emitter *opened;
+
+/* Beside the program (a build folder), or in ../lib/trim (an installation). */
+static void *open_module(char *tried, size_t tried_bytes)
+{
+	static const char *const places[] = {"%s/lib/trim-llvm.so", "%s/../lib/trim-llvm.so",
+		"%s/../lib/trim/trim-llvm.so"};
+	char exe[4096], path[4200];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	exe[n > 0 ? n : 0] = '\0';
+	char *slash = strrchr(exe, '/');
+	if (slash)
+		*slash = '\0';
+	for (size_t i = 0; i < NELEM(places); i++) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+		snprintf(path, sizeof(path), places[i], exe);
+#pragma GCC diagnostic pop
+		if (access(path, R_OK) == 0)
+			return dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	}
+	snprintf(tried, tried_bytes, "no trim-llvm.so in lib/ or ../lib/trim of '%.400s'", exe);
+	return NULL;
+}
+
+static const struct emitter *emitter(struct err *e)
+{
+	char tried[512] = "";
+	pthread_mutex_lock(&lock);
+	if (!opened) {
+		void *module = open_module(tried, sizeof(tried));
+		const struct emitter *found = module ? dlsym(module, "trim_emitter") : NULL;
+		if (!found)
+			err_set(e, ERR_TOOL, "unable to load the LLVM emitter: %.600s",
+				tried[0] ? tried : dlerror());
+		else if (found->abi != EMITTER_ABI)
+			err_set(e, ERR_TOOL, "trim-llvm.so is of another version of trim");
+		else
+			opened = found;
+	}
+	pthread_mutex_unlock(&lock);
+	return opened;
+}
+
+bool emit_object(const struct emit_request *r, struct strbuf *out, struct err *e)
+{
+	const struct emitter *em = emitter(e);
+	return em && em->object(r, out, e);
+}
+
+bool emit_load(struct buf object, struct loaded *out, struct err *e)
+{
+	const struct emitter *em = emitter(e);
+	return em && em->load(object, out, e);
+}
+
+void emit_unload(struct loaded *l)
+{
+	if (opened && l->handle)
+		opened->unload(l);
+}
+
+const char *emit_version(struct err *e)
+{
+	const struct emitter *em = emitter(e);
+	return em ? em->version : NULL;
+}

@@ -1,0 +1,54 @@
+/*
+ * From planned graphs to object bytes, and from object bytes to programs that run in this process.
+ *
+ * There is one path: code is always emitted as an object; a JIT linker loads the same bytes that a
+ * binary is linked from. LLVM lives in a module of its own (trim-llvm.so), opened by the first call,
+ * because loading it costs 20 ms.
+ */
+#ifndef EMIT_H
+#define EMIT_H
+
+#include "ir.h"
+#include "program.h"
+#include "strbuf.h"
+#include "target.h"
+
+enum emit_form { EMIT_OBJECT, EMIT_LLVM_IR, EMIT_ASM };
+
+struct emit_request {
+	const struct target *target;
+	const struct graph *const *graph; /* graph_plan() made them; one program each */
+	int ngraph;
+	enum emit_form form;
+};
+
+/* Programs of a loaded object. They live until emit_unload. */
+struct loaded {
+	const struct program *const *program;
+	uint32_t nprogram;
+	void *handle;
+};
+
+/* The object exports
+ *     const struct program *const trim_programs[]; const uint32_t trim_nprograms;
+ *     const char trim_target_needs[];   target.needs
+ * Deterministic: same request and LLVM version, same bytes. ERR_TOOL: the module cannot be opened. */
+bool emit_object(const struct emit_request *r, struct strbuf *out, struct err *e);
+
+bool emit_load(struct buf object, struct loaded *out, struct err *e);
+void emit_unload(struct loaded *l);
+
+/* "LLVM 19.1.7": part of the key of what is compiled. NULL when the module cannot be opened. */
+const char *emit_version(struct err *e);
+
+/* What the module exports as `trim_emitter`. */
+struct emitter {
+	int abi;
+	const char *version;
+	bool (*object)(const struct emit_request *, struct strbuf *, struct err *);
+	bool (*load)(struct buf, struct loaded *, struct err *);
+	void (*unload)(struct loaded *);
+};
+enum { EMITTER_ABI = 1 };
+
+#endif

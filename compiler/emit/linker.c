@@ -1,0 +1,105 @@
+#include "linker.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "file.h"
+
+extern char **environ;
+
+/* The version that the emitter is tested with, then whatever is there. */
+static const char *const linkers[] = {"/usr/lib/llvm-19/bin/ld.lld", "ld.lld"};
+
+static bool read_all(int fd, struct strbuf *out, struct err *e)
+{
+	struct stat st;
+	if (fstat(fd, &st))
+		return err_errno(e, "unable to read the linker's output");
+	char buffer[1 << 16];
+	for (off_t at = 0; at < st.st_size;) {
+		ssize_t n = pread(fd, buffer, sizeof buffer, at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return err_errno(e, "unable to read the linker's output");
+		strbuf_add(out, buffer, (size_t)n);
+		at += n;
+	}
+	return true;
+}
+
+/* fd[0] object, fd[1] stdout, fd[2] stderr of the linker. */
+static bool spawn(const char *const *argv, const int fd[3], pid_t *pid, struct err *e)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", 0, 0);
+	posix_spawn_file_actions_adddup2(&actions, fd[1], STDOUT_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, fd[2], STDERR_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, fd[0], LINKER_OBJECT_FD);
+	int failed = ENOENT;
+	for (size_t i = 0; i < NELEM(linkers) && failed; i++)
+		failed = posix_spawnp(pid, linkers[i], &actions, NULL, (char *const *)argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	if (!failed)
+		return true;
+	if (failed == ENOENT || failed == EACCES || failed == ENOTDIR)
+		return err_set(e, ERR_TOOL, "ld.lld is missing; install the package lld-19");
+	errno = failed;
+	return err_errno(e, "unable to run ld.lld");
+}
+
+static bool wait_for(pid_t pid, int messages, struct err *e)
+{
+	int status;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return err_errno(e, "unable to wait for ld.lld");
+	if (WIFEXITED(status) && !WEXITSTATUS(status))
+		return true;
+	if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM))
+		return err_set(e, ERR_CANCELLED, "interrupted while linking");
+	struct strbuf text;
+	strbuf_init(&text);
+	if (!read_all(messages, &text, e)) {
+		strbuf_release(&text);
+		return false;
+	}
+	text.s[strcspn(text.s, "\n")] = '\0';
+	const char *line = strstr(text.s, "error: ");
+	if (WIFSIGNALED(status))
+		err_set(e, ERR_IO, "ld.lld was ended by signal %d", WTERMSIG(status));
+	else
+		err_set(e, ERR_IO, "linking failed: %s", line ? line + strlen("error: ") : text.s);
+	strbuf_release(&text);
+	return false;
+}
+
+static bool run(const char *const *argv, const struct buf *object, const int fd[3],
+	struct strbuf *out, struct err *e)
+{
+	pid_t pid;
+	if (fd[0] < 0 || fd[1] < 0 || fd[2] < 0)
+		return err_errno(e, "unable to make a file in memory");
+	if (object && !fd_write(fd[0], object->p, object->n, "the object in memory", e))
+		return false;
+	return spawn(argv, fd, &pid, e) && wait_for(pid, fd[2], e) && read_all(fd[1], out, e);
+}
+
+bool linker_run(const char *const *argv, const struct buf *object, struct strbuf *out, struct err *e)
+{
+	int fd[3];
+	for (int i = 0; i < 3; i++)
+		fd[i] = memfd_create("trim-link", MFD_CLOEXEC);
+	bool ok = run(argv, object, fd, out, e);
+	for (int i = 0; i < 3; i++)
+		if (fd[i] >= 0)
+			close(fd[i]);
+	return ok;
+}

@@ -1,0 +1,487 @@
+/*
+ * Dot regions: register tiles of rows x 16-lane panels, walked along K in order, so that a result is one
+ * chain of fma per chunk whatever the tile is. A finished tile goes through a small buffer, from which
+ * the epilogue maps read it like any other value.
+ *
+ * The same template serves every product of forward and backward: an operand is a base and two strides.
+ * The broadcast source gives element (m, k); the lane source gives 16 neighbours at k, from panels
+ * (weights) or from rows whose last axis is the lanes (gradients).
+ *
+ * An item is up to BLOCK_ROWS rows by BLOCK_PANELS panels; items of one panel block are neighbours.
+ */
+#include <string.h>
+
+#include "layout.h"
+#include "llvm_kernel.h"
+
+enum { BLOCK_ROWS = 64, BLOCK_PANELS = 4, BLOCK_LANES = BLOCK_PANELS * PANEL };
+
+struct dot {
+	struct type m, n, r;     /* rows, lanes, reduced axes: in storage order of their source */
+	int broadcast, lane;     /* nodes */
+	int64_t m_stride, k_stride; /* broadcast source, elements */
+	int64_t row_stride;      /* lane source in rows: elements from k to k + 1 */
+	bool panels, bf16;
+	int64_t nlanes, npanels; /* N and ceil(N / 16) */
+};
+
+static int64_t stride_behind(const struct graph *g, const struct type *t, int position)
+{
+	int64_t n = 1;
+	for (int i = position + 1; i < t->naxis; i++)
+		n *= g->axis[t->axis[i]].extent;
+	return n;
+}
+
+/* The axes of t that are (not) in `other`, which must be neighbours; the stride of the last one. */
+static struct type axis_group(const struct graph *g, const struct type *t, const struct type *other,
+	bool in_other, int64_t *stride)
+{
+	struct type group = {0};
+	int last = -1;
+	for (int i = 0; i < t->naxis; i++) {
+		if (type_has_axis(other, t->axis[i]) != in_other)
+			continue;
+		if (last >= 0 && (i != last + 1 || g->axis[t->axis[i]].dynamic))
+			BUG("graph '%s': axes of a dot are scattered", g->name);
+		group.axis[group.naxis++] = t->axis[i];
+		last = i;
+	}
+	if (stride)
+		*stride = last < 0 ? 0 : stride_behind(g, t, last);
+	return group;
+}
+
+static struct dot describe(const struct graph *g, const struct node *n)
+{
+	struct dot d = {0};
+	int lane = dot_lane_source(g, n);
+	d.lane = n->src[lane];
+	d.broadcast = n->src[1 - lane];
+	const struct type *a = &g->node[d.broadcast].type, *b = &g->node[d.lane].type;
+	d.m = axis_group(g, a, &n->type, true, &d.m_stride);
+	d.r = axis_group(g, a, &n->type, false, &d.k_stride);
+	d.n = axis_group(g, b, &n->type, true, NULL);
+	struct type r = axis_group(g, b, &n->type, false, &d.row_stride);
+	if (r.naxis != d.r.naxis || memcmp(r.axis, d.r.axis, (size_t)r.naxis))
+		BUG("graph '%s': a dot's sources order the reduced axes differently", g->name);
+	if (g->node[d.broadcast].layout.kind != LAYOUT_ROW)
+		BUG("graph '%s': a dot's broadcast source has panels", g->name);
+	d.panels = g->node[d.lane].layout.kind == LAYOUT_PANEL;
+	d.bf16 = a->dtype == DT_BF16;
+	d.nlanes = 1;
+	for (int i = 0; i < d.n.naxis; i++)
+		d.nlanes *= g->axis[d.n.axis[i]].extent;
+	d.npanels = (d.nlanes + PANEL - 1) / PANEL;
+	return d;
+}
+
+/* The reduction of reduced axes R: N is a static extent, so panels are; rows may be dynamic. */
+static LLVMValueRef round_up_div(struct kernel *k, LLVMValueRef n, int64_t by)
+{
+	n = LLVMBuildAdd(k->at, n, const_i64(k, by - 1), "");
+	return LLVMBuildUDiv(k->at, n, const_i64(k, by), "");
+}
+
+static int first_dot(const struct kernel *k)
+{
+	for (int i = 0; i < k->region->nnode; i++)
+		if (k->g->node[k->region->node[i]].op == OP_DOT)
+			return k->region->node[i];
+	BUG("a dot region without a dot");
+}
+
+static int64_t panel_blocks(const struct dot *d)
+{
+	return (d->npanels + BLOCK_PANELS - 1) / BLOCK_PANELS;
+}
+
+LLVMValueRef dot_items(struct kernel *k)
+{
+	struct dot d = describe(k->g, &k->g->node[first_dot(k)]);
+	LLVMValueRef rows = round_up_div(k, extent_product(k, &d.m, 0, d.m.naxis), BLOCK_ROWS);
+	return LLVMBuildMul(k->at, rows, const_i64(k, panel_blocks(&d)), "");
+}
+
+/* ---- the register tile ---- */
+
+struct tile {
+	const struct dot *d;
+	int rows, panels;       /* in registers */
+	int width, nvector;     /* of a vector; vectors per panel */
+	LLVMValueRef m, panel;  /* first of each, i64 */
+	LLVMValueRef a, b;      /* bases */
+	LLVMValueRef *acc;      /* rows * panels * nvector allocas */
+};
+
+static LLVMValueRef *acc_of(struct tile *t, int row, int panel, int vector)
+{
+	return &t->acc[(row * t->panels + panel) * t->nvector + vector];
+}
+
+static LLVMValueRef scale(struct kernel *k, LLVMValueRef i, int64_t by)
+{
+	return LLVMBuildMul(k->at, i, const_i64(k, by), "");
+}
+
+static LLVMValueRef add(struct kernel *k, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildAdd(k->at, a, b, "");
+}
+
+/* Lanes [lane, lane + width) that exist, for the last panel of a row-major source. */
+static LLVMValueRef lane_mask(struct kernel *k, struct tile *t, int vector)
+{
+	LLVMValueRef lane[PANEL];
+	for (int i = 0; i < t->width; i++)
+		lane[i] = const_i64(k, vector * t->width + i);
+	LLVMValueRef n = splat(k, scale(k, t->panel, PANEL), t->width);
+	n = add(k, n, t->width == 1 ? lane[0] : LLVMConstVector(lane, (unsigned)t->width));
+	return LLVMBuildICmp(k->at, LLVMIntSLT, n, splat(k, const_i64(k, t->d->nlanes), t->width), "");
+}
+
+/* width neighbours at lane vector*width of panel p, at row k of a row-major lane source. */
+static LLVMValueRef load_row(struct kernel *k, struct tile *t, LLVMTypeRef element, LLVMValueRef row,
+	int p, int vector)
+{
+	LLVMValueRef n = add(k, scale(k, t->panel, PANEL), const_i64(k, p * PANEL + vector * t->width));
+	LLVMValueRef at = element_at(k, element, t->b, add(k, scale(k, row, t->d->row_stride), n));
+	if (t->d->nlanes % PANEL == 0 || t->panels > 1)
+		return load_vector(k, element, at, t->width);
+	LLVMTypeRef v = vector_of(element, t->width);
+	LLVMTypeRef overload[] = {v, k->ptr};
+	LLVMValueRef arg[] = {at, LLVMConstInt(k->i32, element == k->f32 ? 4 : 2, false),
+		lane_mask(k, t, vector), LLVMConstNull(v)};
+	unsigned id = LLVMLookupIntrinsicID("llvm.masked.load", strlen("llvm.masked.load"));
+	LLVMValueRef f = LLVMGetIntrinsicDeclaration(k->module, id, overload, 2);
+	return LLVMBuildCall2(k->at, LLVMIntrinsicGetType(k->context, id, overload, 2), f, arg, 4, "");
+}
+
+static LLVMValueRef broadcast_at(struct kernel *k, struct tile *t, int row, LLVMValueRef i)
+{
+	LLVMValueRef m = add(k, t->m, const_i64(k, row));
+	return add(k, scale(k, m, t->d->m_stride), scale(k, i, t->d->k_stride));
+}
+
+static void step_f32(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValueRef inner)
+{
+	LLVMValueRef b[BLOCK_PANELS * PANEL];
+	for (int p = 0; p < t->panels; p++)
+		for (int v = 0; v < t->nvector; v++) {
+			LLVMValueRef *to = &b[p * t->nvector + v];
+			if (!t->d->panels) {
+				*to = load_row(k, t, k->f32, i, p, v);
+				continue;
+			}
+			LLVMValueRef panel = add(k, t->panel, const_i64(k, p));
+			LLVMValueRef at = add(k, LLVMBuildMul(k->at, panel, inner, ""), i);
+			at = add(k, scale(k, at, PANEL), const_i64(k, v * t->width));
+			*to = load_vector(k, k->f32, element_at(k, k->f32, t->b, at), t->width);
+		}
+	for (int row = 0; row < t->rows; row++) {
+		LLVMValueRef a = load_vector(k, k->f32,
+			element_at(k, k->f32, t->a, broadcast_at(k, t, row, i)), 1);
+		a = splat(k, a, t->width);
+		for (int j = 0; j < t->panels * t->nvector; j++) {
+			LLVMValueRef *acc = acc_of(t, row, 0, j);
+			LLVMValueRef old = LLVMBuildLoad2(k->at, vector_of(k->f32, t->width), *acc, "");
+			LLVMBuildStore(k->at, fma_value(k, a, b[j], old), *acc);
+		}
+	}
+}
+
+static LLVMValueRef high_half(struct kernel *k, LLVMValueRef pair, int width)
+{
+	LLVMValueRef mask = splat(k, LLVMConstInt(k->i32, 0xffff0000u, false), width);
+	return LLVMBuildBitCast(k->at, LLVMBuildAnd(k->at, pair, mask, ""), vector_of(k->f32, width), "");
+}
+
+static LLVMValueRef low_half(struct kernel *k, LLVMValueRef pair, int width)
+{
+	LLVMValueRef by = splat(k, LLVMConstInt(k->i32, 16, false), width);
+	return LLVMBuildBitCast(k->at, LLVMBuildShl(k->at, pair, by, ""), vector_of(k->f32, width), "");
+}
+
+/* Two i16 values as one i32: the even element low. */
+static LLVMValueRef join_pair(struct kernel *k, LLVMValueRef even, LLVMValueRef odd, int width)
+{
+	LLVMTypeRef t = vector_of(k->i32, width);
+	even = LLVMBuildZExt(k->at, even, t, "");
+	if (!odd)
+		return even;
+	odd = LLVMBuildShl(k->at, LLVMBuildZExt(k->at, odd, t, ""),
+		splat(k, LLVMConstInt(k->i32, 16, false), width), "");
+	return LLVMBuildOr(k->at, even, odd, "");
+}
+
+static LLVMValueRef dot_pair(struct kernel *k, LLVMValueRef acc, LLVMValueRef a, LLVMValueRef b,
+	int width)
+{
+	if (!k->target->dpbf16 || width != 16) {
+		acc = fma_value(k, high_half(k, a, width), high_half(k, b, width), acc);
+		return fma_value(k, low_half(k, a, width), low_half(k, b, width), acc);
+	}
+	/* Operand types differ between LLVM versions: ask, and cast. */
+	const char *name = "llvm.x86.avx512bf16.dpbf16ps.512";
+	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+	LLVMTypeRef param[3], type = LLVMIntrinsicGetType(k->context, id, NULL, 0);
+	LLVMGetParamTypes(type, param);
+	LLVMValueRef arg[] = {acc, LLVMBuildBitCast(k->at, a, param[1], ""),
+		LLVMBuildBitCast(k->at, b, param[2], "")};
+	return LLVMBuildCall2(k->at, type, LLVMGetIntrinsicDeclaration(k->module, id, NULL, 0), arg, 3,
+		"");
+}
+
+/* Elements 2i and 2i + 1, or 2i alone when `single`. */
+static void step_bf16(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValueRef inner, bool single)
+{
+	LLVMValueRef b[BLOCK_PANELS * PANEL], even = scale(k, i, 2);
+	LLVMValueRef odd = add(k, even, const_i64(k, 1));
+	for (int p = 0; p < t->panels; p++)
+		for (int v = 0; v < t->nvector; v++) {
+			LLVMValueRef *to = &b[p * t->nvector + v];
+			if (!t->d->panels) {
+				*to = join_pair(k, load_row(k, t, k->i16, even, p, v),
+					single ? NULL : load_row(k, t, k->i16, odd, p, v), t->width);
+				continue;
+			}
+			LLVMValueRef pairs = round_up_div(k, inner, 2);
+			LLVMValueRef panel = add(k, t->panel, const_i64(k, p));
+			LLVMValueRef at = add(k, LLVMBuildMul(k->at, panel, pairs, ""), i);
+			at = add(k, scale(k, at, PANEL), const_i64(k, v * t->width));
+			*to = load_vector(k, k->i32, element_at(k, k->i32, t->b, at), t->width);
+		}
+	for (int row = 0; row < t->rows; row++) {
+		LLVMValueRef p = element_at(k, k->i16, t->a, broadcast_at(k, t, row, even)), a;
+		if (t->d->k_stride == 1 && !single) {
+			a = LLVMBuildLoad2(k->at, k->i32, p, "");
+			LLVMSetAlignment(a, 2);
+		} else {
+			LLVMValueRef q = element_at(k, k->i16, t->a, broadcast_at(k, t, row, odd));
+			a = join_pair(k, load_vector(k, k->i16, p, 1),
+				single ? NULL : load_vector(k, k->i16, q, 1), 1);
+		}
+		a = splat(k, a, t->width);
+		for (int j = 0; j < t->panels * t->nvector; j++) {
+			LLVMValueRef *acc = acc_of(t, row, 0, j);
+			LLVMValueRef old = LLVMBuildLoad2(k->at, vector_of(k->f32, t->width), *acc, "");
+			LLVMBuildStore(k->at, dot_pair(k, old, a, b[j], t->width), *acc);
+		}
+	}
+}
+
+/* Steps over elements [from, to) of the reduction; from is even. */
+static void walk(struct kernel *k, struct tile *t, LLVMValueRef from, LLVMValueRef to,
+	LLVMValueRef inner, int64_t inner_extent, bool dynamic)
+{
+	struct loop l;
+	if (!t->d->bf16) {
+		loop_begin(k, &l, from, to, 1);
+		step_f32(k, t, l.i, inner);
+		loop_end(k, &l);
+		return;
+	}
+	LLVMValueRef one = const_i64(k, 1);
+	LLVMValueRef first = LLVMBuildLShr(k->at, from, one, ""), last = LLVMBuildLShr(k->at, to, one, "");
+	loop_begin(k, &l, first, last, 1);
+	step_bf16(k, t, l.i, inner, false);
+	loop_end(k, &l);
+	if (!dynamic && inner_extent % 2 == 0)
+		return;
+	/* An odd end: a loop of one turn or none. */
+	loop_begin(k, &l, last, LLVMBuildLShr(k->at, add(k, to, one), one, ""), 1);
+	step_bf16(k, t, l.i, inner, true);
+	loop_end(k, &l);
+}
+
+static LLVMValueRef minimum(struct kernel *k, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildSelect(k->at, LLVMBuildICmp(k->at, LLVMIntSLT, a, b, ""), a, b, "");
+}
+
+/* One register tile; results go to buffer[row * BLOCK_LANES + column + ...]. */
+static void emit_tile(struct kernel *k, struct tile *t, LLVMValueRef buffer, LLVMValueRef column)
+{
+	int nacc = t->rows * t->panels * t->nvector;
+	LLVMTypeRef vector = vector_of(k->f32, t->width);
+	LLVMValueRef inner = extent_product(k, &t->d->r, 0, t->d->r.naxis);
+	int64_t extent = 1;
+	bool dynamic = false;
+	for (int i = 0; i < t->d->r.naxis; i++) {
+		extent *= k->g->axis[t->d->r.axis[i]].extent;
+		dynamic = dynamic || k->g->axis[t->d->r.axis[i]].dynamic;
+	}
+	t->acc = arena_array(k->arena, LLVMValueRef, nacc);
+	for (int i = 0; i < nacc; i++)
+		t->acc[i] = alloca_entry(k, vector, "acc");
+	LLVMValueRef at[1024];
+	for (int row = 0; row < t->rows; row++)
+		for (int j = 0; j < t->panels * t->nvector; j++)
+			at[row * t->panels * t->nvector + j] = element_at(k, k->f32, buffer,
+				add(k, column, const_i64(k, row * BLOCK_LANES + j * t->width)));
+	bool chunks = extent > DOT_CHUNK;
+	struct loop l;
+	LLVMValueRef from = const_i64(k, 0), to = inner;
+	if (chunks) {
+		/* -0 + x is x, whatever x is. */
+		for (int i = 0; i < nacc; i++)
+			store_vector(k, splat(k, LLVMConstReal(k->f32, -0.0), t->width), at[i], 4);
+		loop_begin(k, &l, from, inner, DOT_CHUNK);
+		from = l.i;
+		to = minimum(k, add(k, l.i, const_i64(k, DOT_CHUNK)), inner);
+	}
+	for (int i = 0; i < nacc; i++)
+		LLVMBuildStore(k->at, LLVMConstNull(vector), t->acc[i]);
+	walk(k, t, from, to, inner, extent, dynamic);
+	for (int i = 0; i < nacc; i++) {
+		LLVMValueRef acc = LLVMBuildLoad2(k->at, vector, t->acc[i], "");
+		if (chunks)
+			acc = LLVMBuildFAdd(k->at, load_vector(k, k->f32, at[i], t->width), acc, "");
+		store_vector(k, acc, at[i], 4);
+	}
+	if (chunks)
+		loop_end(k, &l);
+}
+
+/* ---- items ---- */
+
+struct block {
+	struct dot *dot;
+	int *node, ndot;
+	LLVMValueRef *buffer;     /* per dot: float[tile_rows * BLOCK_LANES] */
+	LLVMValueRef panel, panel_end, n, n_end;
+	LLVMValueRef row;         /* of the buffer, in the epilogue */
+};
+
+static void store_lanes(struct kernel *k, struct env *env, struct block *b, LLVMValueRef n)
+{
+	for (int i = 0; i < b->ndot; i++) {
+		LLVMValueRef at = add(k, scale(k, b->row, BLOCK_LANES), LLVMBuildSub(k->at, n, b->n, ""));
+		LLVMValueRef v = load_vector(k, k->f32, element_at(k, k->f32, b->buffer[i], at), env->width);
+		env->known[b->node[i]] = (struct value){v, env->width > 1};
+	}
+	for (int i = 0; i < k->region->nnode; i++)
+		if (k->g->node[k->region->node[i]].stored)
+			store_node(k, k->region->node[i], env);
+}
+
+static void store_one_axis(struct kernel *k, struct env *env, void *arg)
+{
+	store_lanes(k, env, arg, env->index[env->vector_axis]);
+}
+
+static void epilogue(struct kernel *k, struct block *b, const struct env *row)
+{
+	const struct type *n = &b->dot[0].n;
+	int last = n->axis[n->naxis - 1], width = k->target->lanes;
+	if (n->naxis == 1) {
+		vector_loop(k, row, last, b->n, b->n_end, width, store_one_axis, b);
+		return;
+	}
+	/* Several lane axes: vectors that never cross a row of the last one. */
+	while (k->g->axis[last].extent % width)
+		width /= 2;
+	struct loop l;
+	struct env env;
+	loop_begin(k, &l, b->n, b->n_end, width);
+	env_fork(k, &env, row);
+	env_unflatten(k, &env, n, 0, n->naxis, l.i);
+	env.vector_axis = last;
+	env.width = width;
+	store_lanes(k, &env, b, l.i);
+	loop_end(k, &l);
+}
+
+static void emit_panels(struct kernel *k, struct block *b, int dot, int rows, int panels,
+	LLVMValueRef m)
+{
+	struct tile t = {.d = &b->dot[dot], .rows = rows, .m = m};
+	t.width = k->target->lanes < PANEL ? k->target->lanes : PANEL;
+	t.nvector = PANEL / t.width;
+	t.a = memory_of(k, t.d->broadcast);
+	t.b = memory_of(k, t.d->lane);
+	LLVMValueRef from = b->panel, end = b->panel_end;
+	/* Rows of lanes that end inside a panel: that panel is left to the masked single one. */
+	if (!t.d->panels && t.d->nlanes % PANEL)
+		end = minimum(k, end, const_i64(k, t.d->nlanes / PANEL));
+	for (int np = panels; np >= 1; np = np > 1 ? 1 : 0) {
+		LLVMValueRef whole = end;
+		if (np > 1) {
+			LLVMValueRef n = LLVMBuildSub(k->at, end, from, "");
+			n = LLVMBuildSub(k->at, n, LLVMBuildSRem(k->at, n, const_i64(k, np), ""), "");
+			whole = add(k, from, n);
+		} else {
+			whole = b->panel_end;
+		}
+		struct loop l;
+		loop_begin(k, &l, from, whole, np);
+		t.panels = np;
+		t.panel = l.i;
+		emit_tile(k, &t, b->buffer[dot],
+			scale(k, LLVMBuildSub(k->at, l.i, b->panel, ""), PANEL));
+		loop_end(k, &l);
+		from = whole;
+	}
+}
+
+static void emit_rows(struct kernel *k, struct block *b, const struct env *env, int rows,
+	LLVMValueRef from, LLVMValueRef to)
+{
+	struct loop m, row;
+	/* One row alone needs more panels in flight to hide the latency of fma. */
+	int panels = rows == 1 ? BLOCK_PANELS : k->target->tile_panels;
+	loop_begin(k, &m, from, to, rows);
+	for (int i = 0; i < b->ndot; i++)
+		emit_panels(k, b, i, rows, panels, m.i);
+	loop_begin(k, &row, const_i64(k, 0), const_i64(k, rows), 1);
+	struct env at;
+	env_fork(k, &at, env);
+	b->row = row.i;
+	env_unflatten(k, &at, &b->dot[0].m, 0, b->dot[0].m.naxis, add(k, m.i, row.i));
+	epilogue(k, b, &at);
+	loop_end(k, &row);
+	loop_end(k, &m);
+}
+
+void emit_dot_region(struct kernel *k)
+{
+	struct block b = {0};
+	struct env env;
+	struct loop item;
+	env_init(k, &env);
+	b.dot = arena_array(k->arena, struct dot, k->region->nnode);
+	b.node = arena_array(k->arena, int, k->region->nnode);
+	b.buffer = arena_array(k->arena, LLVMValueRef, k->region->nnode);
+	for (int i = 0; i < k->region->nnode; i++) {
+		const struct node *n = &k->g->node[k->region->node[i]];
+		if (n->op != OP_DOT)
+			continue;
+		b.dot[b.ndot] = describe(k->g, n);
+		b.node[b.ndot] = k->region->node[i];
+		b.buffer[b.ndot++] = alloca_entry(k,
+			LLVMArrayType(k->f32, (unsigned)(k->target->tile_rows * BLOCK_LANES)), "tile");
+	}
+	loop_begin(k, &item, k->item_lo, k->item_hi, 1);
+	LLVMValueRef m_end = extent_product(k, &b.dot[0].m, 0, b.dot[0].m.naxis);
+	LLVMValueRef row_blocks = round_up_div(k, m_end, BLOCK_ROWS);
+	LLVMValueRef row_block = LLVMBuildURem(k->at, item.i, row_blocks, "");
+	LLVMValueRef panel_block = LLVMBuildUDiv(k->at, item.i, row_blocks, "");
+	b.panel = scale(k, panel_block, BLOCK_PANELS);
+	b.panel_end = minimum(k, add(k, b.panel, const_i64(k, BLOCK_PANELS)),
+		const_i64(k, b.dot[0].npanels));
+	b.n = scale(k, b.panel, PANEL);
+	b.n_end = minimum(k, scale(k, b.panel_end, PANEL), const_i64(k, b.dot[0].nlanes));
+	LLVMValueRef m = scale(k, row_block, BLOCK_ROWS);
+	m_end = minimum(k, add(k, m, const_i64(k, BLOCK_ROWS)), m_end);
+	const int sizes[] = {k->target->tile_rows, 4, 1};
+	for (int i = 0; i < 3; i++) {
+		if (i && sizes[i] >= sizes[i - 1])
+			continue;
+		LLVMValueRef n = LLVMBuildSub(k->at, m_end, m, "");
+		n = LLVMBuildSub(k->at, n, LLVMBuildSRem(k->at, n, const_i64(k, sizes[i]), ""), "");
+		LLVMValueRef whole = add(k, m, n);
+		emit_rows(k, &b, &env, sizes[i], m, whole);
+		m = whole;
+	}
+	loop_end(k, &item);
+}

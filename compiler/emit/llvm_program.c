@@ -1,0 +1,475 @@
+/*
+ * Programs: a kernel per distinct region, the tables of runtime/program.h as constants, and the object.
+ *
+ * Regions that differ only in which tensors they touch (the blocks of a model) share one function: a
+ * region's key is its structure with external tensors numbered by first appearance.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <llvm/Config/llvm-config.h>
+#include <llvm-c/Analysis.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+
+#include "emit.h"
+#include "layout.h"
+#include "llvm_jit.h"
+#include "llvm_kernel.h"
+
+struct compiled {
+	const char *key;
+	LLVMValueRef run, items;
+	int narg, *arg; /* arg i is external tensor arg[i] of the key */
+	int64_t scratch_bytes;
+};
+
+struct unit {
+	struct arena *arena;
+	const struct target *target;
+	LLVMContextRef context;
+	LLVMModuleRef module;
+	LLVMTypeRef f32, i16, i32, i64, ptr, t_kernel, t_arg, t_external, t_dim, t_program;
+	struct compiled *compiled;
+	int ncompiled;
+	int64_t scratch_bytes; /* of the program being emitted */
+};
+
+typedef void region_fn(struct kernel *);
+typedef LLVMValueRef items_fn(struct kernel *);
+
+static LLVMValueRef one_item(struct kernel *k)
+{
+	return const_i64(k, 1);
+}
+
+static const struct {
+	const char *name;
+	region_fn *run;
+	items_fn *items;
+} emitters[] = {
+	[REGION_MAP] = {"map", emit_map_region, map_items},
+	[REGION_REDUCE] = {"reduce", emit_reduce_region, reduce_items},
+	[REGION_DOT] = {"dot", emit_dot_region, dot_items},
+	[REGION_ATTENTION] = {"attention", emit_attention_region, attention_items},
+	[REGION_SCATTER] = {"scatter", emit_scatter_region, one_item},
+};
+
+/* ---- keys ---- */
+
+struct key {
+	struct strbuf text;
+	const struct graph *g;
+	const struct region *region;
+	int *external, nexternal;
+	struct arena *arena;
+};
+
+static void key_type(struct key *key, const struct node *n)
+{
+	strbuf_addf(&key->text, ":%d", n->type.dtype);
+	for (int a = 0; a < n->type.naxis; a++)
+		strbuf_addf(&key->text, ",%d", n->type.axis[a]);
+	if (n->layout.kind == LAYOUT_PANEL)
+		strbuf_addf(&key->text, "p%d-%d", n->layout.first, n->layout.last);
+}
+
+static void key_external(struct key *key, int i)
+{
+	int at = 0;
+	i = state_of(key->g, i);
+	while (at < key->nexternal && key->external[at] != i)
+		at++;
+	if (at == key->nexternal)
+		*arena_push(key->arena, key->external, key->nexternal) = i;
+	strbuf_addf(&key->text, " t%d", at);
+	key_type(key, &key->g->node[i]);
+}
+
+static void key_node(struct key *key, int i);
+
+static void key_source(struct key *key, int i)
+{
+	const struct node *n = &key->g->node[i];
+	for (int k = 0; k < key->region->nnode; k++)
+		if (key->region->node[k] == i) {
+			strbuf_addf(&key->text, " n%d", k);
+			return;
+		}
+	bool leaf = op_info[n->op].class == CLASS_LEAF && n->op != OP_CONST && n->op != OP_IOTA;
+	if (leaf || n->region >= 0)
+		key_external(key, i);
+	else
+		key_node(key, i);
+}
+
+static void key_node(struct key *key, int i)
+{
+	const struct node *n = &key->g->node[i];
+	strbuf_addf(&key->text, " (%s", op_info[n->op].name);
+	if (n->op == OP_CONST)
+		strbuf_addf(&key->text, " %a", n->value);
+	strbuf_addf(&key->text, " @%d", n->axis);
+	for (int s = 0; s < op_info[n->op].nsrc; s++)
+		key_source(key, n->src[s]);
+	key_type(key, n);
+	if (n->stored)
+		key_external(key, i);
+	strbuf_addc(&key->text, ')');
+}
+
+static void region_key(struct key *key)
+{
+	strbuf_addf(&key->text, "%d", key->region->kind);
+	for (int a = 0; a < key->region->space.naxis; a++)
+		strbuf_addf(&key->text, ",%d", key->region->space.axis[a]);
+	for (int k = 0; k < key->region->nnode; k++)
+		key_node(key, key->region->node[k]);
+}
+
+/* ---- functions ---- */
+
+static void add_attribute(struct unit *u, LLVMValueRef f, const char *name, const char *value)
+{
+	LLVMAttributeRef a = LLVMCreateStringAttribute(u->context, name, (unsigned)strlen(name), value,
+		(unsigned)strlen(value));
+	LLVMAddAttributeAtIndex(f, LLVMAttributeFunctionIndex, a);
+}
+
+static LLVMValueRef new_function(struct unit *u, const char *name, LLVMTypeRef type)
+{
+	LLVMValueRef f = LLVMAddFunction(u->module, name, type);
+	LLVMSetLinkage(f, LLVMInternalLinkage);
+	add_attribute(u, f, "target-cpu", u->target->cpu);
+	if (u->target->features[0])
+		add_attribute(u, f, "target-features", u->target->features);
+	add_attribute(u, f, "denormal-fp-math", "preserve-sign,preserve-sign");
+	if (u->target->lanes == 16) {
+		add_attribute(u, f, "prefer-vector-width", "512");
+		add_attribute(u, f, "min-legal-vector-width", "512");
+	}
+	return f;
+}
+
+static void begin_function(struct unit *u, struct kernel *k, LLVMValueRef f, LLVMValueRef dims)
+{
+	const struct graph *g = k->g;
+	LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(u->context, f, "entry");
+	LLVMBasicBlockRef start = LLVMAppendBasicBlockInContext(u->context, f, "start");
+	k->function = f;
+	LLVMPositionBuilderAtEnd(k->at, entry);
+	for (int i = 0, n = 0; i < g->naxis; i++) {
+		k->dim[i] = const_i64(k, g->axis[i].extent);
+		if (g->axis[i].dynamic)
+			k->dim[i] = LLVMBuildLoad2(k->at, u->i64,
+				element_at(k, u->i64, dims, const_i64(k, n++)), g->axis[i].name);
+	}
+	LLVMBuildBr(k->at, start);
+	LLVMPositionBuilderAtEnd(k->at, start);
+}
+
+static void emit_functions(struct unit *u, const struct graph *g, const struct region *r,
+	const struct key *key, struct compiled *c)
+{
+	char name[64];
+	struct kernel *k = arena_new(u->arena, struct kernel);
+	*k = (struct kernel){.arena = u->arena, .context = u->context, .module = u->module,
+		.at = LLVMCreateBuilderInContext(u->context), .f32 = u->f32, .i16 = u->i16,
+		.i32 = u->i32, .i64 = u->i64, .ptr = u->ptr, .target = u->target, .g = g, .region = r};
+
+	LLVMTypeRef run_params[] = {u->ptr, u->ptr, u->ptr, u->i64, u->i64};
+	LLVMTypeRef run = LLVMFunctionType(LLVMVoidTypeInContext(u->context), run_params, 5, false);
+	snprintf(name, sizeof(name), "k%d_%s", u->ncompiled, emitters[r->kind].name);
+	c->run = new_function(u, name, run);
+	k->scratch = LLVMGetParam(c->run, 2);
+	k->item_lo = LLVMGetParam(c->run, 3);
+	k->item_hi = LLVMGetParam(c->run, 4);
+	begin_function(u, k, c->run, LLVMGetParam(c->run, 1));
+	emitters[r->kind].run(k);
+	LLVMBuildRetVoid(k->at);
+	c->scratch_bytes = k->scratch_bytes;
+	c->narg = k->narg;
+	c->arg = arena_array(u->arena, int, k->narg);
+	for (int i = 0; i < k->narg; i++) {
+		while (c->arg[i] < key->nexternal && key->external[c->arg[i]] != k->arg_node[i])
+			c->arg[i]++;
+		if (c->arg[i] == key->nexternal)
+			BUG("kernel %s touches %%%d, which its key does not name", name, k->arg_node[i]);
+	}
+
+	LLVMTypeRef items = LLVMFunctionType(u->i64, &u->ptr, 1, false);
+	snprintf(name, sizeof(name), "k%d_items", u->ncompiled);
+	c->items = new_function(u, name, items);
+	begin_function(u, k, c->items, LLVMGetParam(c->items, 0));
+	LLVMBuildRet(k->at, emitters[r->kind].items(k));
+	LLVMDisposeBuilder(k->at);
+}
+
+static const struct compiled *compile_region(struct unit *u, const struct graph *g, int region,
+	struct key *key)
+{
+	*key = (struct key){.g = g, .region = &g->region[region], .arena = u->arena};
+	strbuf_init(&key->text);
+	region_key(key);
+	/* Axis numbers mean the same within one graph only. */
+	strbuf_addf(&key->text, " %p", (const void *)g);
+	const char *text = arena_strndup(u->arena, key->text.s, key->text.n);
+	strbuf_release(&key->text);
+	for (int i = 0; i < u->ncompiled; i++)
+		if (!strcmp(u->compiled[i].key, text))
+			return &u->compiled[i];
+	struct compiled c = {.key = text};
+	emit_functions(u, g, &g->region[region], key, &c);
+	*arena_push(u->arena, u->compiled, u->ncompiled) = c;
+	return &u->compiled[u->ncompiled - 1];
+}
+
+/* ---- constants ---- */
+
+static LLVMValueRef c64(struct unit *u, uint64_t v)
+{
+	return LLVMConstInt(u->i64, v, false);
+}
+
+static LLVMValueRef c32(struct unit *u, uint64_t v)
+{
+	return LLVMConstInt(u->i32, v, false);
+}
+
+static LLVMValueRef private_constant(struct unit *u, LLVMValueRef value)
+{
+	LLVMValueRef g = LLVMAddGlobal(u->module, LLVMTypeOf(value), "");
+	LLVMSetInitializer(g, value);
+	LLVMSetLinkage(g, LLVMPrivateLinkage);
+	LLVMSetGlobalConstant(g, true);
+	return g;
+}
+
+static LLVMValueRef text_constant(struct unit *u, const char *s)
+{
+	return private_constant(u,
+		LLVMConstStringInContext(u->context, s, (unsigned)strlen(s), false));
+}
+
+static LLVMValueRef table(struct unit *u, LLVMTypeRef t, LLVMValueRef *row, int nrow)
+{
+	return private_constant(u, LLVMConstArray(t, row, (unsigned)nrow));
+}
+
+static LLVMTypeRef struct_type(struct unit *u, LLVMTypeRef *field, unsigned nfield)
+{
+	return LLVMStructTypeInContext(u->context, field, nfield, false);
+}
+
+static void make_types(struct unit *u)
+{
+	u->f32 = LLVMFloatTypeInContext(u->context);
+	u->i16 = LLVMInt16TypeInContext(u->context);
+	u->i32 = LLVMInt32TypeInContext(u->context);
+	u->i64 = LLVMInt64TypeInContext(u->context);
+	u->ptr = LLVMPointerTypeInContext(u->context, 0);
+	u->t_arg = struct_type(u, (LLVMTypeRef[]){u->i64, u->i64}, 2);
+	u->t_kernel = struct_type(u, (LLVMTypeRef[]){u->ptr, u->ptr, u->ptr, u->i64, u->ptr}, 5);
+	u->t_external = struct_type(u, (LLVMTypeRef[]){u->ptr, u->i32, u->i32, u->i64}, 4);
+	u->t_dim = struct_type(u, (LLVMTypeRef[]){u->ptr, u->i64}, 2);
+	u->t_program = struct_type(u, (LLVMTypeRef[]){u->i32, u->i32, u->i32, u->i32, u->ptr, u->ptr,
+		u->ptr, u->ptr, u->i64, u->i64}, 10);
+}
+
+struct slots {
+	int *slot; /* per node: 1 + external, or 0 */
+	LLVMValueRef *row;
+	int nexternal;
+};
+
+static void add_external(struct unit *u, struct slots *s, const char *name,
+	enum program_external_kind kind, const struct graph *g, int node)
+{
+	const struct node *n = &g->node[node];
+	LLVMValueRef field[] = {text_constant(u, name), c32(u, kind), c32(u, n->type.dtype),
+		c64(u, (uint64_t)tensor_bytes(g, n))};
+	*arena_push(u->arena, s->row, s->nexternal) =
+		LLVMConstStructInContext(u->context, field, 4, false);
+	s->slot[node] = s->nexternal;
+}
+
+static struct slots make_slots(struct unit *u, const struct graph *g)
+{
+	struct slots s = {.slot = arena_array(u->arena, int, g->nnode)};
+	for (int i = 0; i < g->nnode; i++) {
+		enum op op = g->node[i].op;
+		if (op == OP_INPUT || op == OP_PARAM || op == OP_STATE)
+			add_external(u, &s, g->node[i].name, op == OP_INPUT ? EXTERNAL_INPUT
+				: op == OP_PARAM			    ? EXTERNAL_PARAM
+									    : EXTERNAL_STATE, g, i);
+	}
+	for (int i = 0; i < g->noutput; i++) {
+		if (s.slot[g->output[i].node])
+			BUG("graph '%s': output '%s' is a leaf or another output", g->name,
+				g->output[i].name);
+		add_external(u, &s, g->output[i].name, EXTERNAL_OUTPUT, g, g->output[i].node);
+	}
+	return s;
+}
+
+static LLVMValueRef kernel_row(struct unit *u, const struct graph *g, const struct slots *s,
+	const struct compiled *c, const struct key *key)
+{
+	LLVMValueRef *arg = arena_array(u->arena, LLVMValueRef, c->narg);
+	for (int i = 0; i < c->narg; i++) {
+		int n = key->external[c->arg[i]];
+		int slot = s->slot[n];
+		if (!slot && g->node[n].offset < 0)
+			BUG("graph '%s': %%%d has no memory", g->name, n);
+		LLVMValueRef field[] = {c64(u, (uint64_t)slot),
+			c64(u, slot ? 0 : (uint64_t)g->node[n].offset)};
+		arg[i] = LLVMConstStructInContext(u->context, field, 2, false);
+	}
+	LLVMValueRef field[] = {text_constant(u, LLVMGetValueName(c->run)), c->run, c->items,
+		c64(u, (uint64_t)c->narg), table(u, u->t_arg, arg, c->narg)};
+	if (c->scratch_bytes > u->scratch_bytes)
+		u->scratch_bytes = c->scratch_bytes;
+	return LLVMConstStructInContext(u->context, field, 5, false);
+}
+
+static LLVMValueRef emit_program(struct unit *u, const struct graph *g)
+{
+	struct slots s = make_slots(u, g);
+	LLVMValueRef *kernel = arena_array(u->arena, LLVMValueRef, g->nregion);
+	LLVMValueRef dim[UINT8_MAX + 1];
+	int ndim = 0;
+	u->scratch_bytes = 0;
+	for (int r = 0; r < g->nregion; r++) {
+		struct key key;
+		const struct compiled *c = compile_region(u, g, r, &key);
+		kernel[r] = kernel_row(u, g, &s, c, &key);
+	}
+	for (int i = 0; i < g->naxis; i++) {
+		LLVMValueRef field[] = {text_constant(u, g->axis[i].name),
+			c64(u, (uint64_t)g->axis[i].extent)};
+		if (g->axis[i].dynamic)
+			dim[ndim++] = LLVMConstStructInContext(u->context, field, 2, false);
+	}
+	LLVMValueRef field[] = {c32(u, PROGRAM_ABI), c32(u, (uint64_t)g->nregion),
+		c32(u, (uint64_t)s.nexternal), c32(u, (uint64_t)ndim), text_constant(u, g->name),
+		table(u, u->t_kernel, kernel, g->nregion),
+		table(u, u->t_external, s.row, s.nexternal), table(u, u->t_dim, dim, ndim),
+		c64(u, (uint64_t)g->slab_bytes), c64(u, (uint64_t)u->scratch_bytes)};
+	return private_constant(u, LLVMConstStructInContext(u->context, field, 10, false));
+}
+
+static void export_constant(struct unit *u, const char *name, LLVMValueRef value)
+{
+	LLVMValueRef g = LLVMAddGlobal(u->module, LLVMTypeOf(value), name);
+	LLVMSetInitializer(g, value);
+	LLVMSetGlobalConstant(g, true);
+}
+
+static void emit_module(struct unit *u, const struct emit_request *r)
+{
+	LLVMValueRef *program = arena_array(u->arena, LLVMValueRef, r->ngraph);
+	make_types(u);
+	for (int i = 0; i < r->ngraph; i++)
+		program[i] = emit_program(u, r->graph[i]);
+	export_constant(u, "trim_programs", LLVMConstArray(u->ptr, program, (unsigned)r->ngraph));
+	export_constant(u, "trim_nprograms", c32(u, (uint64_t)r->ngraph));
+	export_constant(u, "trim_target_needs", LLVMConstStringInContext(u->context, u->target->needs,
+		(unsigned)strlen(u->target->needs), false));
+}
+
+/* ---- object ---- */
+
+static void initialize(void)
+{
+	LLVMInitializeX86TargetInfo();
+	LLVMInitializeX86Target();
+	LLVMInitializeX86TargetMC();
+	LLVMInitializeX86AsmPrinter();
+	LLVMInitializeAArch64TargetInfo();
+	LLVMInitializeAArch64Target();
+	LLVMInitializeAArch64TargetMC();
+	LLVMInitializeAArch64AsmPrinter();
+}
+
+void llvm_initialize(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	pthread_once(&once, initialize);
+}
+
+static bool llvm_failed(struct err *e, const char *what, char *message)
+{
+	err_set(e, ERR_TOOL, "LLVM %s: %s", what, message);
+	LLVMDisposeMessage(message);
+	return false;
+}
+
+/* Registers for what is built with allocas, and the folding that instruction selection expects; no
+ * loop pass: the loops are already as they should be. */
+static bool run_passes(LLVMModuleRef m, LLVMTargetMachineRef tm, struct err *e)
+{
+	LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+	LLVMErrorRef failed = LLVMRunPasses(m,
+		"function(mem2reg,instcombine<no-verify-fixpoint>,early-cse,simplifycfg)", tm, options);
+	LLVMDisposePassBuilderOptions(options);
+	if (!failed)
+		return true;
+	char *message = LLVMGetErrorMessage(failed);
+	err_set(e, ERR_TOOL, "LLVM passes: %s", message);
+	LLVMDisposeErrorMessage(message);
+	return false;
+}
+
+static bool write_form(struct unit *u, LLVMTargetMachineRef tm, enum emit_form form,
+	struct strbuf *out, struct err *e)
+{
+	char *message = NULL;
+	if (form == EMIT_LLVM_IR) {
+		message = LLVMPrintModuleToString(u->module);
+		strbuf_adds(out, message);
+		LLVMDisposeMessage(message);
+		return true;
+	}
+	LLVMMemoryBufferRef bytes;
+	LLVMCodeGenFileType type = form == EMIT_ASM ? LLVMAssemblyFile : LLVMObjectFile;
+	if (LLVMTargetMachineEmitToMemoryBuffer(tm, u->module, type, &message, &bytes))
+		return llvm_failed(e, "code generation", message);
+	strbuf_add(out, LLVMGetBufferStart(bytes), LLVMGetBufferSize(bytes));
+	LLVMDisposeMemoryBuffer(bytes);
+	return true;
+}
+
+static bool object(const struct emit_request *r, struct strbuf *out, struct err *e)
+{
+	struct arena arena = {0};
+	struct unit u = {.arena = &arena, .target = r->target};
+	LLVMTargetRef t;
+	char *message = NULL;
+	llvm_initialize();
+	if (LLVMGetTargetFromTriple(r->target->triple, &t, &message))
+		return llvm_failed(e, "target", message);
+	LLVMTargetMachineRef tm = LLVMCreateTargetMachine(t, r->target->triple, r->target->cpu,
+		r->target->features, LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+	u.context = LLVMContextCreate();
+	u.module = LLVMModuleCreateWithNameInContext("trim", u.context);
+	LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(tm);
+	LLVMSetModuleDataLayout(u.module, layout);
+	LLVMSetTarget(u.module, r->target->triple);
+	emit_module(&u, r);
+	if (LLVMVerifyModule(u.module, LLVMReturnStatusAction, &message))
+		BUG("generated code is not valid: %s", message);
+	LLVMDisposeMessage(message);
+	bool ok = run_passes(u.module, tm, e) && write_form(&u, tm, r->form, out, e);
+	LLVMDisposeTargetData(layout);
+	LLVMDisposeModule(u.module);
+	LLVMContextDispose(u.context);
+	LLVMDisposeTargetMachine(tm);
+	arena_release(&arena);
+	return ok;
+}
+
+extern const struct emitter trim_emitter;
+const struct emitter trim_emitter = {EMITTER_ABI, "LLVM " LLVM_VERSION_STRING, object, llvm_load,
+	llvm_unload};

@@ -1,0 +1,84 @@
+#include "target.h"
+
+#include <string.h>
+
+#define V3 "avx2,bmi2,f16c,fma"
+#define V4 V3 ",avx512f,avx512bw,avx512dq,avx512vl"
+#define X86 ARCH_X86_64, "x86_64-unknown-linux-musl"
+
+/* From plain to capable: the last that runs here is `native`. */
+const struct target targets[] = {
+	{"aarch64-neon", ARCH_AARCH64, "aarch64-unknown-linux-musl", "generic", "+neon", "", 4, 4, 1,
+		false},
+	{"x86-64-v3", X86, "x86-64-v3", "", V3, 8, 6, 1, false},
+	{"x86-64-v4", X86, "x86-64-v4", "", V4, 16, 12, 2, false},
+	{"avx512-bf16", X86, "x86-64-v4", "+avx512bf16,+avx512vnni", V4 ",avx512bf16,avx512vnni", 16,
+		12, 2, true},
+	{"zen4", X86, "znver4", "", V4 ",avx512bf16,avx512vnni,sse4a", 16, 12, 2, true},
+	{"zen5", X86, "znver5", "", V4 ",avx512bf16,avx512vnni,sse4a,avxvnni", 16, 12, 2, true},
+};
+const int ntargets = (int)NELEM(targets);
+
+const struct target *target_find(const char *name)
+{
+	if (!strcmp(name, "native"))
+		return target_native();
+	for (int i = 0; i < ntargets; i++)
+		if (!strcmp(targets[i].name, name))
+			return &targets[i];
+	return NULL;
+}
+
+/* GCC's and clang's names are those of target.needs. */
+static bool cpu_has(const char *feature)
+{
+#ifdef __x86_64__
+#define HAS(f)                                                                                     \
+	if (!strcmp(feature, f))                                                                   \
+		return __builtin_cpu_supports(f) > 0;
+	HAS("avx2")
+	HAS("bmi2")
+	HAS("fma")
+	HAS("avx512f")
+	HAS("avx512bw")
+	HAS("avx512dq")
+	HAS("avx512vl")
+	HAS("avx512bf16")
+	HAS("avx512vnni")
+	HAS("sse4a")
+	if (!strcmp(feature, "f16c"))
+		return __builtin_cpu_supports("avx2") > 0; /* no CPU has one without the other */
+#undef HAS
+#endif
+	return false;
+}
+
+bool target_runs_here(const struct target *t)
+{
+#ifdef __x86_64__
+	if (t->arch != ARCH_X86_64)
+		return false;
+#else
+	if (t->arch != ARCH_AARCH64)
+		return false;
+#endif
+	char name[32];
+	for (const char *p = t->needs; *p;) {
+		size_t n = strcspn(p, ",");
+		memcpy(name, p, n);
+		name[n] = '\0';
+		if (!cpu_has(name))
+			return false;
+		p += n + (p[n] == ',');
+	}
+	return true;
+}
+
+const struct target *target_native(void)
+{
+	const struct target *best = NULL;
+	for (int i = 0; i < ntargets; i++)
+		if (target_runs_here(&targets[i]))
+			best = &targets[i];
+	return best;
+}

@@ -1,0 +1,33 @@
+/*
+ * Targets: one row each (target.c). A target chooses lanes, tiles and instructions inside a region; the
+ * bits it computes are those of its numerics class, like any other target's.
+ */
+#ifndef TARGET_H
+#define TARGET_H
+
+#include "base.h"
+
+enum target_arch { ARCH_X86_64, ARCH_AARCH64 };
+
+struct target {
+	const char *name;        /* as in `hardware="..."` */
+	enum target_arch arch;
+	const char *triple, *cpu, *features; /* LLVM's names, known to be right for LLVM 19 and 22 */
+	const char *needs;       /* what the binary asks of the CPU at start: names of cpu_has, commas */
+	int lanes;               /* f32 elements of a vector register */
+	int tile_rows, tile_panels; /* a dot's register tile, in rows and 16-lane panels */
+	bool dpbf16;             /* vdpbf16ps */
+};
+
+extern const struct target targets[];
+extern const int ntargets;
+
+const struct target *target_find(const char *name); /* NULL: none of that name */
+
+/* The most capable target that runs on this machine. */
+const struct target *target_native(void);
+
+/* Whether this machine runs code for t. */
+bool target_runs_here(const struct target *t);
+
+#endif

@@ -1,0 +1,553 @@
+/*
+ * Generated code against the interpreter: the same bits for every op, on random shapes (1, primes,
+ * ragged against 16 lanes), by node, by region through the slab, and compiled for every target that
+ * runs here, with 1 and 2 threads. The interpreter itself is held by interp_test.c.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "emit.h"
+#include "interp.h"
+#include "layout.h"
+#include "program.h"
+#include "test.h"
+
+/* ---- tensors by logical index, so that layouts may differ between two forms of a graph ---- */
+
+struct memory {
+	const struct graph *g;
+	int64_t dim[64];
+	struct interp_tensor tensor[96];
+	int node[96];
+	int ntensor;
+};
+
+static bool next_index(const struct memory *m, const struct type *t, int64_t *index)
+{
+	for (int a = t->naxis - 1; a >= 0; a--) {
+		if (++index[a] < m->dim[t->axis[a]])
+			return true;
+		index[a] = 0;
+	}
+	return false;
+}
+
+static bool is_leaf(const struct node *n)
+{
+	return n->op == OP_INPUT || n->op == OP_PARAM || n->op == OP_STATE;
+}
+
+static void memory_add(struct memory *m, const char *name, int node)
+{
+	size_t bytes = (size_t)tensor_bytes(m->g, &m->g->node[node]);
+	void *p = aligned_alloc(64, (bytes + 127) / 64 * 64);
+	memset(p, 0, (bytes + 127) / 64 * 64);
+	m->node[m->ntensor] = node;
+	m->tensor[m->ntensor++] = (struct interp_tensor){name, p};
+}
+
+static uint64_t name_seed(const char *s)
+{
+	uint64_t h = 1469598103934665603u;
+	while (*s)
+		h = (h ^ (unsigned char)*s++) * 1099511628211u;
+	return h;
+}
+
+/* Mostly moderate numbers, some zeros of both signs, some large and small. */
+static float random_float(struct rng *r)
+{
+	double u = rng_uniform(r) * 2 - 1;
+	switch (rng_below(r, 24)) {
+	case 0:
+		return 0;
+	case 1:
+		return -0.0f;
+	case 2:
+		return (float)(u * 1e4);
+	case 3:
+		return (float)(u * 1e-30);
+	default:
+		return (float)(u * 3);
+	}
+}
+
+/* Index inputs are named after what they index: "i7x" has values below 7; "lo", "hi" are set by hand. */
+static void fill(struct memory *m, int t, uint64_t seed)
+{
+	const struct node *n = &m->g->node[m->node[t]];
+	int64_t index[IR_MAX_AXES] = {0};
+	struct rng r;
+	rng_init(&r, seed ^ name_seed(m->tensor[t].name));
+	int64_t position = 0;
+	do {
+		int64_t at = layout_offset(m->g, &n->type, n->layout, index);
+		float f = random_float(&r);
+		uint32_t bits;
+		memcpy(&bits, &f, 4);
+		if (n->type.dtype == DT_I32) {
+			int32_t v = (int32_t)rng_below(&r, 1000) - 500;
+			if (m->tensor[t].name[0] == 'i')
+				v = (int32_t)rng_below(&r, (uint64_t)atoi(m->tensor[t].name + 1));
+			if (!strcmp(m->tensor[t].name, "slot"))
+				v = (int32_t)position + 3;
+			if (!strcmp(m->tensor[t].name, "lo"))
+				v = (int32_t)(position % 3);
+			if (!strcmp(m->tensor[t].name, "hi"))
+				v = (int32_t)(3 + position + 1);
+			((int32_t *)m->tensor[t].p)[at] = v;
+		} else if (n->type.dtype == DT_BF16) {
+			((uint16_t *)m->tensor[t].p)[at] = (uint16_t)(bits >> 16);
+		} else {
+			((float *)m->tensor[t].p)[at] = f;
+		}
+		position++;
+	} while (next_index(m, &n->type, index));
+}
+
+static void memory_init(struct memory *m, const struct graph *g, const int64_t *rows, uint64_t seed)
+{
+	memset(m, 0, sizeof(*m));
+	m->g = g;
+	for (int i = 0, d = 0; i < g->naxis; i++)
+		m->dim[i] = g->axis[i].dynamic ? rows[d++] : g->axis[i].extent;
+	for (int i = 0; i < g->nnode; i++)
+		if (is_leaf(&g->node[i])) {
+			memory_add(m, g->node[i].name, i);
+			fill(m, m->ntensor - 1, seed);
+		}
+	for (int i = 0; i < g->noutput; i++)
+		memory_add(m, g->output[i].name, g->output[i].node);
+}
+
+static void memory_release(struct memory *m)
+{
+	for (int i = 0; i < m->ntensor; i++)
+		free(m->tensor[i].p);
+}
+
+static uint32_t element(const struct memory *m, int t, const int64_t *index)
+{
+	const struct node *n = &m->g->node[m->node[t]];
+	int64_t at = layout_offset(m->g, &n->type, n->layout, index);
+	if (n->type.dtype == DT_BF16)
+		return (uint32_t)((uint16_t *)m->tensor[t].p)[at] << 16;
+	return ((uint32_t *)m->tensor[t].p)[at];
+}
+
+static bool both_nan(uint32_t a, uint32_t b)
+{
+	return (a & 0x7fffffff) > 0x7f800000 && (b & 0x7fffffff) > 0x7f800000;
+}
+
+/* States and outputs by name, element by element. NaN equals NaN: which NaN is not defined. */
+static bool same(const struct memory *want, const struct memory *got, const char *what)
+{
+	for (int t = 0; t < want->ntensor; t++) {
+		const struct node *n = &want->g->node[want->node[t]];
+		if (is_leaf(n) && n->op != OP_STATE)
+			continue;
+		int u = 0;
+		while (u < got->ntensor && strcmp(got->tensor[u].name, want->tensor[t].name))
+			u++;
+		if (u == got->ntensor)
+			continue; /* a state that nothing needs */
+		int64_t index[IR_MAX_AXES] = {0};
+		do {
+			uint32_t a = element(want, t, index), b = element(got, u, index);
+			if (a != b && !both_nan(a, b)) {
+				float fa, fb;
+				memcpy(&fa, &a, 4);
+				memcpy(&fb, &b, 4);
+				FAIL("%s: '%s' at %lld,%lld,%lld,%lld: want %a (%08x), got %a (%08x)", what,
+					want->tensor[t].name, (long long)index[0], (long long)index[1],
+					(long long)index[2], (long long)index[3], (double)fa, a, (double)fb, b);
+				return false;
+			}
+		} while (next_index(want, &n->type, index));
+	}
+	return true;
+}
+
+static bool interpret(struct memory *m)
+{
+	struct err e;
+	struct interp_call call = {INTERP_EXACT, m->dim, m->tensor, m->ntensor};
+	if (interp_run(m->g, &call, &e))
+		return true;
+	FAIL("interpreter: %s", e.msg);
+	return false;
+}
+
+static void run_program(const struct program *prog, struct memory *m, struct pool *pool)
+{
+	void *t[128] = {aligned_alloc(64, prog->slab_bytes + 64)};
+	int64_t dim[8];
+	size_t scratch_bytes = (program_scratch_bytes(prog) + 64) * (size_t)pool_threads(pool);
+	void *scratch = aligned_alloc(64, scratch_bytes);
+	memset(t[0], 0xee, prog->slab_bytes); /* nothing may rely on a clean slab */
+	for (int i = 0; i < m->ntensor; i++)
+		t[1 + program_external_find(prog, m->tensor[i].name)] = m->tensor[i].p;
+	for (int i = 0, d = 0; i < m->g->naxis; i++)
+		if (m->g->axis[i].dynamic)
+			dim[d++] = m->dim[i];
+	program_run(prog, pool, t, dim, scratch);
+	free(scratch);
+	free(t[0]);
+}
+
+static bool used[NOPS];
+
+/* Everything above for one graph. */
+static bool check_graph(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed,
+	const char *what)
+{
+	struct memory want, got;
+	char name[128];
+	struct err e;
+	const struct graph *plan = graph_plan(a, g);
+	for (int i = 0; i < plan->nnode; i++)
+		used[plan->node[i].op] = true;
+	if (!graph_check(plan, &e)) {
+		FAIL("%s: %s", what, e.msg);
+		return false;
+	}
+	memory_init(&want, g, rows, seed);
+	bool ok = interpret(&want);
+	memory_init(&got, plan, rows, seed);
+	snprintf(name, sizeof(name), "%s, seed %llu, interpreter by region", what,
+		(unsigned long long)seed);
+	ok = ok && interpret(&got) && same(&want, &got, name);
+	memory_release(&got);
+	for (int i = 0; i < ntargets && ok; i++) {
+		struct emit_request request = {&targets[i], &plan, 1, EMIT_OBJECT};
+		struct strbuf object;
+		struct loaded loaded;
+		if (!target_runs_here(&targets[i]))
+			continue;
+		strbuf_init(&object);
+		ok = emit_object(&request, &object, &e) && emit_load(strbuf_buf(&object), &loaded, &e);
+		if (!ok)
+			FAIL("%s: %s: %s", what, targets[i].name, e.msg);
+		for (int nthreads = 1; nthreads <= 2 && ok; nthreads++) {
+			struct pool *pool = pool_new(nthreads);
+			memory_init(&got, plan, rows, seed);
+			run_program(loaded.program[0], &got, pool);
+			snprintf(name, sizeof(name), "%s, seed %llu, %s, %d threads", what,
+				(unsigned long long)seed, targets[i].name, nthreads);
+			ok = same(&want, &got, name);
+			memory_release(&got);
+			pool_free(pool);
+		}
+		if (ok)
+			emit_unload(&loaded);
+		strbuf_release(&object);
+	}
+	memory_release(&want);
+	if (!ok && getenv("TRIM_TEST_PRINT")) {
+		struct strbuf text;
+		strbuf_init(&text);
+		graph_print(&text, plan);
+		puts(text.s);
+		strbuf_release(&text);
+	}
+	return ok;
+}
+
+/* ---- cases: each builds a random graph; dynamic axes in the order made ---- */
+
+static int64_t ragged(struct rng *r)
+{
+	static const int64_t sizes[] = {1, 2, 3, 5, 7, 8, 13, 16, 17, 31, 32, 37, 48, 67};
+	return sizes[rng_below(r, NELEM(sizes))];
+}
+
+static int leaf(struct graph *g, const char *name, enum dtype t, const char *axes)
+{
+	return ir_leaf(g, OP_INPUT, name, graph_type(g, t, axes));
+}
+
+static int param(struct graph *g, const char *name, enum dtype t, const char *axes)
+{
+	return ir_leaf(g, OP_PARAM, name, graph_type(g, t, axes));
+}
+
+static void case_maps(struct graph *g, struct rng *r)
+{
+	graph_axis(g, "R", 9, true);
+	graph_axis(g, "A", ragged(r), false);
+	graph_axis(g, "B", ragged(r), false);
+	int real[64], nreal = 0, integer[64], ninteger = 0;
+	real[nreal++] = leaf(g, "x", DT_F32, "R A B");
+	real[nreal++] = leaf(g, "b", DT_F32, "B");
+	real[nreal++] = leaf(g, "h", DT_BF16, "R B");
+	real[nreal++] = leaf(g, "t", DT_F32, "B A");
+	real[nreal++] = leaf(g, "c", DT_F32, "R");
+	integer[ninteger++] = leaf(g, "k", DT_I32, "R A");
+	integer[ninteger++] = ir_iota(g, 2);
+	static const enum op binary[] = {OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_MIN, OP_MAX};
+	static const enum op bits[] = {OP_AND, OP_OR, OP_ADD, OP_SUB, OP_MUL, OP_MIN, OP_MAX};
+	for (int i = 0; i < 24; i++) {
+		int a = real[rng_below(r, (uint64_t)nreal)], b = real[rng_below(r, (uint64_t)nreal)];
+		int c = real[rng_below(r, (uint64_t)nreal)];
+		int k = integer[rng_below(r, (uint64_t)ninteger)];
+		int m = integer[rng_below(r, (uint64_t)ninteger)];
+		switch (rng_below(r, 12)) {
+		case 0:
+			real[nreal++] = ir_fma(g, a, b, c);
+			break;
+		case 1:
+			real[nreal++] = ir_unary(g, OP_NEG, a);
+			break;
+		case 2:
+			real[nreal++] = ir_unary(g, OP_SQRT, ir_mul(g, a, a));
+			break;
+		case 3:
+			real[nreal++] = ir_map(g, OP_SELECT, ir_map(g, OP_LT, a, b, -1), a, c);
+			break;
+		case 4:
+			real[nreal++] = ir_map(g, OP_SELECT, ir_map(g, OP_EQ, k, m, -1), a, b);
+			break;
+		case 5:
+			integer[ninteger++] = ir_map(g, bits[rng_below(r, NELEM(bits))], k, m, -1);
+			break;
+		case 6: {
+			int by = ir_const_i32(g, (int32_t)rng_below(r, 31));
+			integer[ninteger++] = ir_map(g, rng_below(r, 2) ? OP_SHL : OP_SHR, k, by, -1);
+			break;
+		}
+		case 7:
+			real[nreal++] = ir_unary(g, OP_TO_F32, k);
+			break;
+		case 8: {
+			int low = ir_map(g, OP_MAX, a, ir_const(g, -1e6), -1);
+			low = ir_map(g, OP_MIN, low, ir_const(g, 1e6), -1);
+			integer[ninteger++] = ir_unary(g, OP_TO_I32, low);
+			real[nreal++] = ir_unary(g, OP_RINT, low);
+			break;
+		}
+		case 9: {
+			int word = ir_unary(g, OP_BITS_OF, a);
+			word = ir_map(g, OP_AND, word, ir_const_i32(g, INT32_C(-4096)), -1);
+			real[nreal++] = ir_from_bits(g, word, DT_F32);
+			break;
+		}
+		default:
+			real[nreal++] = ir_map(g, binary[rng_below(r, NELEM(binary))], a, b, -1);
+		}
+	}
+	graph_add_output(g, "y", ir_expand(g, real[nreal - 1], graph_type(g, DT_F32, "R A B")));
+	graph_add_output(g, "z", ir_expand(g, real[nreal - 2], graph_type(g, DT_F32, "A R B")));
+	graph_add_output(g, "n", ir_expand(g, integer[ninteger - 1], graph_type(g, DT_I32, "R A B")));
+}
+
+static void case_recipes(struct graph *g, struct rng *r)
+{
+	static const enum op op[] = {OP_EXP, OP_LOG, OP_SIN, OP_COS};
+	graph_axis(g, "R", 5, true);
+	graph_axis(g, "A", ragged(r), false);
+	int x = leaf(g, "x", DT_F32, "R A");
+	for (size_t i = 0; i < NELEM(op); i++)
+		graph_add_output(g, op_info[op[i]].name, ir_unary(g, op[i], x));
+	int big = ir_mul(g, x, ir_const(g, 40));
+	graph_add_output(g, "bigexp", ir_unary(g, OP_EXP, big));
+	int half = ir_cast(g, x, DT_BF16);
+	graph_add_output(g, "half", half);
+	graph_add_output(g, "back", ir_cast(g, half, DT_F32));
+	graph_add_output(g, "stop", ir_add(g, ir_unary(g, OP_STOP, x), x));
+}
+
+static void case_norm(struct graph *g, struct rng *r)
+{
+	graph_axis(g, "R", 6, true);
+	int d = graph_axis(g, "D", ragged(r) * (int64_t)(1 + rng_below(r, 3)), false);
+	int x = leaf(g, "x", DT_F32, "R D"), w = param(g, "w", DT_F32, "D");
+	int y = leaf(g, "y", DT_F32, "R D");
+	int s = ir_add(g, x, y);
+	int sum = ir_reduce(g, OP_SUM, ir_mul(g, s, s), graph_type(g, DT_F32, "R"));
+	int mean = ir_mul(g, sum, ir_const(g, 1.0 / (double)g->axis[d].extent));
+	int scale = ir_div(g, ir_const(g, 1), ir_unary(g, OP_SQRT, ir_add(g, mean, ir_const(g, 1e-5))));
+	graph_add_output(g, "norm", ir_cast(g, ir_mul(g, ir_mul(g, s, scale), w), DT_BF16));
+	graph_add_output(g, "scale", scale);
+	graph_add_output(g, "s", s);
+	/* Sums over the outer axis, and over everything. */
+	graph_add_output(g, "dw", ir_reduce(g, OP_SUM, ir_mul(g, s, y), graph_type(g, DT_F32, "D")));
+	graph_add_output(g, "all", ir_reduce(g, OP_SUM, ir_mul(g, y, y), graph_type(g, DT_F32, "")));
+	graph_add_output(g, "top", ir_reduce(g, OP_RMAX, y, graph_type(g, DT_F32, "D")));
+}
+
+static void case_sums(struct graph *g, struct rng *r)
+{
+	graph_axis(g, "R", 6, true);
+	graph_axis(g, "A", ragged(r), false);
+	graph_axis(g, "B", ragged(r), false);
+	int x = leaf(g, "x", DT_F32, "R A B");
+	static const char *const kept[] = {"", "R", "A", "B", "R A", "R B", "A B", "B R"};
+	for (size_t i = 0; i < NELEM(kept); i++) {
+		struct type t = graph_type(g, DT_F32, kept[i]);
+		char name[16];
+		snprintf(name, sizeof(name), "s%zu", i);
+		graph_add_output(g, name, ir_reduce(g, rng_below(r, 3) ? OP_SUM : OP_RMAX, x, t));
+	}
+}
+
+static void case_loss(struct graph *g, struct rng *r)
+{
+	graph_axis(g, "O", 5, true);
+	int v = graph_axis(g, "V", ragged(r) * 3, false);
+	char name[16];
+	snprintf(name, sizeof(name), "i%lldt", (long long)g->axis[v].extent);
+	int z = leaf(g, "z", DT_F32, "O V"), target = leaf(g, name, DT_I32, "O");
+	struct type o = graph_type(g, DT_F32, "O");
+	int max = ir_reduce(g, OP_RMAX, z, o);
+	int p = ir_unary(g, OP_EXP, ir_sub(g, z, max));
+	int sum = ir_reduce(g, OP_SUM, p, o);
+	int lse = ir_add(g, ir_unary(g, OP_LOG, sum), max);
+	int hit = ir_map(g, OP_SELECT, ir_map(g, OP_EQ, ir_iota(g, v), target, -1), z, ir_const(g, 0));
+	int nll = ir_sub(g, lse, ir_reduce(g, OP_SUM, hit, o));
+	graph_add_output(g, "nll", nll);
+	graph_add_output(g, "p", ir_div(g, p, sum));
+	graph_add_output(g, "loss", ir_reduce(g, OP_SUM, nll, graph_type(g, DT_F32, "")));
+}
+
+static void dots(struct graph *g, struct rng *r, enum dtype t)
+{
+	graph_axis(g, "R", 80, true);
+	graph_axis(g, "D", rng_below(r, 4) ? ragged(r) : 1030 + (int64_t)rng_below(r, 3), false);
+	graph_axis(g, "K", 1 + (int64_t)rng_below(r, 3), false);
+	graph_axis(g, "E", ragged(r), false);
+	graph_axis(g, "F", ragged(r) + 40, false);
+	int x = ir_cast(g, leaf(g, "x", DT_F32, "R D"), t);
+	int q = ir_dot(g, x, param(g, "wq", t, "K E D"), graph_type(g, DT_F32, "R K E"));
+	graph_add_output(g, "q", ir_mul(g, q, ir_const(g, 0.25)));
+	int gate = ir_dot(g, x, param(g, "wg", t, "F D"), graph_type(g, DT_F32, "R F"));
+	int up = ir_dot(g, x, param(g, "wu", t, "F D"), graph_type(g, DT_F32, "R F"));
+	int one = ir_const(g, 1);
+	int sigmoid = ir_div(g, one, ir_add(g, one, ir_unary(g, OP_EXP, ir_unary(g, OP_NEG, gate))));
+	int h = ir_cast(g, ir_mul(g, ir_mul(g, gate, sigmoid), up), t);
+	int down = ir_dot(g, h, param(g, "wd", t, "D F"), graph_type(g, DT_F32, "R D"));
+	int y = ir_add(g, down, leaf(g, "res", DT_F32, "R D"));
+	graph_add_output(g, "y", y);
+}
+
+static void case_dot_f32(struct graph *g, struct rng *r)
+{
+	dots(g, r, DT_F32);
+}
+
+static void case_dot_bf16(struct graph *g, struct rng *r)
+{
+	dots(g, r, DT_BF16);
+}
+
+/* The products of a backward pass, the weight read both ways. */
+static void case_backward(struct graph *g, struct rng *r)
+{
+	enum dtype t = rng_below(r, 2) ? DT_F32 : DT_BF16;
+	graph_axis(g, "R", rng_below(r, 3) ? 40 : 700, true);
+	graph_axis(g, "D", ragged(r), false);
+	graph_axis(g, "N", ragged(r), false);
+	int x = ir_cast(g, leaf(g, "x", DT_F32, "R D"), t), w = param(g, "w", t, "N D");
+	int y = ir_dot(g, x, w, graph_type(g, DT_F32, "R N"));
+	graph_add_output(g, "y", y);
+	int dy = ir_cast(g, ir_mul(g, y, leaf(g, "s", DT_F32, "R N")), t);
+	graph_add_output(g, "dx", ir_dot(g, dy, w, graph_type(g, DT_F32, "R D")));
+	int dw = ir_dot(g, dy, x, graph_type(g, DT_F32, "N D"));
+	int sum = ir_leaf(g, OP_STATE, "sum", graph_type(g, DT_F32, "N D"));
+	ir_assign(g, sum, ir_add(g, sum, dw));
+}
+
+static void case_memory(struct graph *g, struct rng *r)
+{
+	graph_axis(g, "R", 12, true);
+	int v = graph_axis(g, "V", ragged(r), false);
+	graph_axis(g, "D", ragged(r), false);
+	int s = graph_axis(g, "S", 20, false);
+	char name[16];
+	snprintf(name, sizeof(name), "i%lldt", (long long)g->axis[v].extent);
+	int token = leaf(g, name, DT_I32, "R"), slot = leaf(g, "slot", DT_I32, "R");
+	int table = param(g, "table", DT_BF16, "V D");
+	int x = ir_mul(g, ir_gather(g, table, token, v), ir_const(g, 3));
+	graph_add_output(g, "x", x);
+	graph_add_output(g, "dtable", ir_scatter(g, x, token, v));
+	int cache = ir_leaf(g, OP_STATE, "cache", graph_type(g, DT_F32, "S D"));
+	int old = ir_gather(g, cache, slot, s);
+	int after = ir_put(g, cache, ir_add(g, x, ir_const(g, 1)), slot, s);
+	graph_add_output(g, "old", ir_add(g, old, ir_const(g, 0)));
+	graph_add_output(g, "sums", ir_reduce(g, OP_SUM, after, graph_type(g, DT_F32, "S")));
+	int logits = ir_dot(g, ir_cast(g, x, DT_BF16), table, graph_type(g, DT_F32, "R V"));
+	graph_add_output(g, "logits", logits);
+}
+
+static void case_attention(struct graph *g, struct rng *r)
+{
+	enum dtype t = rng_below(r, 2) ? DT_F32 : DT_BF16;
+	int64_t slots = rng_below(r, 4) ? 40 : 1100;
+	graph_axis(g, "R", slots > 100 ? slots - 10 : 20, true);
+	graph_axis(g, "K", 1 + (int64_t)rng_below(r, 3), false);
+	graph_axis(g, "G", 1 + (int64_t)rng_below(r, 3), false);
+	graph_axis(g, "X", 2, false);
+	graph_axis(g, "E", 1 + (int64_t)rng_below(r, 20), false);
+	int s = graph_axis(g, "S", slots, false);
+	int slot = leaf(g, "slot", DT_I32, "R"), lo = leaf(g, "lo", DT_I32, "R");
+	int hi = leaf(g, "hi", DT_I32, "R");
+	int q = leaf(g, "q", DT_F32, "R K G X E");
+	int flipped = ir_flip(g, q, graph_find_axis(g, "X"));
+	int iota = ir_unary(g, OP_TO_F32, ir_iota(g, graph_find_axis(g, "X")));
+	int sign = ir_sub(g, ir_add(g, iota, iota), ir_const(g, 1));
+	q = ir_add(g, q, ir_mul(g, flipped, sign));
+	int k = ir_cast(g, leaf(g, "k", DT_F32, "R K X E"), t);
+	int v = ir_cast(g, leaf(g, "v", DT_F32, "R K X E"), t);
+	int ks = ir_leaf(g, OP_STATE, "ks", graph_type(g, t, "K S X E"));
+	int vs = ir_leaf(g, OP_STATE, "vs", graph_type(g, t, "K S X E"));
+	k = ir_put(g, ks, k, slot, s);
+	v = ir_put(g, vs, v, slot, s);
+	graph_add_output(g, "o", ir_attention(g, q, k, v, lo, hi, s));
+}
+
+static void walk(const char *name, void (*build)(struct graph *, struct rng *), int nseed)
+{
+	for (int seed = 1; seed <= nseed; seed++) {
+		struct arena a = {0};
+		struct rng r;
+		rng_init(&r, (uint64_t)seed);
+		struct graph *g = graph_new(&a, name);
+		build(g, &r);
+		int64_t rows[4];
+		for (int i = 0, d = 0; i < g->naxis; i++)
+			if (g->axis[i].dynamic) {
+				uint64_t most = (uint64_t)g->axis[i].extent;
+				rows[d++] = rng_below(&r, 4) ? 1 + (int64_t)rng_below(&r, most) : 1;
+			}
+		bool ok = check_graph(&a, g, rows, (uint64_t)seed, name);
+		arena_release(&a);
+		if (!ok)
+			return;
+	}
+}
+
+#define WALK(name, nseed)                                                                          \
+	TEST(emit_##name)                                                                          \
+	{                                                                                          \
+		walk(#name, case_##name, nseed);                                                   \
+	}
+WALK(maps, 12)
+WALK(recipes, 6)
+WALK(norm, 10)
+WALK(sums, 8)
+WALK(loss, 6)
+WALK(dot_f32, 10)
+WALK(dot_bf16, 10)
+WALK(backward, 12)
+WALK(memory, 6)
+WALK(attention, 12)
+
+TEST(zz_every_op_was_emitted)
+{
+	for (int i = 0; i < NOPS; i++)
+		if (!used[i] && op_info[i].class != CLASS_RECIPE && i != OP_ATTENTION_DQ &&
+			i != OP_ATTENTION_DK && i != OP_ATTENTION_DV)
+			FAIL("no graph above has an op '%s'", op_info[i].name);
+}
