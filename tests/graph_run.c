@@ -57,7 +57,8 @@ int graph_run_tensor(const struct graph_run *r, const char *name)
 int64_t graph_run_elements(const struct graph_run *r, int tensor)
 {
 	const struct node *n = &r->g->node[r->node[tensor]];
-	return layout_elements(r->g, &n->type, r->mode == INTERP_F64 ? (struct layout){0} : n->layout);
+	struct layout layout = r->mode == INTERP_F64 ? (struct layout){0} : n->layout;
+	return layout_elements(r->g, &n->type, layout);
 }
 
 double graph_run_get(const struct graph_run *r, int tensor, int64_t k)

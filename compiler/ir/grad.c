@@ -5,7 +5,8 @@
  * are each other's transposes, and flow() does both: it sums what arrives over the axes that the
  * source lacks and expands it over those that the source has besides.
  *
- * Differentiate before lowering: a recipe is differentiated as a whole, its parts (bits_of, ...) not.
+ * Differentiate before lowering: a recipe is differentiated as a whole, its parts
+ * (bits_of, ...) not.
  */
 #include "ir.h"
 

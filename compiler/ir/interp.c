@@ -172,7 +172,7 @@ static bool fetch(struct run *r, int node, struct err *e)
 	if (!slab_place(r, node, &p, e))
 		return false;
 	if (!p)
-		return err_set(e, ERR_SPEC, "%%%d of region %d is used in region %d, but not stored",
+		return err_set(e, ERR_SPEC, "%%%d of region %d is read in region %d, but not stored",
 			node, n->region, r->region);
 	r->value[node] = value_load(r, n, p);
 	return true;

@@ -12,8 +12,8 @@
 
 struct arith;
 
-/* Axis groups as ir.h names them, flattened; xy[i]: where element i of
- * group y lies in what is like operand x. */
+/* Axis groups as ir.h names them, flattened; xy[i]: where element i of group y lies in what is
+ * like operand x. */
 struct heads {
 	int64_t nn, nb, ng, nc, nslot;
 	const int64_t *qn, *qb, *qg, *qc;
@@ -113,7 +113,8 @@ static void heads_init(struct heads *h, struct eval *v)
 		.nc = count(v->call, &c), .nslot = count(v->call, &slot),
 		.qn = offsets_in(v, &n, q), .qb = offsets_in(v, &b, q),
 		.qg = offsets_in(v, &g, q), .qc = offsets_in(v, &c, q),
-		.kb = offsets_in(v, &b, k), .ks = offsets_in(v, &slot, k), .kc = offsets_in(v, &c, k),
+		.kb = offsets_in(v, &b, k), .ks = offsets_in(v, &slot, k),
+		.kc = offsets_in(v, &c, k),
 	};
 }
 
@@ -165,7 +166,8 @@ static bool row_init(struct attention *t, struct row *r, struct err *e)
 	int32_t lo = t->v->src[3][r->n].i, hi = t->v->src[4][r->n].i;
 	if (lo < 0 || hi <= lo || hi > t->h.nslot)
 		return err_set(e, ERR_SPEC, "op '%s': row %lld attends slots %d to %d of %lld",
-			op_info[t->v->node->op].name, (long long)r->n, lo, hi, (long long)t->h.nslot);
+			op_info[t->v->node->op].name, (long long)r->n, lo, hi,
+			(long long)t->h.nslot);
 	r->lo = lo;
 	r->nslot = hi - lo;
 	r->p = arena_array(&t->rows, double, (size_t)r->nslot);
@@ -201,7 +203,7 @@ static void accumulate(const struct attention *t, int64_t at, double a, double b
 	set_real(t, out, t->ar->fma(a, b, real(t, out)));
 }
 
-/* Each output starts from 0, and rows come in the order n, then G, so every chain is as ir.h says. */
+/* Outputs start from 0, and rows come in the order n, then G: every chain is as ir.h says. */
 static void row_gradient(struct attention *t, const struct row *r)
 {
 	enum op op = t->v->node->op;

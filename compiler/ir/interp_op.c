@@ -232,7 +232,8 @@ bool eval_dot(struct eval *v, struct err *e)
 	(void)e;
 	const struct type *out = &v->node->type;
 	struct type reduced = axes_without(src_type(v, 0), out);
-	const int64_t *a = offsets_in(v, out, src_type(v, 0)), *b = offsets_in(v, out, src_type(v, 1));
+	const int64_t *a = offsets_in(v, out, src_type(v, 0));
+	const int64_t *b = offsets_in(v, out, src_type(v, 1));
 	struct dot d = {.ka = offsets_in(v, &reduced, src_type(v, 0)),
 		.kb = offsets_in(v, &reduced, src_type(v, 1)),
 		.n = count(v->call, &reduced)};

@@ -1,10 +1,10 @@
 /*
  * Inside the interpreter: how one node is computed from dense values.
  *
- * A value is an array of cells in the order of its type's axes, row-major, extents as they are in this
- * call. Every op is written over offset tables: offsets(axes, stride) lists, for every index over
- * `axes` in row-major order, where that element lies in an operand with these strides. An operand that
- * lacks an axis has stride 0 there, which is what broadcasting is.
+ * A value is an array of cells in the order of its type's axes, row-major, extents as they are in
+ * this call. Every op is written over offset tables: offsets(axes, stride) lists, for every index
+ * over `axes` in row-major order, where that element lies in an operand with these strides. An
+ * operand that lacks an axis has stride 0 there, which is what broadcasting is.
  */
 #ifndef INTERP_OP_H
 #define INTERP_OP_H
@@ -36,13 +36,13 @@ extern const struct map_row map_rows[NOPS];
 
 union cell const_cell(const struct node *n); /* exact mode */
 
-/* f(x) of a graph of scalars in primitive ops (recipe_graph): leaf "x", output 0. value has room for
- * all its nodes. */
+/* f(x) of a graph of scalars in primitive ops (recipe_graph): leaf "x", output 0. value has room
+ * for all its nodes. */
 union cell map_scalar(const struct graph *f, union cell x, union cell *value);
 
 typedef bool eval_fn(struct eval *v, struct err *e);
-eval_fn eval_map, eval_const, eval_iota, eval_flip, eval_reduce, eval_dot, eval_gather, eval_scatter;
-eval_fn eval_attention, eval_attention_grad;
+eval_fn eval_map, eval_const, eval_iota, eval_flip, eval_reduce, eval_dot;
+eval_fn eval_gather, eval_scatter, eval_attention, eval_attention_grad;
 
 static inline bool eval_f64(const struct eval *v)
 {

@@ -9,8 +9,8 @@
  *     output NAME %NODE
  *
  * with the annotations `layout panel FIRST LAST`, `region N`, `stored` and `at OFFSET`. # starts a
- * comment. A NAME is a word or "quoted", where \" \\ and \xHH are escapes. What stands behind a % is
- * any word when read and the node's index when printed. Numbers read back as the same double.
+ * comment. A NAME is a word or "quoted", where \" \\ and \xHH are escapes. What stands behind a %
+ * is any word when read and the node's index when printed. Numbers read back as the same double.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -174,7 +174,8 @@ static bool fail(struct reader *r, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(msg, sizeof(msg), fmt, ap);
 	va_end(ap);
-	return err_at(r->e, ERR_SPEC, r->file, r->line, (int)(r->token - r->line_at) + 1, "%s", msg);
+	int col = (int)(r->token - r->line_at) + 1;
+	return err_at(r->e, ERR_SPEC, r->file, r->line, col, "%s", msg);
 }
 
 static bool fail_unknown(struct reader *r, const char *what, const char *got,
@@ -488,8 +489,9 @@ static bool read_sources(struct reader *r, struct node *n)
 		if (!read_node(r, &n->src[s]))
 			return false;
 	}
-	return s == nsrc ? true
-			 : fail(r, "op '%s' takes %d sources, not %d", op_info[n->op].name, nsrc, s);
+	if (s < nsrc)
+		return fail(r, "op '%s' takes %d sources, not %d", op_info[n->op].name, nsrc, s);
+	return true;
 }
 
 static bool check_value(struct reader *r, const struct node *n)
@@ -548,7 +550,8 @@ static bool read_line(struct reader *r)
 bool graph_parse(struct arena *a, struct buf text, const char *file, struct graph **out,
 	struct err *e)
 {
-	struct reader r = {.g = graph_new(a, ""), .file = file, .p = text.n ? text.p : "", .line = 1, .e = e};
+	struct reader r = {.g = graph_new(a, ""), .file = file, .line = 1, .e = e};
+	r.p = text.n ? text.p : "";
 	r.end = r.p + text.n;
 	for (; r.p < r.end; r.line++) {
 		r.line_at = r.p;

@@ -6,6 +6,7 @@
 #ifndef ARCH_H
 #define ARCH_H
 
+#include "forward.h"
 #include "model.h"
 
 /* The two ways of naming things; indexes `in` and `key` below. */
@@ -60,9 +61,11 @@ struct arch {
 	size_t nignored;
 	const struct arch_tensor *tensor;
 	size_t ntensor;
+	struct forward_nodes (*forward)(struct graph *g, const struct forward *f);
 };
 
 extern const struct arch arch_llama;
+struct forward_nodes forward_llama(struct graph *g, const struct forward *f);
 
 /* The architecture whose `name` (ARCH_GGUF) or `hf_type` (ARCH_HF) is given; NULL with an error
  * that offers the nearest or lists the known ones. `file` may be NULL. */

@@ -159,7 +159,7 @@ static int edit_distance(const char *a, const char *b)
 const char *nearest_name(const char *word, const char *const *names, size_t nnames)
 {
 	const char *best = NULL;
-	int best_distance = (int)(strlen(word) + 2) / 3 + 1;
+	int best_distance = (int)(strlen(word) + 1) / 3 + 1;
 	for (size_t i = 0; i < nnames; i++) {
 		int distance = edit_distance(word, names[i]);
 		if (distance < best_distance) {

@@ -111,6 +111,10 @@ void strbuf_add_double(struct strbuf *b, double x)
 		strbuf_adds(b, "null");
 		return;
 	}
+	if (x == rint(x) && fabs(x) < 1e15) {
+		strbuf_addf(b, "%.0f", x);
+		return;
+	}
 	for (int digits = 1; digits <= 17; digits++) {
 		snprintf(text, sizeof(text), "%.*g", digits, x);
 		if (strtod(text, NULL) == x)

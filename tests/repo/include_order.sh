@@ -18,7 +18,7 @@ runtime/base
 runtime          runtime/base
 cache            runtime/base
 compiler/spec    runtime/base runtime
-compiler/model   runtime/base runtime
+compiler/model   runtime/base runtime compiler/ir
 compiler/data    runtime/base runtime
 compiler/ir      runtime/base runtime
 compiler/emit    runtime/base runtime compiler/ir

@@ -9,7 +9,7 @@
 
 #include "graph_run.h"
 
-enum { TRIALS = 6, MAX_WRT = 8 };
+enum { TRIALS = 6, MAX_WRT = 16 };
 
 static const char *const gradient_of[NOPS] = {
 #define OP(id, name, class, nsrc, shape, grad) #grad,
@@ -22,6 +22,51 @@ static const char *const gradient_of[NOPS] = {
 	"%q = param name=q : f32 (R,K,G,E)\n%k = param name=k : f32 (K,S,E)\n"                      \
 	"%v = param name=v : f32 (K,S,E)\n%lo = input name=lo : i32 (R)\n"                         \
 	"%hi = input name=hi : i32 (R)\n"
+
+#define NORM(y, x, weight)                                                                         \
+	"%" y "2 = mul %" x " %" x " : f32 (R,D)\n%" y "s = sum %" y "2 : f32 (R)\n"               \
+	"%" y "m = mul %" y "s %third : f32 (R)\n%" y "e = add %" y "m %eps : f32 (R)\n"           \
+	"%" y "r = sqrt %" y "e : f32 (R)\n%" y "n = div %" x " %" y "r : f32 (R,D)\n"             \
+	"%" y "w = mul %" y "n %" weight " : f32 (R,D)\n%" y " = cast %" y "w : bf16 (R,D)\n"
+#define WEIGHT(w, axes)                                                                            \
+	"%" w "master = param name=" w " : f32 " axes "\n%" w " = cast %" w "master : bf16 " axes "\n"
+#define ROPE(y, x, axes)                                                                           \
+	"%" y "f = flip axis=X %" x " : f32 " axes "\n%" y "c = mul %" x " %cos : f32 " axes "\n"   \
+	"%" y "t = mul %" y "f %turn : f32 " axes "\n%" y " = add %" y "c %" y "t : f32 " axes "\n"
+
+/* A decoder layer with its loss: norms, RoPE, grouped attention over packed rows, SiLU, both
+ * residuals, cross entropy per row. */
+#define BLOCK                                                                                      \
+	"%third = const value=0.3 : f32 ()\n%eps = const value=1e-3 : f32 ()\n"                    \
+	"%one = const value=1 : f32 ()\n%x = param name=x : f32 (R,D)\n"                           \
+	"%g1 = param name=g1 : f32 (D)\n%g2 = param name=g2 : f32 (D)\n"                           \
+	"%lo = input name=lo : i32 (R)\n%hi = input name=hi : i32 (R)\n%i = input name=i : i32 (R)\n" \
+	"%position = iota : i32 (R)\n%p = to_f32 %position : f32 (R)\n"                            \
+	"%frequency = input name=frequency : f32 (E)\n%angle = mul %p %frequency : f32 (R,E)\n"     \
+	"%cos = cos %angle : f32 (R,E)\n%sin = sin %angle : f32 (R,E)\n%minus = neg %sin : f32 (R,E)\n" \
+	"%half = iota : i32 (X)\n%turn = select %half %sin %minus : f32 (R,X,E)\n"                  \
+	WEIGHT("wq", "(K,G,X,E,D)") WEIGHT("wk", "(K,X,E,D)") WEIGHT("wv", "(K,X,E,D)")            \
+	WEIGHT("wo", "(D,K,G,X,E)") WEIGHT("gate", "(F,D)") WEIGHT("up", "(F,D)")                  \
+	WEIGHT("down", "(D,F)") WEIGHT("head", "(V,D)")                                            \
+	NORM("h", "x", "g1")                                                                       \
+	"%q0 = dot %h %wq : f32 (R,K,G,X,E)\n%k0 = dot %h %wk : f32 (R,K,X,E)\n"                   \
+	"%v0 = dot %h %wv : f32 (R,K,X,E)\n"                                                       \
+	ROPE("q", "q0", "(R,K,G,X,E)") ROPE("k1", "k0", "(R,K,X,E)")                               \
+	"%k2 = cast %k1 : bf16 (R,K,X,E)\n%k = expand %k2 : bf16 (K,R,X,E)\n"                      \
+	"%v2 = cast %v0 : bf16 (R,K,X,E)\n%v = expand %v2 : bf16 (K,R,X,E)\n"                      \
+	"%a0 = attention axis=R %q %k %v %lo %hi : f32 (R,K,G,X,E)\n"                              \
+	"%a = cast %a0 : bf16 (R,K,G,X,E)\n%o = dot %a %wo : f32 (R,D)\n%y = add %x %o : f32 (R,D)\n" \
+	NORM("m", "y", "g2")                                                                       \
+	"%u = dot %m %gate : f32 (R,F)\n%w = dot %m %up : f32 (R,F)\n%nu = neg %u : f32 (R,F)\n"  \
+	"%eu = exp %nu : f32 (R,F)\n%su = add %eu %one : f32 (R,F)\n%silu = div %u %su : f32 (R,F)\n" \
+	"%f0 = mul %silu %w : f32 (R,F)\n%f = cast %f0 : bf16 (R,F)\n"                             \
+	"%d = dot %f %down : f32 (R,D)\n%out = add %y %d : f32 (R,D)\n"                           \
+	"%b = cast %out : bf16 (R,D)\n%logits = dot %b %head : f32 (R,V)\n"                        \
+	"%most = rmax %logits : f32 (R)\n%less = sub %logits %most : f32 (R,V)\n"                  \
+	"%ex = exp %less : f32 (R,V)\n%total = sum %ex : f32 (R)\n%log = log %total : f32 (R)\n"   \
+	"%v9 = iota : i32 (V)\n%gold = eq %v9 %i : i32 (R,V)\n%zero = const value=0 : f32 ()\n"    \
+	"%picked = select %gold %less %zero : f32 (R,V)\n%at = sum %picked : f32 (R)\n"            \
+	"%z = sub %log %at : f32 (R)\n"
 
 /* axes: one letter each. The loss is the sum of z, weighted at random. i32 leaves hold indices of V,
  * lo and hi ranges of slots; all others random numbers, all positive if `positive`. */
@@ -86,6 +131,7 @@ static const struct grad_case {
 		"%r = sqrt %t : f32 (R)\n%n = div %x %r : f32 (R,A)\n%m = mul %n %g : f32 (R,A)\n"
 		"%u = dot %m %w : f32 (R,B)\n%d = dot %u %w : f32 (R,A)\n%z = add %d %x : f32 (R,A)\n",
 		true},
+	{"DEFGKRVX", BLOCK, false},
 };
 
 struct trial {
@@ -97,13 +143,16 @@ struct trial {
 /* The case's graph with random extents, the loss and the gradients appended. */
 static bool trial_graph(struct trial *t, const struct grad_case *c, struct rng *rng, int number)
 {
-	static const int sizes[] = {1, 2, 3, 5, 3};
+	static const int sizes[] = {2, 3, 1, 5};
 	struct strbuf text;
 	struct arena *a = &t->r.arena;
 	strbuf_init(&text);
-	for (const char *p = c->axes; *p; p++)
-		strbuf_addf(&text, "axis %c %d%s\n", *p, number ? sizes[rng_below(rng, NELEM(sizes))] : 1,
-			*p == 'R' ? " dynamic" : "");
+	/* With many axes there are many elements, hence many differences. */
+	size_t nsizes = strlen(c->axes) > 5 ? 2 : NELEM(sizes);
+	for (const char *p = c->axes; *p; p++) {
+		int extent = *p == 'X' ? 2 : number ? sizes[rng_below(rng, nsizes)] : 1;
+		strbuf_addf(&text, "axis %c %d%s\n", *p, extent, *p == 'R' ? " dynamic" : "");
+	}
 	strbuf_adds(&text, c->graph);
 	struct err e;
 	struct graph *g;
@@ -146,7 +195,7 @@ static void fill(struct trial *t, const struct grad_case *c, struct rng *rng)
 			if (!c->positive && rng_below(rng, 2))
 				x = -x;
 			if (n->type.dtype == DT_I32) { /* V's index, or the slots lo <= s < hi */
-				int axis = graph_find_axis(r->g, strchr(c->axes, 'V') ? "V"
+				int axis = graph_find_axis(r->g, n->name[0] == 'i' ? "V"
 					: strchr(c->axes, 'S') ? "S" : "R");
 				int64_t extent = r->dim[axis];
 				x = (double)rng_below(rng, (uint64_t)extent);
@@ -252,7 +301,7 @@ TEST(grad_in_exact_mode_is_near_f64_mode)
 		if (graph_run_go(&planned))
 			graph_run_check_same(&planned, &exact.r);
 		graph_run_release(&planned);
-		double tolerance = strstr(cases[i].graph, "bf16") ? 0.05 : 1e-4;
+		double tolerance = strstr(cases[i].graph, "bf16") ? 0.1 : 1e-4;
 		for (int w = 0; w < real.nwrt; w++)
 			for (int64_t k = 0; k < graph_run_elements(&real.r, real.source[w]); k++) {
 				if (real.gradient[w] < 0)

@@ -1,0 +1,66 @@
+/*
+ * The forward graph of a model with some of its halves gone: what score, tune, evaluate and the binary
+ * run. An architecture gives one function (arch.h, forward_llama.c); a half that is gone leaves nothing
+ * in the graph: no weights, no KV cache, no op.
+ *
+ * Axes as in ir.h. Leaves: inputs tok, pos, lo, hi i32 (R), out i32 (O), and slot i32 (R) when there is
+ * a KV cache; params by canonical tensor name in the axes given below, and rope.freq f32 (E), which
+ * forward_rope_freq fills; states blk.N.k, blk.N.v (K,S,X,E) when there is a KV cache.
+ *
+ *     embed, head (V,D)   norms (D)   q (K,G,X,E,D)   k, v (K,X,E,D)   o (D,K,G,X,E)
+ *     gate, up (F,D)   down (D,F)
+ *
+ * These are the row-major shapes of model.h with their axes named: head h = k*G + g.
+ */
+#ifndef FORWARD_H
+#define FORWARD_H
+
+#include "ir.h"
+#include "model.h"
+
+/* Operand dtypes and rounding points. The version is part of keys: it goes up when any bit changes. */
+enum numerics { NUMERICS_F32, NUMERICS_BF16, NNUMERICS };
+struct numerics_class {
+	const char *name;
+	int version;
+	enum dtype operand; /* of dots: activations and weights */
+	enum dtype kv;      /* K and V are always read through it */
+};
+extern const struct numerics_class numerics_classes[NNUMERICS];
+bool numerics_find(const char *name, enum numerics *out);
+
+struct forward {
+	const struct model_config *config;
+	const bool *has_attn, *has_mlp; /* config->layers each; NULL: all are there */
+	enum numerics numerics;
+	int64_t max_rows, max_out; /* of one call */
+	int64_t slots;             /* of the KV cache; 0: rows attend to each other, no cache */
+	/* dtype in which a weight is bound; NULL: forward_weight_dtype(). */
+	enum dtype (*weight_dtype)(void *ctx, const char *name);
+	void *ctx;
+};
+
+/* What a class stores: operands of dots in its operand dtype, norms f32. */
+enum dtype forward_weight_dtype(const struct numerics_class *n, const char *name);
+
+/* Where the graph's interesting values are. Arrays in the graph's arena, -1: gone. */
+struct forward_nodes {
+	int logits;          /* f32 (O,V) */
+	int *block_in;       /* (R,D): the residual stream before block i; [layers] is behind the last */
+	int *attn_out, *mlp_out; /* (R,D): what each half adds to the residual stream */
+};
+
+/* Appends the forward pass to g, which must not have these axes yet. */
+struct forward_nodes forward_build(struct graph *g, const struct forward *f);
+
+/* The inference program "step": forward_build with outputs "logits". */
+struct graph *forward_step(struct arena *a, const struct forward *f);
+
+/* Rotations per position, freq[head_dim / 2]; RoPE: Su et al. 2021, eq. 15; llama3 scaling as published
+ * with Llama 3.1. */
+void forward_rope_freq(const struct model_config *c, float *freq);
+
+/* Parameters (elements) of the tensor of that canonical name. */
+int64_t forward_weight_elements(const struct model_config *c, const char *name);
+
+#endif
