@@ -62,6 +62,10 @@ bool link_binary(const struct link_request *r, const char *path, struct err *e);
 /* Appends the linker's name and version, for keys: "Debian LLD 19.1.7". */
 bool link_version(struct strbuf *out, struct err *e);
 
+/* Where this program's own build or installation keeps the runtime folder of an architecture: lib/ARCH or
+ * ../lib/ARCH beside the program, or ../lib/trim/ARCH. In the arena. ERR_TOOL when there is none. */
+const char *link_runtime_folder(struct arena *a, enum target_arch arch, struct err *e);
+
 /* The name of an architecture's runtime folder: "x86_64". */
 const char *link_arch_name(enum target_arch arch);
 
