@@ -103,27 +103,31 @@ static bool check_format(struct store *s, struct err *e)
 	return ok;
 }
 
+static bool denied(int error)
+{
+	return error == EACCES || error == EROFS || error == EPERM;
+}
+
+/* Every build shares this lock; not being able to write its file shows a cache to be read only. */
 static bool hold_gc_lock(struct store *s, struct err *e)
 {
 	char path[STORE_PATH_MAX];
 	store_name(s, path, "locks/gc");
 	if (!s->read_only)
 		s->gc_fd = s->os->open(s->os, path, O_RDWR | O_CREAT, 0666);
+	if (s->gc_fd < 0 && !s->read_only && !denied(errno))
+		return err_errno(e, "unable to open '%s'", path);
+	s->read_only |= s->gc_fd < 0;
 	if (s->gc_fd < 0)
 		s->gc_fd = s->os->open(s->os, path, O_RDONLY, 0);
 	if (s->gc_fd < 0)
-		return s->read_only || err_errno(e, "unable to open '%s'", path);
+		return true; /* nobody can collect it either */
 	if (s->os->lock(s->os, s->gc_fd, LOCK_SH | LOCK_NB) == 0)
 		return true;
 	if (errno == EWOULDBLOCK)
 		return err_set(e, ERR_LOCKED, "the cache '%s' is being collected by another process",
 			s->path);
 	return err_errno(e, "unable to lock '%s'", path);
-}
-
-static bool denied(int error)
-{
-	return error == EACCES || error == EROFS || error == EPERM;
 }
 
 bool store_open(struct store **out, const struct os_ops *os, const char *path, enum store_mode mode,
@@ -147,8 +151,6 @@ bool store_open(struct store **out, const struct os_ops *os, const char *path, e
 		if (!ok && denied(errno))
 			s->read_only = ok = true;
 	}
-	if (ok && !s->read_only && access(path, W_OK) < 0 && denied(errno))
-		s->read_only = true;
 	/* a store that is not there yet and cannot be made answers nothing */
 	if (ok && s->os->stat(s->os, AT_FDCWD, format, &st) == 0)
 		ok = check_format(s, e) && hold_gc_lock(s, e);
@@ -220,7 +222,7 @@ enum store_found store_get(struct store *s, struct digest d, struct map *out, st
 	if (!os_map(s->os, path, out, e)) {
 		if (errno != ENOENT)
 			return STORE_FAIL;
-		store_mark(s, d, SEEN_BAD);
+		store_mark(s, d, SEEN_UNKNOWN);
 		return STORE_MISS;
 	}
 	if (digest_equal(digest_of(out->p, out->n), d))
@@ -228,9 +230,8 @@ enum store_found store_get(struct store *s, struct digest d, struct map *out, st
 	os_unmap(s->os, out);
 	/* out of the way, so that making it again finds the name free; where that is impossible the
 	 * mark alone keeps it from being believed */
-	if (!s->read_only)
-		s->os->unlink(s->os, path);
-	store_mark(s, d, SEEN_BAD);
+	bool gone = !s->read_only && s->os->unlink(s->os, path) == 0;
+	store_mark(s, d, gone ? SEEN_UNKNOWN : SEEN_BAD);
 	err_set(e, ERR_IO, "object '%s' is damaged", path);
 	return STORE_MISS;
 }

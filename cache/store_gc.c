@@ -273,6 +273,15 @@ static bool sweep(struct store *s, void *ctx, const struct found_file *f, struct
 	return true;
 }
 
+/* Locks of killed processes; with the collector's lock nobody else holds one. */
+static bool sweep_lock(struct store *s, void *ctx, const struct found_file *f, struct err *e)
+{
+	(void)ctx, (void)e;
+	if (strcmp(f->name, "gc") != 0)
+		s->os->unlink(s->os, f->path);
+	return true;
+}
+
 bool store_gc(struct store *s, enum gc_flags flags, struct store_stat *out, struct err *e)
 {
 	struct collection c = {.stat = out, .flags = flags};
@@ -297,6 +306,7 @@ bool store_gc(struct store *s, enum gc_flags flags, struct store_stat *out, stru
 	c.bit = LIVE_OBJECT;
 	ok = ok && visit_fan(s, "objects", sweep, &c, e);
 	if (flags & GC_YES) {
+		ok = ok && visit_folder(s, "locks", "", sweep_lock, NULL, e);
 		pthread_mutex_lock(&s->mutex);
 		digest_map_release(&s->seen);
 		pthread_mutex_unlock(&s->mutex);

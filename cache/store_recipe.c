@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 static const uint8_t zeros[1 << 16];
@@ -158,25 +159,76 @@ static enum store_found write_parts(struct store *s, int fd, const struct recipe
 	return found;
 }
 
+/* Temporary files beside path that a killed process left: nobody holds their lock. */
+static void remove_abandoned(struct store *s, const char *folder, const char *base)
+{
+	char **name;
+	size_t nname, n = strlen(base);
+	struct strbuf path;
+	if (!os_list(s->os, folder, &name, &nname, NULL))
+		return;
+	strbuf_init(&path);
+	for (size_t i = 0; i < nname; i++) {
+		if (strncmp(name[i], base, n) != 0 || strncmp(name[i] + n, ".tmp-", 5) != 0)
+			continue;
+		strbuf_clear(&path);
+		strbuf_addf(&path, "%s/%s", folder, name[i]);
+		int fd = s->os->open(s->os, path.s, O_RDONLY, 0);
+		if (fd < 0)
+			continue;
+		if (s->os->lock(s->os, fd, LOCK_EX | LOCK_NB) == 0)
+			s->os->unlink(s->os, path.s);
+		s->os->close(s->os, fd);
+	}
+	strbuf_release(&path);
+	os_list_free(name, nname);
+}
+
+/* A locked temporary file beside path; tmp receives its name. */
+static int open_beside(struct store *s, const char *path, unsigned mode, struct strbuf *tmp,
+	struct err *e)
+{
+	const char *slash = strrchr(path, '/');
+	char *folder = slash ? xstrdup(path) : xstrdup(".");
+	struct stat st;
+	int fd = -1;
+	if (slash)
+		folder[slash > path ? slash - path : 1] = '\0';
+	remove_abandoned(s, folder, slash ? slash + 1 : path);
+	free(folder);
+	for (int attempt = 0; attempt < 100; attempt++) {
+		strbuf_clear(tmp);
+		strbuf_addf(tmp, "%s.tmp-%d-%llx", path, (int)getpid(),
+			(unsigned long long)s->os->tick_ns(s->os) + (unsigned)attempt);
+		fd = s->os->open(s->os, tmp->s, O_WRONLY | O_CREAT | O_EXCL, mode);
+		if (fd < 0 && errno == EEXIST)
+			continue;
+		if (fd < 0) {
+			err_errno(e, "unable to create '%s'", path);
+			return -1;
+		}
+		/* where locks are not supported it is only not cleaned up after a kill; between open and
+		 * lock another process may have taken it for abandoned */
+		s->os->lock(s->os, fd, LOCK_EX | LOCK_NB);
+		if (s->os->fstat(s->os, fd, &st) < 0 || st.st_nlink > 0)
+			return fd;
+		s->os->close(s->os, fd);
+	}
+	err_set(e, ERR_IO, "unable to create '%s'", path);
+	return -1;
+}
+
 enum store_found store_assemble(struct store *s, const struct recipe *r, const char *path,
 	unsigned mode, struct err *e)
 {
 	struct strbuf tmp;
 	strbuf_init(&tmp);
-	strbuf_addf(&tmp, "%s.tmp-%d-%llx", path, (int)getpid(),
-		(unsigned long long)s->os->tick_ns(s->os));
 	enum store_found found = STORE_FAIL;
-	int fd = s->os->open(s->os, tmp.s, O_WRONLY | O_CREAT | O_EXCL, mode);
-	if (fd < 0) {
-		err_errno(e, "unable to create '%s'", path);
-	} else {
+	int fd = open_beside(s, path, mode, &tmp, e);
+	if (fd >= 0) {
 		found = write_parts(s, fd, r, path, e);
 		if (found == STORE_OK && s->os->fsync(s->os, fd) < 0) {
 			err_errno(e, "unable to sync '%s'", path);
-			found = STORE_FAIL;
-		}
-		if (s->os->close(s->os, fd) < 0 && found == STORE_OK) {
-			err_errno(e, "unable to write '%s'", path);
 			found = STORE_FAIL;
 		}
 		if (found == STORE_OK && s->os->rename(s->os, tmp.s, path) < 0) {
@@ -185,6 +237,7 @@ enum store_found store_assemble(struct store *s, const struct recipe *r, const c
 		}
 		if (found != STORE_OK)
 			s->os->unlink(s->os, tmp.s);
+		s->os->close(s->os, fd);
 	}
 	strbuf_release(&tmp);
 	return found;

@@ -144,8 +144,11 @@ bool store_tmp_place(struct store *s, const char *tmp, const char *to, enum stor
 		ok = false;
 		if (errno == ENOENT) {
 			snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(to, '/') - to), to);
-			ok = (s->os->mkdir(s->os, folder, 0777) == 0 || errno == EEXIST) &&
-				s->os->rename(s->os, tmp, to) == 0;
+			if (!os_mkdirs(s->os, folder, e)) {
+				s->os->unlink(s->os, tmp);
+				return false;
+			}
+			ok = s->os->rename(s->os, tmp, to) == 0;
 		}
 		if (!ok)
 			err_errno(e, "unable to rename to '%s'", to);

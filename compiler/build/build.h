@@ -154,7 +154,7 @@ struct action_def {
 	size_t ninput;
 };
 
-struct pool {
+struct pool_limit {
 	const char *name;
 	int depth; /* how many of its actions at once */
 };
@@ -170,7 +170,7 @@ struct build_options {
 	struct statcache *stat; /* NULL: every file is hashed */
 	int jobs;               /* threads in all; 0: one per processor */
 	enum build_flags flags;
-	const struct pool *pool; /* besides "compute", whose depth is 1 */
+	const struct pool_limit *pool; /* besides "compute", whose depth is 1 */
 	size_t npool;
 	const char *journal;    /* path of this spec's journal; NULL: none */
 	const atomic_int *stop; /* 0 run, 1 save checkpoints and stop, 2 stop now; NULL: never */
@@ -247,7 +247,6 @@ struct build_event {
 	const char *text, *unit;   /* may be NULL */
 	double done, total;
 	int64_t time_ns, wall_ns;
-	size_t nadded, nfinished;          /* actions so far */
 	const struct build_result *result; /* EVENT_END */
 };
 const char *event_name(enum event_kind k);

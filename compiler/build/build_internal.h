@@ -1,0 +1,282 @@
+/*
+ * What the files of the engine share; nobody else includes this.
+ *
+ *   build.c          the graph: actions, inputs, generators, wants
+ *   build_key.c      digests of inputs, tools, keys, records
+ *   build_sched.c    the states of actions, and who runs next
+ *   build_worker.c   threads that run calls
+ *   build_call.c     what a rule sees
+ *   build_journal.c  the file of past builds
+ *   build_explain.c  why something ran: reasons, why, status, plan
+ *   build_event.c    events and their JSON
+ *   build_print.c    the graph as dot, mermaid, JSON, ninja
+ *
+ * The states of an action. "Known": the digests of its outputs are known, from a record or a run.
+ *
+ *     WAIT      some input is not known
+ *     KNOWN     done, or not needed; its bytes may be missing from the store
+ *     NEED      it must run, but bytes of an input are missing and are being made
+ *     READY     it can run; in its pool's queue
+ *     BLOCKED   someone runs an equal action; tried again
+ *     RUNNING   a worker has it
+ *     FAILED    as it says
+ *     SKIPPED   an input failed, or the build stopped before
+ *     WOULD     dry run: it would run
+ *     UNKNOWN   dry run: an input would run
+ *
+ * An action that is KNOWN goes back to NEED when its bytes are wanted and missing ("restoring").
+ * A generator, a wanted action and an output file are actions too, without rule, key and record.
+ */
+#ifndef BUILD_INTERNAL_H
+#define BUILD_INTERNAL_H
+
+#include <pthread.h>
+
+#include "build.h"
+#include "digest_map.h"
+
+enum action_kind { ACTION_RULE, ACTION_GENERATE, ACTION_WANT, ACTION_OUTPUT };
+enum action_state {
+	STATE_WAIT,
+	STATE_KNOWN,
+	STATE_NEED,
+	STATE_READY,
+	STATE_BLOCKED,
+	STATE_RUNNING,
+	STATE_FAILED,
+	STATE_SKIPPED,
+	STATE_WOULD,
+	STATE_UNKNOWN,
+};
+
+enum { OUTPUT_ALL = SIZE_MAX }; /* as struct edge.output: whatever the action made */
+
+/* An input of an action: of a file (source), of bytes, or of an action. */
+struct edge {
+	const char *name;
+	enum input_kind kind;
+	size_t source;
+	struct buf bytes;
+	struct action *action;
+	size_t output;
+	struct digest digest; /* valid once known */
+};
+
+struct action {
+	const char *name;
+	size_t index;
+	enum action_kind kind;
+	enum action_state state;
+	bool known;     /* outputs hold */
+	bool restoring; /* known, and being made again for its bytes */
+	bool ran;       /* in this build */
+	bool queued;    /* in the list of steps */
+	bool waited;    /* EVENT_WAIT was sent */
+	int nagain;     /* how often a damaged input was met */
+	const char *reason, *failure;
+
+	const struct rule *rule;
+	struct fields param, tool; /* param sorted by name */
+	bool has_key;
+	struct digest key;
+
+	struct edge *input;
+	size_t ninput;
+	size_t nunknown, nabsent; /* edges waited for: digests, bytes */
+
+	struct action **dependent; /* one for each edge from here */
+	size_t ndependent;
+
+	size_t noutput;
+	struct record_object *output, *ref;
+	size_t nref;
+	int64_t wall_ns;
+
+	generate_fn generate;
+	void *generate_ctx;
+
+	const char *path; /* ACTION_OUTPUT */
+	enum output_flags path_flags;
+
+	struct action *next; /* of its queue */
+};
+
+struct source {
+	const char *path;
+	bool tried, ok;
+	struct digest digest;
+	struct err err;
+};
+
+struct queue {
+	struct action *first, *last;
+};
+
+struct pool_state {
+	const char *name;
+	int depth, nrunning;
+	bool all_threads;
+	struct queue ready;
+};
+
+struct call_result {
+	bool ok, damaged;
+	struct err err;
+	int64_t wall_ns;
+	struct record record; /* in the call's arena */
+	bool resumed;
+	uint64_t resumed_step;
+	bool wrote; /* ACTION_OUTPUT: the file */
+};
+
+struct rule_call {
+	struct build *build;
+	struct action *action; /* the worker reads what does not change: rule, param, key, edges */
+	int threads;
+	struct store_lock lock;
+	struct arena arena;
+
+	struct map *input; /* by index; opened on demand */
+	bool *input_open;
+	struct map *object; /* whatever else is mapped */
+	size_t nobject;
+
+	struct store_batch *batch;
+	struct record_object *output, *ref;
+	bool *output_given;
+	size_t nref;
+	struct seed {
+		struct digest key;
+		size_t output;
+	} *seed;
+	size_t nseed;
+	const char *tmpdir;
+
+	atomic_bool saves; /* it has asked for or put a checkpoint */
+	int64_t started_ns, saved_ns, save_cost_ns;
+	_Atomic int64_t progress_ns;
+
+	struct call_result result;
+	struct rule_call *next;
+};
+
+struct journal; /* build_journal.c */
+
+struct build {
+	struct build_options o;
+	const struct os_ops *os;
+	struct statcache *stat; /* o.stat, or our own that believes nothing */
+	bool own_stat;
+	struct arena arena;
+
+	struct action **action;
+	size_t naction;
+	struct digest_map by_name;
+	struct source *source;
+	size_t nsource;
+	struct digest_map by_path;
+
+	struct pool_state *pool; /* [0]: no pool, [1]: compute */
+	size_t npool;
+	struct queue steps;   /* actions to look at */
+	struct queue blocked; /* by the lock of their key */
+	size_t nrunning;
+	int free_threads;
+	bool stopping; /* after a failure */
+	bool began;
+	struct err first_err;
+	bool failed;
+	struct build_result result;
+	struct strbuf scratch;
+
+	struct journal *journal;
+
+	pthread_mutex_t event_mutex;
+
+	pthread_mutex_t mutex; /* of all below */
+	pthread_cond_t work, done;
+	struct rule_call *job_first, *job_last, *done_first;
+	size_t nthread, thread_cap;
+	pthread_t *thread;
+	bool quit;
+};
+
+int build_stop_level(const struct build *b);
+
+/* build.c */
+void build_push(struct queue *q, struct action *a);
+struct action *build_pop(struct queue *q);
+void build_step_later(struct build *b, struct action *a);
+const char *edge_source_text(const struct build *b, const struct edge *edge, struct strbuf *scratch);
+
+/* build_key.c */
+/* Fills in the digests of all inputs, which are known, and the key. False: an input file fails. */
+bool action_resolve(struct build *b, struct action *a, struct err *e);
+/* The record of a's key into a; *hit says whether there is one that fits the rule. */
+bool action_lookup(struct build *b, struct action *a, bool *hit, struct err *e);
+/* Takes the outputs of r, whose refs live in the build's arena. False: they differ from what was known before. */
+bool action_take(struct action *a, const struct record *r);
+bool edge_present(struct build *b, const struct edge *edge);
+bool action_present(struct build *b, const struct action *a);
+
+/* build_worker.c */
+bool worker_start(struct build *b, struct rule_call *c, struct err *e);
+struct rule_call *worker_wait(struct build *b, int64_t timeout_ns); /* NULL: timeout */
+void workers_stop(struct build *b);
+
+/* build_call.c */
+struct rule_call *call_new(struct build *b, struct action *a, int threads);
+void call_run(struct rule_call *c);
+void call_free(struct rule_call *c); /* releases its lock */
+void output_run(struct rule_call *c);
+/* Whether the file of an ACTION_OUTPUT is what it shall be; false too if a recipe is missing. */
+bool output_is_current(struct build *b, struct action *a);
+
+/* build_event.c */
+void build_emit(struct build *b, enum event_kind kind, const struct action *a, const char *text);
+void build_emit_event(struct build *b, struct build_event ev);
+
+/* build_explain.c */
+const char *explain_run(struct build *b, struct action *a);
+
+/* ---- the journal ----
+ *
+ * A text file per spec, appended to; whole lines only count, and a line whose check fails does not.
+ * A line is CHECK TAB KIND TAB fields with TABs between; TAB, newline and '\' in a field are \t, \n,
+ * \\. CHECK is 8 hex digits: the low half of the XXH3-128 low word of what follows its TAB.
+ *
+ *     begin  BUILD TIME_NS
+ *     action BUILD TIME_NS HOW NAME RULE VERSION KEY WALL_NS BYTES REASON  then any of
+ *            p=NAME=VALUE  t=NAME=VALUE  i=NAME=HEX=WHERE
+ *     end    BUILD TIME_NS RUN CACHED FAILED SKIPPED
+ *
+ * HOW is run, resumed:STEP, hit, failed or interrupted. An action that is answered by the cache with
+ * the key of its newest line is not written again, so a build in which nothing happens adds two
+ * short lines. BUILD counts from 1.
+ */
+struct journal_entry {
+	const char *how, *name, *rule, *key, *reason;
+	long build;
+	int version;
+	int64_t time_ns, wall_ns;
+	uint64_t bytes;
+	struct fields param, tool;
+	struct fields input, where; /* role -> hex; role -> where it came from */
+};
+
+/* A missing file is an empty journal. */
+bool journal_open(const struct os_ops *os, const char *path, struct journal **out, struct err *e);
+void journal_free(struct journal *j); /* NULL is allowed */
+long journal_build(const struct journal *j); /* the number of this build */
+/* The newest entry of an action, NULL if none; of this build or only of those before it. */
+enum journal_when { JOURNAL_NEWEST, JOURNAL_BEFORE_THIS_BUILD };
+const struct journal_entry *journal_find(struct journal *j, const char *action,
+	enum journal_when when, struct arena *a);
+/* What runs of the rule cost on average, 0 if it never ran. */
+int64_t journal_rule_ns(const struct journal *j, const char *rule);
+bool journal_begin(struct journal *j, struct err *e);
+bool journal_action(struct journal *j, struct build *b, const struct action *a, const char *how,
+	struct err *e);
+bool journal_end(struct journal *j, const struct build_result *r, struct err *e);
+
+#endif

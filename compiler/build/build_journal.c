@@ -1,0 +1,462 @@
+#include "build_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { NFIXED = 11, CHECK_BYTES = 8 }; /* fields of an action line before its key material */
+
+struct line {
+	const char *p; /* behind the check, not terminated */
+	size_t n;
+};
+
+struct rule_cost {
+	const char *rule;
+	size_t rule_bytes;
+	int64_t sum_ns, nrun;
+};
+
+struct journal {
+	const struct os_ops *os;
+	char *path;
+	struct map map;
+	struct arena arena;
+	struct line *line;
+	size_t nline;
+	struct digest_map loaded, newest; /* name -> place in line[] */
+	struct rule_cost *cost;
+	size_t ncost;
+	long build;
+	int fd;
+	bool torn_tail, began, broken;
+};
+
+static uint32_t check_of(const char *p, size_t n)
+{
+	return (uint32_t)digest_of(p, n).lo;
+}
+
+/* The fields of a line, still escaped; returns how many (at most max). */
+static size_t split(struct line l, struct line *out, size_t max)
+{
+	size_t n = 0;
+	const char *p = l.p, *end = l.p + l.n;
+	while (n < max) {
+		const char *tab = memchr(p, '\t', (size_t)(end - p));
+		out[n++] = (struct line){p, (size_t)((tab ? tab : end) - p)};
+		if (!tab)
+			break;
+		p = tab + 1;
+	}
+	return n;
+}
+
+static char *unescape(struct arena *a, struct line l)
+{
+	char *s = arena_alloc(a, l.n + 1);
+	size_t n = 0;
+	for (size_t i = 0; i < l.n; i++) {
+		char c = l.p[i];
+		if (c == '\\' && i + 1 < l.n) {
+			c = l.p[++i];
+			c = c == 't' ? '\t' : c == 'n' ? '\n' : c;
+		}
+		s[n++] = c;
+	}
+	s[n] = '\0';
+	return s;
+}
+
+static bool is(struct line l, const char *word)
+{
+	return l.n == strlen(word) && memcmp(l.p, word, l.n) == 0;
+}
+
+/* Fields are never the last bytes of the map: a newline follows. */
+static int64_t number(struct line l)
+{
+	return strtoll(l.p, NULL, 10);
+}
+
+static void add_cost(struct journal *j, struct line rule, int64_t wall_ns)
+{
+	struct rule_cost *c = NULL;
+	for (size_t i = 0; i < j->ncost && !c; i++)
+		if (j->cost[i].rule_bytes == rule.n && memcmp(j->cost[i].rule, rule.p, rule.n) == 0)
+			c = &j->cost[i];
+	if (!c) {
+		c = arena_push(&j->arena, j->cost, j->ncost);
+		*c = (struct rule_cost){rule.p, rule.n, 0, 0};
+	}
+	c->sum_ns += wall_ns;
+	c->nrun++;
+}
+
+/* Names are compared in their escaped form. */
+static void take_line(struct journal *j, struct line l, struct digest_map *map)
+{
+	struct line f[NFIXED];
+	size_t n = split(l, f, NFIXED);
+	if (n >= 2 && number(f[1]) > j->build && map == &j->loaded)
+		j->build = (long)number(f[1]);
+	*arena_push(&j->arena, j->line, j->nline) = l;
+	if (n < NFIXED || !is(f[0], "action"))
+		return;
+	*digest_map_put(map, digest_of(f[4].p, f[4].n)) = j->nline - 1;
+	if (is(f[3], "run"))
+		add_cost(j, f[5], number(f[8]));
+}
+
+static void load(struct journal *j)
+{
+	const char *p = (const char *)j->map.p, *end = p + j->map.n, *newline;
+	for (; p < end && (newline = memchr(p, '\n', (size_t)(end - p))); p = newline + 1) {
+		char hex[CHECK_BYTES + 1] = "";
+		struct line l = {p + CHECK_BYTES + 1, (size_t)(newline - p) - CHECK_BYTES - 1};
+		if (newline - p <= CHECK_BYTES + 1 || p[CHECK_BYTES] != '\t')
+			continue;
+		memcpy(hex, p, CHECK_BYTES);
+		if (strtoul(hex, NULL, 16) == check_of(l.p, l.n))
+			take_line(j, l, &j->loaded);
+	}
+	j->torn_tail = p < end;
+}
+
+bool journal_open(const struct os_ops *os, const char *path, struct journal **out, struct err *e)
+{
+	struct journal *j = xcalloc(1, sizeof(*j));
+	j->os = os ? os : os_posix();
+	j->path = xstrdup(path);
+	j->fd = -1;
+	if (!os_map(j->os, path, &j->map, e) && errno != ENOENT) {
+		journal_free(j);
+		return false;
+	}
+	if (j->map.p)
+		load(j);
+	j->build++;
+	*out = j;
+	return true;
+}
+
+void journal_free(struct journal *j)
+{
+	if (!j)
+		return;
+	if (j->fd >= 0)
+		j->os->close(j->os, j->fd);
+	os_unmap(j->os, &j->map);
+	digest_map_release(&j->loaded);
+	digest_map_release(&j->newest);
+	arena_release(&j->arena);
+	free(j->path);
+	free(j);
+}
+
+long journal_build(const struct journal *j)
+{
+	return j->build;
+}
+
+int64_t journal_rule_ns(const struct journal *j, const char *rule)
+{
+	for (size_t i = 0; i < j->ncost; i++)
+		if (strlen(rule) == j->cost[i].rule_bytes &&
+			memcmp(rule, j->cost[i].rule, j->cost[i].rule_bytes) == 0)
+			return j->cost[i].sum_ns / j->cost[i].nrun;
+	return 0;
+}
+
+static void add_escaped(struct strbuf *b, const char *s)
+{
+	for (; *s; s++) {
+		if (*s == '\t' || *s == '\n' || *s == '\\') {
+			strbuf_addc(b, '\\');
+			strbuf_addc(b, *s == '\t' ? 't' : *s == '\n' ? 'n' : '\\');
+		} else {
+			strbuf_addc(b, *s);
+		}
+	}
+}
+
+static void parse_material(struct arena *a, struct line l, struct journal_entry *out)
+{
+	struct line f[2];
+	for (size_t more = 2; more == 2; l = f[1]) {
+		more = split(l, f, 2);
+		if (more == 2) /* the rest is one field to split */
+			f[1].n = (size_t)(l.p + l.n - f[1].p);
+		char *text = unescape(a, f[0]), *name = text + 2, *value;
+		if (f[0].n < 3 || text[1] != '=' || !(value = strchr(name, '=')))
+			continue;
+		*value++ = '\0';
+		if (text[0] == 'p') {
+			fields_add(a, &out->param, name, value);
+		} else if (text[0] == 't') {
+			fields_add(a, &out->tool, name, value);
+		} else if (text[0] == 'i') {
+			char *where = strchr(value, '=');
+			if (where)
+				*where++ = '\0';
+			fields_add(a, &out->input, name, value);
+			fields_add(a, &out->where, name, where ? where : "");
+		}
+	}
+}
+
+static const struct journal_entry *parse(struct arena *a, struct line l)
+{
+	struct line f[NFIXED + 1];
+	size_t n = split(l, f, NFIXED + 1);
+	if (n < NFIXED)
+		return NULL;
+	struct journal_entry *out = arena_new(a, struct journal_entry);
+	out->build = (long)number(f[1]);
+	out->time_ns = number(f[2]);
+	out->how = unescape(a, f[3]);
+	out->name = unescape(a, f[4]);
+	out->rule = unescape(a, f[5]);
+	out->version = (int)number(f[6]);
+	out->key = unescape(a, f[7]);
+	out->wall_ns = number(f[8]);
+	out->bytes = (uint64_t)number(f[9]);
+	out->reason = unescape(a, f[10]);
+	if (n > NFIXED) {
+		f[NFIXED].n = (size_t)(l.p + l.n - f[NFIXED].p);
+		parse_material(a, f[NFIXED], out);
+	}
+	return out;
+}
+
+static const struct line *find_line(const struct journal *j, const char *action,
+	enum journal_when when)
+{
+	struct strbuf name;
+	strbuf_init(&name);
+	add_escaped(&name, action);
+	struct digest d = digest_of(name.s, name.n);
+	strbuf_release(&name);
+	uint64_t *place = when == JOURNAL_NEWEST ? digest_map_get(&j->newest, d) : NULL;
+	if (!place)
+		place = digest_map_get(&j->loaded, d);
+	return place ? &j->line[*place] : NULL;
+}
+
+const struct journal_entry *journal_find(struct journal *j, const char *action,
+	enum journal_when when, struct arena *a)
+{
+	const struct line *l = find_line(j, action, when);
+	return l ? parse(a, *l) : NULL;
+}
+
+/* ---- writing ---- */
+
+static bool open_for_writing(struct journal *j, struct err *e)
+{
+	char *folder = xstrdup(j->path), *slash = strrchr(folder, '/');
+	bool ok = true;
+	if (slash && slash != folder) {
+		*slash = '\0';
+		ok = os_mkdirs(j->os, folder, e);
+	}
+	free(folder);
+	if (ok)
+		j->fd = j->os->open(j->os, j->path, O_WRONLY | O_CREAT | O_APPEND, 0644);
+	if (ok && j->fd < 0)
+		ok = err_errno(e, "unable to open '%s'", j->path);
+	return ok;
+}
+
+/* One write per line, so that lines of two processes do not mix. The line is remembered. */
+static bool append(struct journal *j, const struct strbuf *body, struct err *e)
+{
+	struct strbuf b;
+	if (j->broken)
+		return true; /* said once */
+	strbuf_init(&b);
+	if (j->torn_tail)
+		strbuf_addc(&b, '\n');
+	strbuf_addf(&b, "%08" PRIx32 "\t", check_of(body->s, body->n));
+	size_t at = b.n;
+	strbuf_add(&b, body->s, body->n);
+	strbuf_addc(&b, '\n');
+	char *copy = arena_copy(&j->arena, b.s, b.n);
+	take_line(j, (struct line){copy + at, body->n}, &j->newest);
+	bool ok = (j->fd >= 0 || open_for_writing(j, e)) &&
+		os_write_all(j->os, j->fd, b.s, b.n, j->path, e);
+	j->torn_tail = false;
+	j->broken = !ok;
+	strbuf_release(&b);
+	return ok;
+}
+
+bool journal_begin(struct journal *j, struct err *e)
+{
+	struct strbuf b;
+	if (j->began)
+		return true;
+	j->began = true;
+	strbuf_init(&b);
+	strbuf_addf(&b, "begin\t%ld\t%" PRId64, j->build, j->os->now_ns(j->os));
+	bool ok = append(j, &b, e);
+	strbuf_release(&b);
+	return ok;
+}
+
+static void add_field(struct strbuf *b, const char *s)
+{
+	strbuf_addc(b, '\t');
+	add_escaped(b, s);
+}
+
+static void add_material(struct strbuf *b, struct build *build, const struct action *a)
+{
+	struct strbuf where;
+	char hex[DIGEST_HEX];
+	strbuf_init(&where);
+	for (size_t i = 0; i < a->param.nfield; i++) {
+		add_field(b, "p=");
+		add_escaped(b, a->param.field[i].name);
+		strbuf_addc(b, '=');
+		add_escaped(b, a->param.field[i].value);
+	}
+	for (size_t i = 0; i < a->tool.nfield; i++) {
+		add_field(b, "t=");
+		add_escaped(b, a->tool.field[i].name);
+		strbuf_addc(b, '=');
+		add_escaped(b, a->tool.field[i].value);
+	}
+	for (size_t i = 0; i < a->ninput; i++) {
+		digest_hex(a->input[i].digest, hex);
+		add_field(b, "i=");
+		add_escaped(b, a->input[i].name);
+		strbuf_addf(b, "=%s=", hex);
+		add_escaped(b, edge_source_text(build, &a->input[i], &where));
+	}
+	strbuf_release(&where);
+}
+
+bool journal_action(struct journal *j, struct build *b, const struct action *a, const char *how,
+	struct err *e)
+{
+	char hex[DIGEST_HEX] = "-";
+	struct strbuf body;
+	uint64_t bytes = 0;
+	if (a->has_key)
+		digest_hex(a->key, hex);
+	if (strcmp(how, "hit") == 0) {
+		struct line f[NFIXED];
+		const struct line *l = find_line(j, a->name, JOURNAL_NEWEST);
+		if (l && split(*l, f, NFIXED) == NFIXED && is(f[7], hex) && !is(f[3], "failed") &&
+			!is(f[3], "interrupted"))
+			return true;
+	}
+	if (!journal_begin(j, e))
+		return false;
+	for (size_t i = 0; i < a->noutput; i++)
+		bytes += a->output[i].bytes;
+	strbuf_init(&body);
+	strbuf_addf(&body, "action\t%ld\t%" PRId64 "\t%s", j->build, j->os->now_ns(j->os), how);
+	add_field(&body, a->name);
+	add_field(&body, a->rule->name);
+	strbuf_addf(&body, "\t%d\t%s\t%" PRId64 "\t%" PRIu64, a->rule->version, hex, a->wall_ns, bytes);
+	add_field(&body, a->failure ? a->failure : a->reason ? a->reason : "");
+	if (a->has_key)
+		add_material(&body, b, a);
+	bool ok = append(j, &body, e);
+	strbuf_release(&body);
+	return ok;
+}
+
+bool journal_end(struct journal *j, const struct build_result *r, struct err *e)
+{
+	struct strbuf b;
+	if (!journal_begin(j, e))
+		return false;
+	strbuf_init(&b);
+	strbuf_addf(&b, "end\t%ld\t%" PRId64 "\t%zu\t%zu\t%zu\t%zu", j->build, j->os->now_ns(j->os),
+		r->nrun, r->ncached, r->nfailed, r->nskipped);
+	bool ok = append(j, &b, e);
+	strbuf_release(&b);
+	return ok;
+}
+
+/* ---- for people ---- */
+
+static void add_time(struct strbuf *out, int64_t ns)
+{
+	time_t t = (time_t)(ns / 1000000000);
+	struct tm tm;
+	char text[32];
+	gmtime_r(&t, &tm);
+	strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%SZ", &tm);
+	strbuf_adds(out, text);
+}
+
+static void log_entry(struct strbuf *out, const struct journal_entry *en)
+{
+	strbuf_addf(out, "build %ld  ", en->build);
+	add_time(out, en->time_ns);
+	strbuf_addf(out, "  %s  %s", en->how, en->name);
+	if (strcmp(en->how, "run") == 0 || strncmp(en->how, "resumed", 7) == 0)
+		strbuf_addf(out, "  %.3f s", (double)en->wall_ns / 1e9);
+	if (*en->reason)
+		strbuf_addf(out, "  %s", en->reason);
+	strbuf_addc(out, '\n');
+}
+
+static void log_end(struct strbuf *out, const struct line *f)
+{
+	strbuf_addf(out, "build %lld  ", (long long)number(f[1]));
+	add_time(out, number(f[2]));
+	strbuf_addf(out, "  %lld run, %lld cached, %lld failed, %lld skipped\n",
+		(long long)number(f[3]), (long long)number(f[4]), (long long)number(f[5]),
+		(long long)number(f[6]));
+}
+
+bool journal_log(const struct os_ops *os, const char *journal, const char *action,
+	struct strbuf *out, struct err *e)
+{
+	struct journal *j;
+	struct arena a = {0};
+	if (!journal_open(os, journal, &j, e))
+		return false;
+	for (size_t i = 0; i < j->nline; i++) {
+		struct line f[7];
+		size_t n = split(j->line[i], f, 7);
+		if (is(f[0], "end") && n == 7 && !action) {
+			log_end(out, f);
+		} else if (is(f[0], "action") && (!action || !is(f[3], "hit"))) {
+			const struct journal_entry *en = parse(&a, j->line[i]);
+			if (en && (!action || strcmp(en->name, action) == 0))
+				log_entry(out, en);
+		}
+	}
+	arena_release(&a);
+	journal_free(j);
+	return true;
+}
+
+bool journal_default_path(struct strbuf *out, const char *spec_path, struct err *e)
+{
+	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	char full[PATH_MAX], hex[DIGEST_HEX];
+	const char *slash = strrchr(spec_path, '/'), *base = slash ? slash + 1 : spec_path;
+	if (!(state && *state) && !(home && *home))
+		return err_set(e, ERR_TOOL, "no place for the journal: set XDG_STATE_HOME or HOME");
+	if (!realpath(spec_path, full))
+		return err_errno(e, "unable to open '%s'", spec_path);
+	digest_hex(digest_of(full, strlen(full)), hex);
+	if (state && *state)
+		strbuf_addf(out, "%s/trim/", state);
+	else
+		strbuf_addf(out, "%s/.local/state/trim/", home);
+	strbuf_addf(out, "%s-%.16s.journal", base, hex);
+	return true;
+}
