@@ -26,7 +26,8 @@ static bool open_request(struct arena *a, struct link_request *r)
 	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
 	while (n > 0 && self[n - 1] != '/')
 		n--;
-	if (!object.p && !map_open(&object, arena_printf(a, "%.*sfake_x86_64.o", (int)n, self), &e)) {
+	if (!object.p &&
+		!map_open(&object, arena_printf(a, "%.*sfake_x86_64.o", (int)n, self), &e)) {
 		FAIL("%s", e.msg);
 		return false;
 	}
