@@ -1,6 +1,6 @@
 #include <stdlib.h>
 
-#include "pack.h"
+#include "data_pack.h"
 
 struct place {
 	struct digest order;

@@ -53,6 +53,11 @@ static uint64_t align_up(uint64_t n, uint64_t align)
 	return (n + align - 1) & ~(align - 1);
 }
 
+const char *link_program(struct arena *a, struct err *e)
+{
+	return linker_path(a, e);
+}
+
 bool link_version(struct strbuf *out, struct err *e)
 {
 	static const char *const argv[] = {"ld.lld", "--version", NULL};

@@ -60,7 +60,10 @@ bool link_plan(
 /* Plans, and writes the program, mode 0755. path holds its old file until the new one is whole. */
 bool link_binary(const struct link_request *r, const char *path, struct err *e);
 
-/* Appends the linker's name and version, for keys: "Debian LLD 19.1.7". */
+/* The linker's path: its bytes are part of the key of what is linked. In the arena. ERR_TOOL. */
+const char *link_program(struct arena *a, struct err *e);
+
+/* Appends the linker's name and version, for people: "Debian LLD 19.1.7". */
 bool link_version(struct strbuf *out, struct err *e);
 
 /* Where this program's own build or installation keeps the runtime folder of an architecture:

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -15,6 +16,27 @@ extern char **environ;
 
 /* The version that the emitter is tested with, then whatever is there. */
 static const char *const linkers[] = {"/usr/lib/llvm-19/bin/ld.lld", "ld.lld"};
+
+static bool missing(struct err *e)
+{
+	return err_set(e, ERR_TOOL, "ld.lld is missing; install the package lld-19");
+}
+
+const char *linker_path(struct arena *a, struct err *e)
+{
+	const char *path = getenv("PATH");
+	if (!access(linkers[0], X_OK))
+		return linkers[0];
+	while (path && *path) {
+		size_t n = strcspn(path, ":");
+		const char *program = arena_printf(a, "%.*s/%s", (int)n, path, linkers[1]);
+		if (n && !access(program, X_OK))
+			return program;
+		path += n + (path[n] == ':');
+	}
+	missing(e);
+	return NULL;
+}
 
 static bool read_all(int fd, struct strbuf *out, struct err *e)
 {
@@ -51,7 +73,7 @@ static bool spawn(const char *const *argv, const int fd[3], pid_t *pid, struct e
 	if (!failed)
 		return true;
 	if (failed == ENOENT || failed == EACCES || failed == ENOTDIR)
-		return err_set(e, ERR_TOOL, "ld.lld is missing; install the package lld-19");
+		return missing(e);
 	errno = failed;
 	return err_errno(e, "unable to run ld.lld");
 }

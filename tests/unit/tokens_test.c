@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pack.h"
+#include "data_pack.h"
 #include "tokens.h"
 
 /* A token for each byte; what begins a text gets a dummy prefix. Counts its calls. */

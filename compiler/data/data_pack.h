@@ -12,8 +12,8 @@
  * number of records nor on what other epochs did. A tuning step takes its slice of that order
  * and packs it by itself: which records a step sees depends on no packing.
  */
-#ifndef PACK_H
-#define PACK_H
+#ifndef DATA_PACK_H
+#define DATA_PACK_H
 
 #include "tokens.h"
 
