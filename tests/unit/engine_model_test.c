@@ -191,6 +191,9 @@ static void check_not_answered(struct rule_call *c, void *ctx)
 		}
 	}
 	arena_release(&a);
+	/* a lost object can come back by an equal one of a call that runs beside this one */
+	if (c->action->restoring && c->build->o.jobs > 1)
+		return;
 	if (whole)
 		FAIL("seed %llu: '%s' runs, but its key is answered", (unsigned long long)g->seed,
 			c->action->name);
@@ -397,6 +400,7 @@ TEST(model_check_edits_and_damage)
 		snprintf(name, sizeof(name), "w%d", (int)seed);
 		world_init(&w, name);
 		graph_init(&g, seed);
+		w.jobs = 1 + (int)(seed % 4);
 		for (int round = 0; round < 6; round++) {
 			if (round)
 				edit(&g);
