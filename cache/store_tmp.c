@@ -87,14 +87,15 @@ static bool become_owner(struct store *s, struct err *e)
 			continue;
 		if (fd < 0)
 			return err_errno(e, "unable to create '%s'", path);
-		if (s->os->lock(s->os, fd, LOCK_EX | LOCK_NB) < 0 && errno != EWOULDBLOCK) {
+		bool taken = s->os->lock(s->os, fd, LOCK_EX | LOCK_NB) < 0;
+		if (taken && errno != EWOULDBLOCK) {
 			err_errno(e, "unable to lock '%s'", path);
 			s->os->unlink(s->os, path);
 			s->os->close(s->os, fd);
 			return false;
 		}
-		/* a cleaner may have locked and removed it before our lock */
-		if (s->os->fstat(s->os, fd, &st) == 0 && st.st_nlink > 0) {
+		/* between open and lock another process may have taken it for a dead one's */
+		if (!taken && s->os->fstat(s->os, fd, &st) == 0 && st.st_nlink > 0) {
 			s->tmp_fd = fd;
 			return true;
 		}
