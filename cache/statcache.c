@@ -169,12 +169,11 @@ static bool hash_file(struct statcache *c, const char *path, struct digest *out,
 	return ok;
 }
 
-static bool digest_at(struct statcache *c, int dirfd, const char *name, const char *path,
+/* `before`: what stat just said about path. */
+static bool digest_of_file(struct statcache *c, const char *path, struct stat before,
 	struct digest *out, uint64_t *bytes, struct err *e)
 {
-	struct stat before, after;
-	if (c->os->stat(c->os, dirfd, name, &before) < 0)
-		return err_errno(e, "unable to open '%s'", path);
+	struct stat after;
 	if (!S_ISREG(before.st_mode))
 		return err_set(e, ERR_IO, "'%s' is not a regular file", path);
 	const struct entry *en = c->flags & STATCACHE_REHASH ? NULL : known(c, &before);
@@ -203,7 +202,10 @@ static bool digest_at(struct statcache *c, int dirfd, const char *name, const ch
 bool statcache_digest(struct statcache *c, const char *path, struct digest *out, uint64_t *bytes,
 	struct err *e)
 {
-	return digest_at(c, AT_FDCWD, path, path, out, bytes, e);
+	struct stat st;
+	if (c->os->stat(c->os, AT_FDCWD, path, &st) < 0)
+		return err_errno(e, "unable to open '%s'", path);
+	return digest_of_file(c, path, st, out, bytes, e);
 }
 
 void statcache_note(struct statcache *c, const char *path, struct digest d)
@@ -247,7 +249,7 @@ static bool list_below(struct statcache *c, struct arena *a, const char *root, c
 				     err_set(e, ERR_IO, "'%s' is nested too deep; a loop of links?", path.s);
 		} else if (S_ISREG(st.st_mode)) {
 			struct listed_file f = {.name = arena_strdup(a, relative)};
-			ok = digest_at(c, fd, name[i], path.s, &f.digest, &f.bytes, e);
+			ok = digest_of_file(c, path.s, st, &f.digest, &f.bytes, e);
 			*arena_push(a, *out, *nout) = f;
 		}
 	}
