@@ -175,7 +175,8 @@ static void run_rows(struct session *s, struct sequence *q, const uint32_t *toke
 	size_t nout)
 {
 	if ((uint64_t)q->base + q->n + n > s->context)
-		BUG("%zu tokens behind slot %u pass the context of %u", n, q->base + q->n, s->context);
+		BUG("%zu tokens behind slot %u pass the context of %u", n, q->base + q->n,
+			s->context);
 	for (size_t i = 0; i < n; i++) {
 		uint32_t at = q->n + (uint32_t)i;
 		if (token[i] >= s->nvocab)

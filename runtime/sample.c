@@ -64,7 +64,8 @@ double sample_exp(double x)
 	return x > 350 ? exp_core(350) * exp_core(x - 350) : exp_core(x);
 }
 
-/* log(x) for normal x > 0: 2^n m with m near 1; log m = 2 atanh(s), s = (m-1)/(m+1), |s| < 0.172, to s^21. */
+/* log(x) for normal x > 0: 2^n m with m near 1; log m = 2 atanh(s), s = (m-1)/(m+1), |s| < 0.172,
+ * to s^21. */
 static double log_of(double x)
 {
 	uint64_t u = double_bits(x);

@@ -29,6 +29,25 @@ const char *link_arch_name(enum target_arch arch)
 	return archs[arch].name;
 }
 
+const char *link_runtime_folder(struct arena *a, enum target_arch arch, struct err *e)
+{
+	static const char *const places[] = {"lib", "../lib", "../lib/trim"};
+	char self[4096];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof self);
+	while (n > 0 && self[n - 1] != '/')
+		n--;
+	for (size_t i = 0; n > 0 && i < NELEM(places); i++) {
+		const char *folder = arena_printf(a, "%.*s%s/%s", (int)n, self, places[i],
+			archs[arch].name);
+		if (!access(arena_printf(a, "%s/runtime.a", folder), R_OK))
+			return folder;
+	}
+	err_set(e, ERR_TOOL,
+		"the runtime for %s is missing beside the program; run ./bootstrap build",
+		archs[arch].name);
+	return NULL;
+}
+
 static uint64_t align_up(uint64_t n, uint64_t align)
 {
 	return (n + align - 1) & ~(align - 1);
@@ -51,7 +70,8 @@ bool link_version(struct strbuf *out, struct err *e)
 
 /* ---- code: ld.lld ---- */
 
-static bool link_code(struct arena *a, const struct link_request *r, struct strbuf *out, struct err *e)
+static bool link_code(
+	struct arena *a, const struct link_request *r, struct strbuf *out, struct err *e)
 {
 	static const char *const needed[] = {"runtime.a", "crt1.o", "crti.o", "libc.a", "crtn.o"};
 	enum { RUNTIME, CRT1, CRTI, LIBC, CRTN, NNEEDED };
@@ -59,8 +79,7 @@ static bool link_code(struct arena *a, const struct link_request *r, struct strb
 	for (int i = 0; i < NNEEDED; i++) {
 		path[i] = arena_printf(a, "%s/%s", r->runtime_folder, needed[i]);
 		if (access(path[i], R_OK))
-			return err_set(e, ERR_TOOL,
-				"the runtime for %s is missing: no '%s'; run ./bootstrap build",
+			return err_set(e, ERR_TOOL, "the runtime for %s is missing: no '%s'",
 				archs[r->arch].name, path[i]);
 	}
 	const char *libgcc = arena_printf(a, "%s/libgcc.a", r->runtime_folder);

@@ -123,7 +123,7 @@ machine; shim id 'echo 0'; printf 'lld-19\n' >"$M/absent"; : >"$M/offline"; boot
 # Installing: modes, places, and only what is there; a glob without a match is no file.
 machine
 put() { mkdir -p "$(dirname "$M/tree/$1")" && echo x >"$M/tree/$1"; }
-put .build/trim; put .build/emit.so; put .build/sysroot-aarch64/usr/lib/crt1.o
+put .build/trim; put .build/lib/emit.so; put .build/lib/aarch64/crt1.o
 put specs/trim.xsd; put specs/arch/llama.xml
 boot install "$M/prefix"
 got=$(find "$M/prefix" -type f ! -path '*/lib/trim/x86_64/*' -printf '%m %P\n' | LC_ALL=C sort -k2)

@@ -116,7 +116,7 @@ static const struct {
 	{AB "%y = neg : f32 (A,B)\n", "x.ir:5:10: op 'neg' takes 1 sources, not 0"},
 	{AB "%y = neg %x %x : f32 (A,B)\n", "x.ir:5:13: op 'neg' takes 1 sources"},
 	{AB "%y = neg %x : f23 (A,B)\n", "x.ir:5:15: unknown dtype 'f23'; did you mean 'f32'?"},
-	{AB "%y = neg %x : f32 (A,C)\n", "x.ir:5:22: unknown axis 'C'; did you mean 'A'?"},
+	{AB "%y = neg %x : f32 (A,C)\n", "x.ir:5:22: unknown axis 'C'"},
 	{AB "%y = neg %x : f32 (A,A)\n", "x.ir:5:22: axis 'A' occurs twice"},
 	{AB "%y = neg %x : f32 (A B)\n", "x.ir:5:22: expected ','"},
 	{AB "%y = neg %x : f32 (A,B\n", "x.ir:5:23: expected ','"},

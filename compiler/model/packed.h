@@ -1,0 +1,27 @@
+/*
+ * Weights as generated code reads them: converted to the dtype and layout that a planned graph binds.
+ * Rounding to bf16 is to nearest even, denormals to zero: the same as the op `cast`.
+ */
+#ifndef PACKED_H
+#define PACKED_H
+
+#include "forward.h"
+
+/* Appends the bytes of param node `node` of the planned graph g, padding 0. data: as many elements as
+ * the node's type has, row-major, of dtype `from`, aligned to nothing. */
+void pack_weight(const struct graph *g, int node, enum model_dtype from, const void *data,
+	struct strbuf *out);
+
+/* All weights of a model for one planned graph, 64-byte aligned. Extra params that a forward graph
+ * wants (rope.freq) are made. */
+struct packed {
+	const char **name;
+	struct buf *bytes;
+	int nweight;
+	void *memory;
+};
+bool packed_new(struct packed *p, const struct graph *plan, const struct model *m, struct err *e);
+void packed_release(struct packed *p);
+struct buf packed_find(void *packed, const char *name); /* param_source.find; p NULL: none */
+
+#endif

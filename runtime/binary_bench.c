@@ -1,0 +1,164 @@
+/*
+ * Speed on this machine. Prefill: a text of up to 512 tokens, read at once. Decode: up to 64 tokens
+ * one by one behind it. Each is repeated until it took half a second; the median counts. Bytes per
+ * token are all weights and the cache up to the middle of the decoded tokens. Start to first token:
+ * this program started anew with `-p "" -n 1`, until its first byte or its end.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "binary.h"
+
+extern char **environ;
+
+enum { PREFILL_TOKENS = 512, DECODE_TOKENS = 64, MAX_RUNS = 64, STARTS = 5 };
+static const int64_t enough_ns = 500000000;
+
+struct bench {
+	struct binary *b;
+	uint32_t *token;
+	size_t nprefill, ndecode;
+};
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void prefill(struct bench *x)
+{
+	struct sequence q = {0};
+	session_prefill(&x->b->session, &q, x->token, x->nprefill);
+}
+
+static void decode(struct bench *x)
+{
+	struct sequence q = {.n = (uint32_t)x->nprefill};
+	for (size_t i = 0; i < x->ndecode; i++)
+		session_decode(&x->b->session, &q, x->token[i % x->nprefill]);
+}
+
+static int by_size(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+static int64_t median_ns(struct bench *x, void (*run)(struct bench *))
+{
+	int64_t took[MAX_RUNS], all = 0;
+	int n = 0;
+	run(x);
+	do {
+		int64_t begin = now_ns();
+		run(x);
+		took[n] = now_ns() - begin;
+		all += took[n++];
+	} while (n < MAX_RUNS && (all < enough_ns || n < 3));
+	qsort(took, (size_t)n, sizeof *took, by_size);
+	return took[n / 2] ? took[n / 2] : 1;
+}
+
+static bool start_once(int64_t *ns, struct err *e)
+{
+	char *argv[] = {"bench", "-p", "", "-n", "1", NULL};
+	int fd[2], status;
+	pid_t pid;
+	char byte;
+	posix_spawn_file_actions_t actions;
+	if (pipe2(fd, O_CLOEXEC))
+		return err_errno(e, "unable to make a pipe");
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, fd[1], STDOUT_FILENO);
+	int64_t begin = now_ns();
+	int failed = posix_spawn(&pid, "/proc/self/exe", &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	close(fd[1]);
+	if (!failed)
+		while (read(fd[0], &byte, 1) < 0 && errno == EINTR)
+			;
+	*ns = now_ns() - begin;
+	close(fd[0]);
+	errno = failed;
+	if (failed)
+		return err_errno(e, "unable to start this program again");
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return true;
+}
+
+static bool start_ns(int64_t *median, struct err *e)
+{
+	int64_t took[STARTS];
+	for (int i = 0; i < STARTS; i++)
+		if (!start_once(&took[i], e))
+			return false;
+	qsort(took, STARTS, sizeof *took, by_size);
+	*median = took[STARTS / 2];
+	return true;
+}
+
+static double per_second(double amount, int64_t ns)
+{
+	return amount * 1e9 / (double)ns;
+}
+
+static void add_result(struct strbuf *out, const struct bench *x, const int64_t ns[3])
+{
+	const struct session *s = &x->b->session;
+	double place = ((double)x->nprefill + (double)x->ndecode / 2) / s->context;
+	double bytes = (double)s->param_bytes + (double)s->state_bytes * place;
+	double rate = per_second((double)x->ndecode, ns[1]);
+	struct rusage usage;
+	getrusage(RUSAGE_SELF, &usage);
+	const char *format = x->b->options.json
+		? "{\"threads\":%d,\"prefill_tokens\":%zu,\"prefill_tokens_per_second\":%.1f,"
+		  "\"decode_tokens\":%zu,\"decode_tokens_per_second\":%.1f,\"bytes_per_token\":%.0f,"
+		  "\"bytes_per_second\":%.0f,\"start_seconds\":%.6f,\"peak_bytes\":%lld}\n"
+		: "threads            %d\n"
+		  "prefill            of %zu tokens: %.1f tokens/s\n"
+		  "decode             of %zu tokens: %.1f tokens/s\n"
+		  "read per token     %.0f bytes\n"
+		  "reading rate       %.0f bytes/s\n"
+		  "start to a token   %.6f s\n"
+		  "peak memory        %lld bytes\n";
+	strbuf_addf(out, format, pool_threads(x->b->pool), x->nprefill,
+		per_second((double)x->nprefill, ns[0]), x->ndecode, rate, bytes, bytes * rate,
+		(double)ns[2] / 1e9, (long long)usage.ru_maxrss * 1024);
+}
+
+bool run_bench(struct binary *b, struct err *e)
+{
+	struct bench x = {.b = b, .nprefill = PREFILL_TOKENS, .ndecode = DECODE_TOKENS};
+	uint32_t context = b->session.context;
+	int64_t ns[3];
+	if (context < 4)
+		return err_set(e, ERR_SPEC, "a context of %u tokens is too short to measure",
+			context);
+	if (x.nprefill > context / 2)
+		x.nprefill = context / 2;
+	if (x.ndecode > context - x.nprefill)
+		x.ndecode = context - x.nprefill;
+	x.token = xmalloc(x.nprefill * sizeof *x.token);
+	for (size_t i = 0; i < x.nprefill; i++)
+		x.token[i] = (uint32_t)(i * 2654435761u % b->tokenizer.nvocab);
+	ns[0] = median_ns(&x, prefill);
+	ns[1] = median_ns(&x, decode);
+	free(x.token);
+	if (!start_ns(&ns[2], e))
+		return false;
+	struct strbuf out;
+	strbuf_init(&out);
+	add_result(&out, &x, ns);
+	bool ok = binary_print(&out, e);
+	strbuf_release(&out);
+	return ok;
+}

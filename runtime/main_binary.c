@@ -1,0 +1,120 @@
+/*
+ * The entry of an emitted binary. This file, like all of runtime/, is compiled for the plainest CPU
+ * of its architecture, so it can say that this CPU is too old before any generated code runs.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "binary.h"
+#include "cpu.h"
+#include "file.h"
+
+/* The generated object. */
+extern const struct program *const trim_programs[];
+extern const uint32_t trim_nprograms;
+extern const char trim_target_needs[]; /* cpu.h's names */
+
+bool binary_print(const struct strbuf *text, struct err *e)
+{
+	return fd_write(STDOUT_FILENO, text->s, text->n, "standard output", e);
+}
+
+bool binary_read(struct strbuf *out, const char *path, struct err *e)
+{
+	return file_read(out, strcmp(path, "-") ? path : "/dev/stdin", e);
+}
+
+int64_t binary_start(const struct binary *b)
+{
+	const struct tokenizer *t = &b->tokenizer;
+	bool starts = (t->traits & TOK_ADDS_START) && t->start_id != TOKENIZER_NONE;
+	return starts ? (int64_t)t->start_id : -1;
+}
+
+static bool check_cpu(struct err *e)
+{
+	struct strbuf missing;
+	strbuf_init(&missing);
+	bool ok = cpu_has_all(trim_target_needs, &missing);
+	if (!ok)
+		err_set(e, ERR_TOOL, "this CPU lacks %s, which the program was compiled for",
+			missing.s);
+	strbuf_release(&missing);
+	return ok;
+}
+
+static bool open_data(struct binary *b, struct err *e)
+{
+	struct buf bytes;
+	if (!container_of_program(&bytes, e) || !container_open(&b->container, bytes, e))
+		return false;
+	b->info_text = container_find(&b->container, "info");
+	if (!b->info_text.p)
+		return err_set(e, ERR_IO, "the program's description is missing");
+	return model_info_read(&b->arena, b->info_text, &b->info, e);
+}
+
+static const struct program *find_step(void)
+{
+	for (uint32_t i = 0; i < trim_nprograms; i++)
+		if (!strcmp(trim_programs[i]->name, "step"))
+			return trim_programs[i];
+	BUG("no program 'step' was compiled in");
+}
+
+static bool open_model(struct binary *b, struct err *e)
+{
+	struct buf tok = container_find(&b->container, "tokenizer");
+	struct param_source params = {&b->container, container_param};
+	int threads = (int)(b->options.threads ? b->options.threads : b->info.threads);
+	if (!tok.p)
+		return err_set(e, ERR_IO, "the program's tokenizer is missing");
+	if (!tokenizer_load(&b->tokenizer, tok, e))
+		return false;
+	b->pool = pool_new(threads ? threads : cpu_threads());
+	if (!b->pool)
+		return err_errno(e, "unable to start threads");
+	if (!session_open(&b->session, find_step(), &params, b->pool, (uint32_t)b->info.context, e))
+		return false;
+	/* Tokens go into the model's tables unchecked. */
+	if (b->tokenizer.nvocab > b->session.nvocab)
+		return err_set(e, ERR_IO, "the tokenizer has %u tokens, the model knows %lld",
+			b->tokenizer.nvocab, (long long)b->session.nvocab);
+	return true;
+}
+
+static bool run(struct binary *b, int argc, char **argv, struct err *e)
+{
+	if (!options_parse(&b->options, argc, argv, &b->mode, e))
+		return false;
+	if (b->options.help) {
+		struct strbuf text;
+		strbuf_init(&text);
+		options_help(&text, b->program, open_data(b, NULL) ? &b->info : NULL);
+		bool ok = binary_print(&text, e);
+		strbuf_release(&text);
+		return ok;
+	}
+	if (!open_data(b, e))
+		return false;
+	if (b->mode->run != run_info && !(check_cpu(e) && open_model(b, e)))
+		return false;
+	return b->mode->run(b, e);
+}
+
+int main(int argc, char **argv)
+{
+	struct binary b = {.program = argc ? argv[0] : "trim"};
+	struct err e = {0};
+	const char *slash = strrchr(b.program, '/');
+	if (slash)
+		b.program = slash + 1;
+	if (run(&b, argc, argv, &e))
+		return 0; /* the system takes back what is open */
+	char text[sizeof e];
+	err_format(&e, text, sizeof text);
+	fprintf(stderr, "%s: %s\n", b.program, text);
+	return e.kind == ERR_SPEC ? 2 : e.kind == ERR_TOOL ? 36 : e.kind == ERR_CANCELLED ? 130 : 1;
+}
