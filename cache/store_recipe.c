@@ -23,7 +23,8 @@ void recipe_write(struct strbuf *out, const struct recipe *r)
 		if (p->zero)
 			strbuf_addf(out, "zero %" PRIu64 "\n", p->bytes);
 		else
-			strbuf_addf(out, "part %s %" PRIu64 " %" PRIu64 "\n", hex, p->offset, p->bytes);
+			strbuf_addf(
+				out, "part %s %" PRIu64 " %" PRIu64 "\n", hex, p->offset, p->bytes);
 	}
 }
 
@@ -208,8 +209,8 @@ static int open_beside(struct store *s, const char *path, unsigned mode, struct 
 			err_errno(e, "unable to create '%s'", path);
 			return -1;
 		}
-		/* between open and lock another process may have taken it for abandoned; where locks are
-		 * not supported a killed process's file stays */
+		/* between open and lock another process may have taken it for abandoned; where
+		 * locks are not supported a killed process's file stays */
 		bool taken = s->os->lock(s->os, fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
 		if (!taken && (s->os->fstat(s->os, fd, &st) < 0 || st.st_nlink > 0))
 			return fd;

@@ -59,7 +59,8 @@ static void clean(struct store *s)
 		store_name(s, path, "tmp/%.*s.alive", (int)owner_bytes, name[i]);
 		int fd = s->os->open(s->os, path, O_RDWR, 0);
 		if (fd < 0) {
-			/* the listing is no snapshot: an owner may have come into being meanwhile */
+			/* the listing is no snapshot: an owner may have come into being meanwhile
+			 */
 			if (errno == ENOENT && s->os->stat(s->os, AT_FDCWD, path, &st) < 0)
 				remove_files_of(s, name, nname, name[i], owner_bytes);
 			continue;

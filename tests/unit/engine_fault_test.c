@@ -175,8 +175,8 @@ TEST(the_disk_may_be_full)
 
 TEST(the_cache_may_be_read_only)
 {
-	static const enum fault_kind change[] = {FAULT_OPEN, FAULT_RENAME, FAULT_UNLINK, FAULT_MKDIR,
-		FAULT_WRITE};
+	static const enum fault_kind change[] = {
+		FAULT_OPEN, FAULT_RENAME, FAULT_UNLINK, FAULT_MKDIR, FAULT_WRITE};
 	struct world w;
 	learn(&w);
 	world_init(&w, "clean");
@@ -204,8 +204,10 @@ TEST(the_cache_may_be_read_only)
 	run_graph(&w);
 	CHECK(!w.ok);
 	char want[700];
-	snprintf(want, sizeof(want), "imp: the cache '%s/store' cannot be written here, and a result "
-		"is missing in it", w.dir);
+	snprintf(want, sizeof(want),
+		"imp: the cache '%s/store' cannot be written here, and a result "
+		"is missing in it",
+		w.dir);
 	CHECK_STR(w.err.msg, want);
 	CHECK_STR(world_ran(&w), "");
 	world_close(&w);

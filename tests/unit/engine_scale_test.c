@@ -85,8 +85,9 @@ TEST(nothing_changed_costs_little_and_grows_in_line)
 			ncalls[i] = calls_of(&w, size[i], &ms, &bytes[i]);
 			best = ms < best ? ms : best;
 		}
-		printf("nothing changed %.2f ms, %.2f us, %.2f system calls and %zu bytes each\n", best,
-			best * 1e3 / size[i], (double)ncalls[i] / size[i], bytes[i] / (size_t)size[i]);
+		printf("nothing changed %.2f ms, %.2f us, %.2f system calls and %zu bytes each\n",
+			best, best * 1e3 / size[i], (double)ncalls[i] / size[i],
+			bytes[i] / (size_t)size[i]);
 		/* a record is opened, read to its end and closed; the rest is per build */
 		CHECK(ncalls[i] <= 4 * size[i] + 400);
 		remove_tree(w.dir);
