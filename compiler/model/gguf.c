@@ -354,9 +354,17 @@ bool gguf_open(struct gguf *g, const char *path, struct err *e)
 	return parse(&(struct cursor){g, 0, e});
 }
 
+bool gguf_open_bytes(struct gguf *g, struct buf bytes, const char *path, struct err *e)
+{
+	*g = (struct gguf){.map = {bytes.p, bytes.n}, .borrowed = true};
+	g->path = arena_strdup(&g->arena, path);
+	return parse(&(struct cursor){g, 0, e});
+}
+
 void gguf_release(struct gguf *g)
 {
-	map_release(&g->map);
+	if (!g->borrowed)
+		map_release(&g->map);
 	arena_release(&g->arena);
 	*g = (struct gguf){0};
 }

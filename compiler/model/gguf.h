@@ -46,7 +46,8 @@ struct gguf_value {
 
 struct gguf {
 	struct arena arena;
-	struct map map;
+	struct map map;  /* the bytes */
+	bool borrowed;   /* they are someone else's */
 	const char *path;
 	int version;
 	size_t alignment;
@@ -57,6 +58,8 @@ struct gguf {
 };
 
 bool gguf_open(struct gguf *g, const char *path, struct err *e);
+/* The same of bytes, which must outlive g; path is for messages. */
+bool gguf_open_bytes(struct gguf *g, struct buf bytes, const char *path, struct err *e);
 void gguf_release(struct gguf *g); /* also after a failed open */
 
 /* NULL when the key is absent. */

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 struct hf {
 	struct model *m;
@@ -21,21 +20,22 @@ struct hf {
 
 static const char *join(struct model *m, const char *name)
 {
-	return arena_printf(&m->arena, "%s/%s", m->path, name);
+	return model_files_path(&m->arena, &m->files, name);
 }
 
-static bool exists(const char *path)
+static bool exists(const struct model *m, const char *name)
 {
-	struct stat st;
-	return !stat(path, &st);
+	return model_files_have(&m->files, name);
 }
 
-static bool read_json(struct model *m, const char *path, struct json **out, struct err *e)
+static bool read_json(struct model *m, const char *name, struct json **out, struct err *e)
 {
 	struct map map;
-	if (!map_open(&map, path, e))
+	struct buf bytes;
+	const char *path = join(m, name);
+	if (!model_files_read(&m->arena, &m->files, name, &map, &bytes, e))
 		return false;
-	bool ok = json_parse(&m->arena, (struct buf){map.p, map.n}, path, 1, out, e);
+	bool ok = json_parse(&m->arena, bytes, path, 1, out, e);
 	map_release(&map);
 	if (!ok && e)
 		e->kind = ERR_IO;
@@ -196,7 +196,7 @@ static bool read_config(struct hf *hf)
 {
 	struct json *config, *generation;
 	hf->config_path = join(hf->m, "config.json");
-	if (!read_json(hf->m, hf->config_path, &config, hf->e) || !read_arch(hf, config) ||
+	if (!read_json(hf->m, "config.json", &config, hf->e) || !read_arch(hf, config) ||
 		!read_fixed(hf, config) || !read_keys(hf, config) || !read_rope(hf, config) ||
 		!read_ends(hf, config))
 		return false;
@@ -206,12 +206,12 @@ static bool read_config(struct hf *hf)
 	hf->tied = !tied ? TIED_UNSAID : tied->kind == JSON_TRUE ? TIED_YES : TIED_NO;
 
 	/* Chat models name their end-of-turn token there alone. */
-	const char *path = join(hf->m, "generation_config.json");
-	if (exists(path)) {
-		if (!read_json(hf->m, path, &generation, hf->e))
+	static const char generation_name[] = "generation_config.json";
+	if (exists(hf->m, generation_name)) {
+		if (!read_json(hf->m, generation_name, &generation, hf->e))
 			return false;
 		const char *config_path = hf->config_path;
-		hf->config_path = path;
+		hf->config_path = join(hf->m, generation_name);
 		if (!read_ends(hf, generation))
 			return false;
 		hf->config_path = config_path;
@@ -220,13 +220,14 @@ static bool read_config(struct hf *hf)
 }
 
 /* Reads one safetensors file behind the *n tensors that all[] holds. */
-static bool read_file(struct hf *hf, const char *path, struct stored **all, size_t *n)
+static bool read_file(struct hf *hf, const char *name, struct stored **all, size_t *n)
 {
 	struct model *m = hf->m;
 	struct stored *s;
 	size_t ns;
-	m->map[m->nmap] = (struct map){0};
-	if (!safetensors_open(&m->arena, &m->map[m->nmap++], path, &s, &ns, hf->e))
+	struct buf bytes;
+	if (!model_files_read(&m->arena, &m->files, name, &m->map[m->nmap++], &bytes, hf->e) ||
+		!safetensors_open(&m->arena, bytes, join(m, name), &s, &ns, hf->e))
 		return false;
 	for (size_t i = 0; i < ns; i++)
 		*arena_push(&m->arena, *all, *n) = s[i];
@@ -281,7 +282,7 @@ static bool check_index(struct hf *hf, const struct json *map, const char *index
 	for (size_t i = 0; i < map->nitem && ok; i++) {
 		const struct json *file = &map->item[i];
 		const struct stored **at = stored_find(sorted, n, map->key[i]);
-		if (!at || strcmp(strrchr((*at)->path, '/') + 1, file->text))
+		if (!at || strcmp((*at)->path, join(hf->m, file->text)))
 			ok = err_at(hf->e, ERR_IO, index_path, file->line, file->col,
 				"tensor '%.200s' is not in '%s'", map->key[i], file->text);
 	}
@@ -289,12 +290,13 @@ static bool check_index(struct hf *hf, const struct json *map, const char *index
 	return ok;
 }
 
-static bool read_shards(struct hf *hf, const char *index_path, struct stored **all, size_t *n)
+static bool read_shards(struct hf *hf, const char *index_name, struct stored **all, size_t *n)
 {
 	struct json *index;
 	const char **name = NULL;
 	size_t nname = 0;
-	if (!read_json(hf->m, index_path, &index, hf->e))
+	const char *index_path = join(hf->m, index_name);
+	if (!read_json(hf->m, index_name, &index, hf->e))
 		return false;
 	const struct json *map = json_get(index, "weight_map");
 	if (!map || map->kind != JSON_OBJECT || !map->nitem)
@@ -304,7 +306,7 @@ static bool read_shards(struct hf *hf, const char *index_path, struct stored **a
 		return false;
 	hf->m->map = arena_array(&hf->m->arena, struct map, nname);
 	for (size_t i = 0; i < nname; i++)
-		if (!read_file(hf, join(hf->m, name[i]), all, n))
+		if (!read_file(hf, name[i], all, n))
 			return false;
 	return check_index(hf, map, index_path, *all, *n);
 }
@@ -316,20 +318,19 @@ bool hf_open(struct model *m, struct err *e)
 	size_t n = 0;
 	if (!read_config(&hf))
 		return false;
-	const char *single = join(m, "model.safetensors");
-	const char *index = join(m, "model.safetensors.index.json");
+	static const char single[] = "model.safetensors", index[] = "model.safetensors.index.json";
 	m->map = arena_array(&m->arena, struct map, 1);
-	if (exists(single)) {
+	if (exists(m, single)) {
 		if (!read_file(&hf, single, &all, &n))
 			return false;
-	} else if (exists(index)) {
+	} else if (exists(m, index)) {
 		if (!read_shards(&hf, index, &all, &n))
 			return false;
 	} else {
 		return err_at(e, ERR_IO, m->path, 0, 0,
 			"no 'model.safetensors' and no 'model.safetensors.index.json' beside "
 			"config.json%s",
-			exists(join(m, "pytorch_model.bin")) ? "; 'pytorch_model.bin' is not read"
+			exists(m, "pytorch_model.bin") ? "; 'pytorch_model.bin' is not read"
 							     : "");
 	}
 	return arch_bind(m, ARCH_HF, all, n, hf.tied, e);

@@ -13,6 +13,7 @@ bool model_open(struct model *m, const char *path, struct err *e)
 	m->path = arena_strdup(&m->arena, path);
 	if (stat(path, &st) < 0)
 		return err_errno(e, "unable to open model '%s'", path);
+	m->files.folder = m->path;
 	if (S_ISDIR(st.st_mode))
 		return hf_open(m, e);
 	size_t n = strlen(path);
@@ -20,6 +21,15 @@ bool model_open(struct model *m, const char *path, struct err *e)
 		return err_set(e, ERR_IO,
 			"'%s' has no config; give the directory that holds it and config.json",
 			path);
+	return model_gguf_open(m, e);
+}
+
+bool model_open_files(struct model *m, const struct model_file *file, size_t nfile, struct err *e)
+{
+	*m = (struct model){.config.bos_id = -1, .path = "", .files = {"", file, nfile}};
+	if (nfile != 1 || !strcmp(file[0].name, "config.json"))
+		return hf_open(m, e);
+	m->path = arena_strdup(&m->arena, file[0].name);
 	return model_gguf_open(m, e);
 }
 

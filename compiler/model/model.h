@@ -24,7 +24,7 @@
 #define MODEL_H
 
 #include "arena.h"
-#include "file.h"
+#include "model_files.h"
 #include "stored.h"
 
 struct arch;
@@ -69,7 +69,8 @@ struct model {
 	struct model_config config;
 	struct model_tensor *tensor;
 	size_t ntensor;
-	const char *path;  /* as given */
+	const char *path;  /* as given; "" if it was opened from bytes */
+	struct model_files files;
 	struct gguf *gguf; /* the open file with its tokenizer keys; NULL when HF */
 	struct map *map;   /* safetensors files */
 	size_t nmap;
@@ -79,6 +80,8 @@ struct model {
 /* Opens, checks and binds. Errors name the file and the place in it: damage, what is missing, what
  * is not supported. Everything lives until model_release, to be called after a failed open too. */
 bool model_open(struct model *m, const char *path, struct err *e);
+/* The same from bytes, which must outlive m: one file that is not config.json is a GGUF. */
+bool model_open_files(struct model *m, const struct model_file *file, size_t nfile, struct err *e);
 void model_release(struct model *m);
 
 /* By canonical name; NULL when the model has no such tensor. */

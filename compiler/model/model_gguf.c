@@ -152,6 +152,8 @@ static bool read_config(struct model *m, struct err *e)
 bool model_gguf_open(struct model *m, struct err *e)
 {
 	m->gguf = arena_new(&m->arena, struct gguf);
-	return gguf_open(m->gguf, m->path, e) && read_arch(m, e) && read_config(m, e) &&
+	bool ok = m->files.file ? gguf_open_bytes(m->gguf, m->files.file[0].bytes, m->path, e)
+				: gguf_open(m->gguf, m->path, e);
+	return ok && read_arch(m, e) && read_config(m, e) &&
 	       arch_bind(m, ARCH_GGUF, m->gguf->tensor, m->gguf->ntensor, TIED_UNSAID, e);
 }

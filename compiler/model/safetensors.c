@@ -187,25 +187,24 @@ static bool read_header(struct arena *a, const struct reader *r, struct stored *
 	return check_cover(r, *out, *n);
 }
 
-bool safetensors_open(struct arena *a, struct map *map, const char *path, struct stored **out,
+bool safetensors_open(struct arena *a, struct buf bytes, const char *path, struct stored **out,
 	size_t *n, struct err *e)
 {
 	uint64_t header_bytes;
-	if (!map_open(map, path, e))
-		return false;
-	if (map->n < sizeof(header_bytes))
+	const uint8_t *p = bytes.p;
+	if (bytes.n < sizeof(header_bytes))
 		return err_at(e, ERR_IO, path, 0, 0,
-			"byte 0: truncated: %zu bytes cannot hold a header", map->n);
-	memcpy(&header_bytes, map->p, sizeof(header_bytes));
+			"byte 0: truncated: %zu bytes cannot hold a header", bytes.n);
+	memcpy(&header_bytes, p, sizeof(header_bytes));
 	if (header_bytes > HEADER_BYTES_MAX)
 		return err_at(e, ERR_IO, path, 0, 0,
 			"byte 0: a header of %" PRIu64 " bytes is claimed; expected at most %d",
 			header_bytes, HEADER_BYTES_MAX);
-	if (header_bytes > map->n - 8)
+	if (header_bytes > bytes.n - 8)
 		return err_at(e, ERR_IO, path, 0, 0,
 			"byte 0: truncated: a header of %" PRIu64 " bytes is claimed, %zu are left",
-			header_bytes, map->n - 8);
-	struct reader r = {arena_strdup(a, path), map->p + 8, (size_t)header_bytes,
-		map->p + 8 + header_bytes, map->n - 8 - (size_t)header_bytes, e};
+			header_bytes, bytes.n - 8);
+	struct reader r = {arena_strdup(a, path), p + 8, (size_t)header_bytes,
+		p + 8 + header_bytes, bytes.n - 8 - (size_t)header_bytes, e};
 	return read_header(a, &r, out, n);
 }

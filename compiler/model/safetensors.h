@@ -12,12 +12,12 @@
 #define SAFETENSORS_H
 
 #include "arena.h"
-#include "file.h"
+#include "strbuf.h"
 #include "stored.h"
 
-/* Maps the file and checks all of it; each error names the byte. The tensors live in the arena and
- * borrow the map, which is the caller's to release, also after a failure. */
-bool safetensors_open(struct arena *a, struct map *map, const char *path, struct stored **out,
+/* Checks all of the file's bytes; each error names path and byte. The tensors live in the arena and
+ * borrow the bytes. */
+bool safetensors_open(struct arena *a, struct buf bytes, const char *path, struct stored **out,
 	size_t *n, struct err *e);
 
 #endif

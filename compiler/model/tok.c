@@ -402,74 +402,71 @@ bool tok_write(struct tok *t, struct strbuf *out, struct err *e)
 	return true;
 }
 
-static const char *in_dir(struct arena *a, const char *dir, const char *name)
-{
-	return arena_printf(a, "%s/%s", dir, name);
-}
-
-static bool is_there(const char *path)
-{
-	struct stat st;
-	return stat(path, &st) == 0;
-}
-
-static bool read_json_tokenizer(struct tok *t, const char *dir, struct err *e)
+static bool read_json_tokenizer(struct tok *t, const struct model_files *f, struct err *e)
 {
 	struct map m;
-	t->path = in_dir(t->a, dir, "tokenizer.json");
-	if (!map_open(&m, t->path, e))
-		return false;
-	bool ok = tok_read_hf_json(t, (struct buf){m.p, m.n}, e);
+	struct buf bytes;
+	bool ok = model_files_read(t->a, f, t->path, &m, &bytes, e);
+	t->path = model_files_path(t->a, f, t->path);
+	ok = ok && tok_read_hf_json(t, bytes, e);
 	map_release(&m);
 	return ok;
 }
 
-static bool read_spm(struct tok *t, const char *dir, struct err *e)
+static bool read_spm(struct tok *t, const struct model_files *f, struct err *e)
 {
 	struct map m;
-	t->path = in_dir(t->a, dir, "tokenizer.model");
-	if (!map_open(&m, t->path, e))
-		return false;
-	bool ok = tok_read_spm(t, (struct buf){m.p, m.n}, e);
+	struct buf bytes;
+	bool ok = model_files_read(t->a, f, t->path, &m, &bytes, e);
+	t->path = model_files_path(t->a, f, t->path);
+	ok = ok && tok_read_spm(t, bytes, e);
 	map_release(&m);
 	return ok;
 }
 
-static bool read_vocab_merges(struct tok *t, const char *dir, struct err *e)
+static bool read_vocab_merges(struct tok *t, const struct model_files *f, struct err *e)
 {
-	struct map vocab, merges;
-	t->path = in_dir(t->a, dir, "vocab.json");
-	if (!map_open(&vocab, t->path, e))
-		return false;
-	bool ok = map_open(&merges, in_dir(t->a, dir, "merges.txt"), e);
-	if (ok) {
-		ok = tok_read_vocab_merges(t, (struct buf){vocab.p, vocab.n},
-			(struct buf){merges.p, merges.n}, e);
-		map_release(&merges);
-	}
-	map_release(&vocab);
+	struct map vocab_map, merges_map = {0};
+	struct buf vocab, merges;
+	bool ok = model_files_read(t->a, f, t->path, &vocab_map, &vocab, e) &&
+		model_files_read(t->a, f, "merges.txt", &merges_map, &merges, e);
+	t->path = model_files_path(t->a, f, t->path);
+	ok = ok && tok_read_vocab_merges(t, vocab, merges, e);
+	map_release(&vocab_map);
+	map_release(&merges_map);
 	return ok;
 }
 
-static bool read_directory(struct tok *t, const char *dir, struct err *e)
+/* t->path is the file's name when a reader is called. */
+static bool read_files(struct tok *t, const struct model_files *f, struct err *e)
 {
 	static const struct {
 		const char *name;
-		bool (*read)(struct tok *, const char *, struct err *);
+		bool (*read)(struct tok *, const struct model_files *, struct err *);
 	} formats[] = {
 		{"tokenizer.json", read_json_tokenizer},
 		{"tokenizer.model", read_spm},
 		{"vocab.json", read_vocab_merges},
 	};
 	for (size_t i = 0; i < NELEM(formats); i++)
-		if (is_there(in_dir(t->a, dir, formats[i].name)))
-			return formats[i].read(t, dir, e) && tok_read_hf_config(t, dir, e);
-	return err_at(e, ERR_SPEC, dir, 0, 0,
+		if (model_files_have(f, formats[i].name)) {
+			t->path = formats[i].name;
+			return formats[i].read(t, f, e) && tok_read_hf_config(t, f, e);
+		}
+	return err_at(e, ERR_SPEC, f->folder, 0, 0,
 		"no tokenizer found: expected tokenizer.json, tokenizer.model or vocab.json");
+}
+
+static bool read_gguf(struct tok *t, struct gguf *g, struct strbuf *serialised, struct err *e)
+{
+	bool ok = tok_read_gguf(t, g, e) && tok_write(t, serialised, e);
+	gguf_release(g);
+	return ok;
 }
 
 bool tok_read(struct arena *a, const char *model_path, struct strbuf *serialised, struct err *e)
 {
+	struct model_files files = {.folder = model_path};
 	struct stat st;
 	struct tok t;
 	struct gguf g;
@@ -477,9 +474,25 @@ bool tok_read(struct arena *a, const char *model_path, struct strbuf *serialised
 	if (stat(model_path, &st) < 0)
 		return err_errno(e, "unable to read the model '%s'", model_path);
 	if (S_ISDIR(st.st_mode))
-		return read_directory(&t, model_path, e) && tok_write(&t, serialised, e);
-	bool ok = gguf_open(&g, model_path, e) && tok_read_gguf(&t, &g, e) &&
-		tok_write(&t, serialised, e);
+		return read_files(&t, &files, e) && tok_write(&t, serialised, e);
+	if (gguf_open(&g, model_path, e))
+		return read_gguf(&t, &g, serialised, e);
 	gguf_release(&g);
-	return ok;
+	return false;
+}
+
+bool tok_read_files(struct arena *a, const struct model_file *file, size_t nfile,
+	struct strbuf *serialised, struct err *e)
+{
+	struct model_files files = {"", file, nfile};
+	struct tok t;
+	struct gguf g;
+	tok_init(&t, a, nfile ? file[0].name : "");
+	if (nfile != 1 || !strcmp(file[0].name, "tokenizer.json") ||
+		!strcmp(file[0].name, "tokenizer.model"))
+		return read_files(&t, &files, e) && tok_write(&t, serialised, e);
+	if (gguf_open_bytes(&g, file[0].bytes, file[0].name, e))
+		return read_gguf(&t, &g, serialised, e);
+	gguf_release(&g);
+	return false;
 }

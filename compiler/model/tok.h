@@ -17,7 +17,7 @@
 #ifndef TOK_H
 #define TOK_H
 
-#include "arena.h"
+#include "model_files.h"
 #include "strbuf.h"
 
 struct gguf;
@@ -47,6 +47,10 @@ struct tok {
 };
 
 bool tok_read(struct arena *a, const char *model_path, struct strbuf *serialised, struct err *e);
+
+/* The same from bytes: one file that is neither tokenizer.json nor tokenizer.model is a GGUF. */
+bool tok_read_files(struct arena *a, const struct model_file *file, size_t nfile,
+	struct strbuf *serialised, struct err *e);
 
 /* For readers. */
 void tok_init(struct tok *t, struct arena *a, const char *path);
@@ -81,8 +85,8 @@ bool tok_read_hf_json(struct tok *t, struct buf file, struct err *e);
 bool tok_read_vocab_merges(struct tok *t, struct buf vocab, struct buf merges, struct err *e);
 bool tok_read_gguf(struct tok *t, const struct gguf *g, struct err *e);
 
-/* What the JSON files of a directory say about a tokenizer that is already read: the pattern of
+/* What the JSON files say about a tokenizer that is already read: the pattern of
  * vocab.json and merges.txt, added tokens, start, end and stop. */
-bool tok_read_hf_config(struct tok *t, const char *dir, struct err *e);
+bool tok_read_hf_config(struct tok *t, const struct model_files *f, struct err *e);
 
 #endif

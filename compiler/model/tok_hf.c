@@ -355,18 +355,18 @@ bool tok_read_vocab_merges(struct tok *t, struct buf vocab, struct buf merges, s
 }
 
 /* The object in a file of the directory; *out is NULL if there is no such file. */
-static bool read_object(struct tok *t, const char *dir, const char *name, struct json **out,
-	struct err *e)
+static bool read_object(struct tok *t, const struct model_files *f, const char *name,
+	struct json **out, struct err *e)
 {
 	struct map m;
-	struct stat st;
-	const char *path = arena_printf(t->a, "%s/%s", dir, name);
+	struct buf bytes;
+	const char *path = model_files_path(t->a, f, name);
 	*out = NULL;
-	if (stat(path, &st) < 0)
+	if (!model_files_have(f, name))
 		return true;
-	if (!map_open(&m, path, e))
+	if (!model_files_read(t->a, f, name, &m, &bytes, e))
 		return false;
-	bool ok = json_parse(t->a, (struct buf){m.p, m.n}, path, 1, out, e);
+	bool ok = json_parse(t->a, bytes, path, 1, out, e);
 	map_release(&m);
 	if (ok && (*out)->kind != JSON_OBJECT)
 		return err_at(e, ERR_SPEC, path, 1, 1, "expected an object");
@@ -476,15 +476,15 @@ static bool read_tokenizer_config(struct hf *h, const struct json *config)
 	return true;
 }
 
-bool tok_read_hf_config(struct tok *t, const char *dir, struct err *e)
+bool tok_read_hf_config(struct tok *t, const struct model_files *f, struct err *e)
 {
 	struct hf h = {t, e, false, false};
 	struct json *config, *model_config, *generation;
-	if (!read_object(t, dir, "generation_config.json", &generation, e) ||
-		!read_object(t, dir, "config.json", &model_config, e))
+	if (!read_object(t, f, "generation_config.json", &generation, e) ||
+		!read_object(t, f, "config.json", &model_config, e))
 		return false;
 	const char *model_path = t->path;
-	if (!read_object(t, dir, "tokenizer_config.json", &config, e))
+	if (!read_object(t, f, "tokenizer_config.json", &config, e))
 		return false;
 	if (t->kind == TOKENIZER_BYTE_LEVEL && t->pattern == PRETOKENIZE_WHOLE &&
 		!choose_pattern(&h, config, model_config))
@@ -495,9 +495,9 @@ bool tok_read_hf_config(struct tok *t, const char *dir, struct err *e)
 	if (!numbered_tokens(&h, model_config, "bos_token_id", &t->start_id) ||
 		!numbered_tokens(&h, model_config, "eos_token_id", &t->end_id))
 		return false;
-	t->path = arena_printf(t->a, "%s/generation_config.json", dir);
+	t->path = model_files_path(t->a, f, "generation_config.json");
 	if (!numbered_tokens(&h, generation, "eos_token_id", &t->end_id))
 		return false;
-	t->path = dir;
+	t->path = f->folder;
 	return true;
 }

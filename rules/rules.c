@@ -1,0 +1,47 @@
+#include "rules.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const struct rule *const rules_table[] = {&rule_import, &rule_tokenizer, &rule_shape, &rule_quantise,
+	&rule_golden, &rule_compile, &rule_link, NULL};
+
+const struct graph *step_plan(struct arena *a, const struct state *s, enum numerics numerics, int rows,
+	int64_t context)
+{
+	struct forward f = {.config = &s->config, .has_attn = s->has_attn, .has_mlp = s->has_mlp,
+		.numerics = numerics, .max_rows = rows, .max_out = rows,
+		.slots = context ? context : s->config.context};
+	return graph_plan(a, forward_step(a, &f));
+}
+
+bool rule_numerics(const struct rule_call *c, enum numerics *out, struct err *e)
+{
+	const char *name = call_param(c, "numerics");
+	return (name && numerics_find(name, out)) ||
+		err_set(e, ERR_SPEC, "unknown numerics class '%s'", name ? name : "");
+}
+
+void rule_numerics_tools(struct arena *a, const struct fields *param, const void *env, struct fields *out)
+{
+	enum numerics n;
+	(void)env;
+	if (numerics_find(fields_get(param, "numerics"), &n))
+		fields_add(a, out, "numerics version",
+			arena_printf(a, "%d", numerics_classes[n].version));
+}
+
+bool rule_state(struct rule_call *c, const char *name, struct state *out, struct err *e)
+{
+	struct buf text;
+	return call_input_named(c, name, &text, e) && state_read(call_arena(c), text, name, out, e);
+}
+
+bool rule_int(const struct rule_call *c, const char *name, int64_t *out, struct err *e)
+{
+	const char *text = call_param(c, name);
+	char *end = NULL;
+	*out = text ? strtoll(text, &end, 10) : 0;
+	return (text && end != text && !*end) ||
+		err_set(e, ERR_SPEC, "parameter '%s' is no number: '%s'", name, text ? text : "");
+}

@@ -1,0 +1,63 @@
+/*
+ * The stages of a build as rules of the engine (build.h). A rule is a row; rules_table lists them all.
+ *
+ * rule        inputs                                        parameters           outputs
+ * import      the model's files, named as in its folder,    -                    state (state.h)
+ *             or model.gguf
+ * tokenizer   the tokenizer's files, or model.gguf          -                    block (tokenizer.h)
+ * shape       state                                         -                    state without what code
+ *                                                                                does not depend on
+ * quantise    state                                         numerics             weights (weights.h)
+ * golden      shape, weights, tokenizer                     numerics             record (golden.h)
+ * compile     shape, emitter, llvm                          numerics, target,    object (emit.h)
+ *                                                           rows, context
+ * link        object, state, weights, tokenizer, golden,    name, target, arch,  recipe (store.h)
+ *             linker, the runtime's files, [task]           hardware, numerics,
+ *                                                           context, threads
+ *
+ * The numerics class with its version is part of the keys of quantise, golden and compile; the target's
+ * CPU, the emitter and LLVM (as files, by content) of compile alone; the linker and the runtime archive of
+ * link alone. So another LLVM compiles and links again, never more.
+ *
+ * `golden` runs the weights by code made for the machine it runs on: bits are equal within a numerics class,
+ * so its key names no target and one record serves all of them.
+ */
+#ifndef RULES_H
+#define RULES_H
+
+#include "build.h"
+#include "forward.h"
+#include "state.h"
+
+extern const struct rule rule_import, rule_tokenizer, rule_shape, rule_quantise, rule_golden, rule_compile,
+	rule_link;
+
+extern const struct rule *const rules_table[]; /* NULL ends */
+
+/* What rules may know of this machine, in no key: struct build_options.env. */
+struct rule_env {
+	const char *runtime_folder[2]; /* by enum target_arch; NULL: none here */
+};
+
+/* ---- what several rules share ---- */
+
+/* Rows of one call of the program "step"; longer prompts go in chunks. */
+enum { STEP_ROWS = 64 };
+
+/* The planned graph of the program "step" of a state. context 0: the model's. In the arena. */
+const struct graph *step_plan(struct arena *a, const struct state *s, enum numerics numerics, int rows,
+	int64_t context);
+
+/* Parameter "numerics". */
+bool rule_numerics(const struct rule_call *c, enum numerics *out, struct err *e);
+
+/* struct rule.tools: the numerics class with its version. */
+void rule_numerics_tools(struct arena *a, const struct fields *param, const void *env, struct fields *out);
+
+/* The input of that name as a state. */
+bool rule_state(struct rule_call *c, const char *name, struct state *out, struct err *e);
+
+/* A parameter that is a whole number. */
+bool rule_int(const struct rule_call *c, const char *name, int64_t *out, struct err *e);
+
+#endif
