@@ -99,12 +99,7 @@ static void add_completion(struct prediction *p, const struct task_row *row,
 
 static bool check_length(const struct prediction *p, const struct token_row *t, struct err *e)
 {
-	uint32_t longest = 0;
-	for (uint32_t i = 0; i < t->nanswer; i++)
-		if (t->answer_tokens[i] > longest)
-			longest = t->answer_tokens[i];
-	/* The last token of an answer is not fed. */
-	uint64_t n = (uint64_t)t->prompt_tokens + (longest ? longest - 1 : 0);
+	uint64_t n = score_row_slots(t);
 	if (n > p->b->session.context)
 		return err_set(e, ERR_SPEC, "a row of %llu tokens, the context holds %u",
 			(unsigned long long)n, p->b->session.context);

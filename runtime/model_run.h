@@ -66,6 +66,19 @@ typedef void logits_visit(void *ctx, size_t index, const float *logits);
 void session_prefill_all(struct session *s, struct sequence *q, const uint32_t *token, size_t n,
 	logits_visit *visit, void *ctx);
 
+/* Tokens for one of several sequences. The logits behind token[from .. n) are wanted. */
+struct feed {
+	struct sequence *q;
+	const uint32_t *token;
+	size_t n; /* > 0 */
+	size_t from;
+};
+
+/* Appends to several sequences, whose slots do not overlap, in as few calls as they fit into. Shows the
+ * wanted logits in order: index counts the tokens of a feed. visit may be NULL. */
+typedef void feed_visit(void *ctx, size_t feed, size_t index, const float *logits);
+void session_feed(struct session *s, const struct feed *f, size_t nfeed, feed_visit *visit, void *ctx);
+
 /* One token. */
 const float *session_decode(struct session *s, struct sequence *q, uint32_t token);
 

@@ -20,6 +20,19 @@ double score_sequence(struct session *s, const uint32_t *token, size_t n, size_t
  * tokens bears no loss on the first token of its answers. */
 void score_answers(struct session *s, const struct token_row *row, double *nll);
 
+/* The same bits for several rows side by side, which short rows need to fill a call. nll holds those of
+ * the first row's answers, then of the second's. The rows must fit: n <= score_rows_fit(). */
+void score_rows(struct session *s, const struct token_row *row, size_t n, double *nll);
+
+/* How many of the rows, from the first, the context holds side by side; 0: the first is too long. */
+size_t score_rows_fit(const struct session *s, const struct token_row *row, size_t n);
+
+/* Slots that a row takes: the last token of an answer is not fed. */
+uint64_t score_row_slots(const struct token_row *row);
+
+/* Tokens of answer i that bear a loss. */
+uint32_t score_row_tokens(const struct token_row *row, uint32_t answer);
+
 /* The most likely answer: the least sum of nll, without regard to length; the first of equals. */
 size_t score_choice(const double *nll, size_t n);
 
