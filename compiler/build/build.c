@@ -248,6 +248,16 @@ void build_output(struct build *b, struct action *a, size_t output, const char *
 	file->path_flags = flags;
 }
 
+bool build_file_digest(struct build *b, const char *path, struct digest *out)
+{
+	for (size_t i = 0; i < b->nsource; i++)
+		if (b->source[i].ok && !strcmp(b->source[i].path, path)) {
+			*out = b->source[i].digest;
+			return true;
+		}
+	return false;
+}
+
 const char *edge_source_text(const struct build *b, const struct edge *edge, struct strbuf *scratch)
 {
 	strbuf_clear(scratch);

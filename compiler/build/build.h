@@ -216,6 +216,8 @@ bool build_run(struct build *b, struct build_result *out, struct err *e);
 /* Of a finished action. */
 bool action_digest(const struct action *a, size_t output, struct digest *out);
 bool action_key(const struct action *a, struct digest *out);
+/* Of a file that is an input; false if no action needed it yet. */
+bool build_file_digest(struct build *b, const char *path, struct digest *out);
 bool build_read(struct build *b, struct action *a, size_t output, struct arena *into,
 	struct buf *out, struct err *e);
 
@@ -257,7 +259,7 @@ void event_write(struct strbuf *out, const struct build_event *ev);
  */
 bool journal_default_path(struct strbuf *out, const char *spec_path, struct err *e);
 
-/* Text about a build that was run, dry or not. Each appends to out. */
+/* Text about a build that was run, dry or not. Each appends to out. action NULL: of every one. */
 bool build_why(struct build *b, const char *action, struct strbuf *out, struct err *e);
 void build_status(struct build *b, struct strbuf *out); /* what is out of date, after a dry run */
 void build_plan(struct build *b, struct strbuf *out);   /* what would run, why, time and bytes */

@@ -147,6 +147,11 @@ static void why_not(struct build *b, struct action *a, struct strbuf *out)
 
 bool build_why(struct build *b, const char *action, struct strbuf *out, struct err *e)
 {
+	for (size_t i = 0; !action && i < b->naction; i++)
+		if (b->action[i]->kind == ACTION_RULE && !build_why(b, b->action[i]->name, out, e))
+			return false;
+	if (!action)
+		return true;
 	struct action *a = build_find(b, action);
 	if (!a) {
 		const char **name = xcalloc(b->naction + 1, sizeof(*name));
