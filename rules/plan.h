@@ -26,6 +26,7 @@ struct plan_target {
 	enum numerics numerics;
 	const char *state_name;        /* of actions */
 	struct action *state;          /* output 0: a state */
+	struct action *evaluate, *evaluate_parent, *evaluate_tuned; /* test rows; NULL: no data */
 	struct action *shape, *weights, *golden, *object, *binary;
 	const char *path;              /* of the binary */
 	bool failed;
@@ -55,6 +56,7 @@ struct plan {
 	const char *out;              /* out/SPEC beside the spec */
 	struct action *import, *tokenizer;
 	struct action *task;          /* a task's record (task.h); NULL: none */
+	struct plan_data *data;       /* chain.c: rows and splits; NULL: not planned yet */
 	const char *emitter, *llvm, *linker;
 	struct plan_input *input;
 	size_t ninput;

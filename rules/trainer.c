@@ -187,7 +187,7 @@ void trainer_add(struct trainer *t, const struct pack_batch *b, double total_wei
 		pos[i] = (int32_t)b->position[i];
 		lo[i] = (int32_t)b->lo[i];
 		hi[i] = (int32_t)i + 1;
-		if (b->target[i] < 0)
+		if (b->target[i] < 0 || b->weight[i] == 0)
 			continue;
 		out[dim[1]] = (int32_t)i;
 		target[dim[1]] = b->target[i];
