@@ -215,10 +215,12 @@ static struct action *plan_evaluate(struct chain *c, const char *state_name, str
 	enum numerics numerics)
 {
 	struct fields param = {0};
-	struct input in[] = {input_output("state", state, 0), input_output("tokens", c->tokens[SPLIT_TEST], 0)};
+	struct input in[] = {input_output("shape", plan_shape(c->p, state_name, state), 0),
+		input_output("weights", plan_weights(c->p, state_name, state, numerics), 0),
+		input_output("tokens", c->tokens[SPLIT_TEST], 0)};
 	evaluate_param(c->p->arena, numerics, &param);
 	return action(c->p, arena_printf(c->p->arena, "%s/evaluate-%s", state_name,
-		numerics_classes[numerics].name), &rule_evaluate, in, 2, param);
+		numerics_classes[numerics].name), &rule_evaluate, in, 3, param);
 }
 
 /* ---- which state a target takes ---- */

@@ -196,22 +196,37 @@ static bool resolve_hardware(struct plan *p, struct plan_target *t, struct err *
 	return p->env->runtime_folder[arch];
 }
 
+struct action *plan_shape(struct plan *p, const char *state_name, struct action *state)
+{
+	struct inputs in = {0};
+	add_input(p, &in, input_output("state", state, 0));
+	return action(p, arena_printf(p->arena, "%s/shape", state_name), &rule_shape, &in, (struct fields){0});
+}
+
+struct action *plan_weights(struct plan *p, const char *state_name, struct action *state,
+	enum numerics numerics)
+{
+	struct inputs in = {0};
+	struct fields param = {0};
+	const char *class = numerics_classes[numerics].name;
+	fields_add(p->arena, &param, "numerics", class);
+	add_input(p, &in, input_output("state", state, 0));
+	return action(p, arena_printf(p->arena, "%s/quantise-%s", state_name, class), &rule_quantise, &in,
+		param);
+}
+
 static void stage_weights(struct plan *p, struct plan_target *t)
 {
-	const char *numerics = numerics_classes[t->numerics].name;
-	struct inputs shape = {0}, weights = {0}, golden = {0};
+	const char *class = numerics_classes[t->numerics].name;
+	struct inputs golden = {0};
 	struct fields param = {0};
-	fields_add(p->arena, &param, "numerics", numerics);
-	add_input(p, &shape, input_output("state", t->state, 0));
-	t->shape = action(p, arena_printf(p->arena, "%s/shape", t->state_name), &rule_shape, &shape,
-		(struct fields){0});
-	add_input(p, &weights, input_output("state", t->state, 0));
-	t->weights = action(p, arena_printf(p->arena, "%s/quantise-%s", t->state_name, numerics),
-		&rule_quantise, &weights, param);
+	fields_add(p->arena, &param, "numerics", class);
+	t->shape = plan_shape(p, t->state_name, t->state);
+	t->weights = plan_weights(p, t->state_name, t->state, t->numerics);
 	add_input(p, &golden, input_output("shape", t->shape, 0));
 	add_input(p, &golden, input_output("weights", t->weights, 0));
 	add_input(p, &golden, input_output("tokenizer", p->tokenizer, 0));
-	t->golden = action(p, arena_printf(p->arena, "%s/golden-%s", t->state_name, numerics), &rule_golden,
+	t->golden = action(p, arena_printf(p->arena, "%s/golden-%s", t->state_name, class), &rule_golden,
 		&golden, param);
 }
 

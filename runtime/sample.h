@@ -1,14 +1,13 @@
 /*
- * What is done with a row of logits: the next token, and how likely a given one was. This is the
- * only tensor arithmetic that is not generated.
+ * What is done with a row of logits: the next token, and how likely a given one was. This is the only
+ * tensor arithmetic that is not generated.
  *
- * Everything is double precision with an exp and log of our own and sums in index order, so the
- * same logits and seed give the same token and the same digits in `trim` and in every emitted
- * binary.
+ * Everything is double precision with an exp and log of our own and sums in index order, so the same
+ * logits and seed give the same token and the same digits in `trim` and in every emitted binary.
  *
- * Order of the filters (as Hugging Face's generation applies them): logits / temperature, then
- * top-k, then top-p of what top-k left, then the draw. Equal logits: the lower id comes first.
- * Logits that are NaN count as minus infinity.
+ * Order of the filters (as Hugging Face's generation applies them): logits / temperature, then top-k, then
+ * top-p of what top-k left, then the draw. Equal logits: the lower id comes first. Logits that are NaN count
+ * as minus infinity.
  */
 #ifndef SAMPLE_H
 #define SAMPLE_H
@@ -24,8 +23,7 @@ struct sampler {
 	size_t nvocab;
 };
 
-void sampler_init(
-	struct sampler *s, size_t nvocab, uint64_t seed); /* greedy until fields are set */
+void sampler_init(struct sampler *s, size_t nvocab, uint64_t seed); /* greedy until fields are set */
 void sampler_release(struct sampler *s);
 uint32_t sampler_next(struct sampler *s, const float *logits);
 
@@ -39,5 +37,8 @@ void sample_normalise(const double *log_weight, size_t n, double *probability);
 
 /* For both signs and all magnitudes: overflow is infinity, underflow below 1e-300 is 0. */
 double sample_exp(double x);
+
+/* For normal x > 0. */
+double sample_log(double x);
 
 #endif
