@@ -62,7 +62,8 @@ bool store_root_drop(struct store *s, const char *name, struct err *e)
 	if (!good_root_name(name))
 		return err_set(e, ERR_SPEC, "'%s' is no name for a root of the cache", name);
 	store_name(s, path, "roots/%s", name);
-	return s->os->unlink(s->os, path) == 0 || err_errno(e, "unable to remove '%s'", path);
+	return s->os->unlink(s->os, path) == 0 || errno == ENOENT ||
+		err_errno(e, "unable to remove '%s'", path);
 }
 
 /* One file of the store; d is what its name says, zero if it says nothing. */

@@ -193,7 +193,7 @@ static bool resolve_hardware(struct plan *p, struct plan_target *t, struct err *
 	enum target_arch arch = t->hardware->arch;
 	if (!p->env->runtime_folder[arch])
 		p->env->runtime_folder[arch] = link_runtime_folder(p->arena, arch, e);
-	return p->env->runtime_folder[arch];
+	return p->env->runtime_folder[arch] || err_context(e, "target '%s'", t->spec->name);
 }
 
 struct action *plan_shape(struct plan *p, const char *state_name, struct action *state)
@@ -328,8 +328,8 @@ static bool choose_targets(struct plan *p, struct err *e)
 
 bool plan_spec(struct plan *p, struct err *e)
 {
-	const char *path = p->spec->file->path, *slash = strrchr(path, '/');
-	p->out = arena_printf(p->arena, "%.*sout/%s", slash ? (int)(slash + 1 - path) : 0, path,
+	const char *slash = strrchr(p->o->path, '/');
+	p->out = arena_printf(p->arena, "%.*sout/%s", slash ? (int)(slash + 1 - p->o->path) : 0, p->o->path,
 		p->spec->name);
 	if (!choose_targets(p, e) || !find_tools(p, e) || !stage_model(p, e))
 		return false;

@@ -40,6 +40,7 @@ struct plan_input {
 };
 
 struct plan_options {
+	const char *path; /* of the spec, as given: outputs stand beside it */
 	const char *const *target; /* names; ntarget 0: all */
 	size_t ntarget;
 	/* The hardware a target has instead of what `native` is here (from the lock); may return NULL. */

@@ -95,6 +95,26 @@ static void print_result(struct work *w, double took)
 		r->ncached, r->nfailed, r->nskipped, r->nwritten, r->nwritten == 1 ? "" : "s", took);
 }
 
+/* What gc keeps: a root for the spec; while only some targets are built, one for each of those beside it,
+ * so that the others' objects stay. */
+static bool put_roots(struct work *w, struct err *e)
+{
+	const char *root = w->root ? w->root : w->spec->name;
+	if (!w->options.ntarget && !build_root(w->build, root, e))
+		return false;
+	for (int i = 0; i < w->spec->ntarget; i++) {
+		const char *name = w->spec->target[i].name;
+		const char *part = arena_printf(w->cli->arena, "%s-%s", root, name);
+		bool chosen = false;
+		for (size_t k = 0; k < w->options.ntarget; k++)
+			chosen |= !strcmp(w->options.target[k], name);
+		if (w->options.ntarget ? chosen && !build_root(w->build, part, e)
+				       : !store_root_drop(w->store, part, e))
+			return false;
+	}
+	return true;
+}
+
 static int worse(int a, int b)
 {
 	return a == EXIT_OK ? b : a;
@@ -113,7 +133,7 @@ static int finish(struct work *w, bool ok)
 	for (size_t i = 0; i < w->plan.ntarget; i++)
 		if (w->plan.target[i].failed)
 			code = worse(code, cli_fail(w->cli, &w->plan.target[i].err));
-	if (ok && !(build_root(w->build, w->root ? w->root : w->spec->name, &e) && finish_lock(w, &e)))
+	if (ok && !(put_roots(w, &e) && finish_lock(w, &e)))
 		code = worse(code, cli_fail(w->cli, &e));
 	return code;
 }

@@ -63,7 +63,7 @@ static bool find_container(const struct map *file, struct buf *out)
 	if (last.p_offset > file->n || file->n - last.p_offset < last.p_filesz)
 		return false;
 	*out = (struct buf){file->p + last.p_offset, last.p_filesz};
-	return true;
+	return out->n >= strlen(CONTAINER_MAGIC) && !memcmp(out->p, CONTAINER_MAGIC, strlen(CONTAINER_MAGIC));
 }
 
 static bool add_binary(struct strbuf *out, const struct map *file, struct err *e)

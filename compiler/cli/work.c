@@ -81,7 +81,7 @@ static bool choose(struct work *w, long *jobs, struct err *e)
 	int n = 0;
 	while (cli_verb_takes(c->verb, cli_option_find("target")) && (name = cli_option_at(c, "target", n)))
 		*arena_push(c->arena, target, n) = name;
-	w->options = (struct plan_options){.target = target, .ntarget = (size_t)n, .ctx = w};
+	w->options = (struct plan_options){.path = w->path, .target = target, .ntarget = (size_t)n, .ctx = w};
 	if (cli_verb_takes(c->verb, cli_option_find("locked")) && cli_flag(c, "locked"))
 		w->options.hardware = hardware;
 	return !cli_verb_takes(c->verb, cli_option_find("jobs")) ||

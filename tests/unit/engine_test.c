@@ -325,7 +325,7 @@ TEST(rebuild_matrix)
 	}
 }
 
-/* docs/rebuild.md is this table; TRIM_BLESS=1 in the environment writes it. */
+/* docs/rebuild-engine.md is this table; TRIM_BLESS=1 in the environment writes it. */
 TEST(rebuild_matrix_stands_in_the_docs)
 {
 	struct strbuf want, have;
@@ -351,8 +351,8 @@ TEST(rebuild_matrix_stands_in_the_docs)
 			*change[i].ran              ? change[i].ran :
 						      "nothing");
 	if (getenv("TRIM_BLESS"))
-		CHECK(file_write("docs/rebuild.md", strbuf_buf(&want), 0644, &e));
-	if (file_read(&have, "docs/rebuild.md", &e))
+		CHECK(file_write("docs/rebuild-engine.md", strbuf_buf(&want), 0644, &e));
+	if (file_read(&have, "docs/rebuild-engine.md", &e))
 		CHECK_STR(have.s, want.s);
 	else
 		FAIL("%s", e.msg);
