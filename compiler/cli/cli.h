@@ -129,6 +129,7 @@ int verb_check(struct cli *c);
 int verb_completion(struct cli *c);
 int verb_doctor(struct cli *c);
 int verb_expand(struct cli *c);
+int verb_export(struct cli *c);
 int verb_graph(struct cli *c);
 int verb_help(struct cli *c);
 int verb_init(struct cli *c);
