@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "json.h"
+
 struct chain {
 	struct plan *p;
 	const struct spec_schedule *spec;
@@ -15,7 +17,8 @@ struct chain {
 	struct action *state;             /* tuned, of the newest round */
 	const char *state_name;
 	int round;
-	struct action *tuned, *choose;    /* of round 0; of the round being planned */
+	struct action *tuned;             /* of round 0 */
+	struct action *score, *choose;    /* of the round being planned; score NULL: chosen without */
 };
 
 static const char *number(struct plan *p, int64_t n)
@@ -197,8 +200,9 @@ static struct action *plan_choose(struct chain *c)
 	struct strbuf order;
 	struct input in[2] = {input_output("state", c->state, 0)};
 	size_t n = 1;
-	if (s->method == SCORE_SCAN)
-		in[n++] = input_output("scores", plan_score(c, named(c, "score"), c->state), 0);
+	c->score = s->method == SCORE_SCAN ? plan_score(c, named(c, "score"), c->state) : NULL;
+	if (c->score)
+		in[n++] = input_output("scores", c->score, 0);
 	strbuf_init(&order);
 	for (int i = 0; i < s->ntie_break; i++)
 		strbuf_addf(&order, "%s%s", i ? " " : "", spec_tie_breaks[s->tie_break[i]]);
@@ -293,6 +297,57 @@ static bool check_keep(const struct chain *c, struct plan_target *t)
 		"the model", k->text, least, 100 * least / total);
 }
 
+/* ---- gates ---- */
+
+struct judged {
+	struct chain *c;
+	struct plan_target *t;
+};
+
+static bool judged(struct build *b, void *ctx, const struct buf *input, struct err *e)
+{
+	struct judged *j = ctx;
+	(void)b;
+	for (size_t i = 0; i < j->t->nverdict; i++) {
+		struct json *verdict;
+		if (!json_parse(j->c->p->arena, input[i], "verdict", 1, &verdict, e))
+			return false;
+		const struct json *passed = json_get(verdict, "passed");
+		j->t->gate_failed |= !passed || passed->kind != JSON_TRUE;
+	}
+	j->c->found(j->c->p, j->t);
+	return true;
+}
+
+/* The binary is planned when the gates have spoken: where it goes depends on them. */
+static void plan_gates(struct chain *c, struct plan_target *t)
+{
+	struct arena *a = c->p->arena;
+	struct input *verdicts = NULL;
+	size_t n = 0;
+	for (int i = 0; i < t->spec->ngate; i++) {
+		const struct spec_gate *g = t->spec->gate[i];
+		struct action *reference = g->against == AGAINST_PARENT || !t->evaluate_tuned
+			? t->evaluate_parent
+			: t->evaluate_tuned;
+		struct input in[] = {input_output("reference", reference, EVALUATE_ROWS),
+			input_output("candidate", t->evaluate, EVALUATE_ROWS)};
+		struct fields param = {0};
+		gate_param(a, g, &param);
+		struct action *verdict = action(c->p, arena_printf(a, "%s/gate-%d", t->spec->name, i + 1),
+			&rule_gate, in, 2, param);
+		*arena_push(a, t->verdict, t->nverdict) = verdict;
+		add_input(c->p, &verdicts, &n, input_output("verdict", verdict, 0));
+	}
+	if (!n) {
+		c->found(c->p, t);
+		return;
+	}
+	struct judged *j = arena_new(a, struct judged);
+	*j = (struct judged){c, t};
+	build_generate(c->p->build, arena_printf(a, "%s/gates", t->spec->name), verdicts, n, judged, j);
+}
+
 static bool on_chain(const struct chain *c, const struct plan_target *t)
 {
 	const struct spec_schedule *s =
@@ -321,7 +376,7 @@ static bool give_states(struct chain *c)
 		t->evaluate = plan_evaluate(c, c->state_name, c->state, t->numerics);
 		build_want(c->p->build, t->evaluate_parent);
 		build_want(c->p->build, t->evaluate);
-		c->found(c->p, t);
+		plan_gates(c, t);
 	}
 	return waiting;
 }
@@ -335,7 +390,9 @@ static bool chosen(struct build *b, void *ctx, const struct buf *input, struct e
 	struct chain *c = ctx;
 	struct arena *a = c->p->arena;
 	char *rest = arena_strndup(a, input[0].p, input[0].n);
+	struct plan_round *r = arena_push(a, c->p->round, c->p->nround);
 	(void)b;
+	*r = (struct plan_round){.schedule = c->spec->name, .round = c->round, .score = c->score};
 	for (char *name; (name = strsep(&rest, "\n"));) {
 		struct unit u;
 		struct state next;
@@ -344,6 +401,7 @@ static bool chosen(struct build *b, void *ctx, const struct buf *input, struct e
 		if (!unit_parse(name, &u) || !state_drop(a, &c->shadow, u, &next, e))
 			return false;
 		c->shadow = next;
+		*arena_push(a, r->unit, r->nunit) = name;
 	}
 	struct input in[] = {input_output("state", c->state, 0), input_output("units", c->choose, 0)};
 	struct action *dropped = action(c->p, named(c, "drop"), &rule_drop, in, 2, (struct fields){0});

@@ -1,4 +1,6 @@
 #include "lock.h"
+#include "eval.h"
+#include "scores.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -75,6 +77,20 @@ static bool add_inputs(struct strbuf *out, const struct plan *p, struct err *e)
 	return true;
 }
 
+/* An output that is JSON, as it is. */
+static bool add_json_output(struct strbuf *out, const struct plan *p, struct action *action, size_t output,
+	struct err *e)
+{
+	struct arena a = {0};
+	struct buf text;
+	bool ok = build_read(p->build, action, output, &a, &text, e);
+	for (size_t i = 0; ok && i < text.n; i++)
+		if (((const char *)text.p)[i] != '\n')
+			strbuf_addc(out, ((const char *)text.p)[i]);
+	arena_release(&a);
+	return ok;
+}
+
 static bool add_section(struct strbuf *out, const struct plan *p, const struct plan_target *t,
 	struct err *e)
 {
@@ -85,7 +101,67 @@ static bool add_section(struct strbuf *out, const struct plan *p, const struct p
 	strbuf_addf(out, "{\"hardware\":\"%s\",\"numerics\":\"%s\",\"context\":%lld,\"state\":",
 		t->hardware->name, numerics_classes[t->numerics].name, (long long)t->spec->context);
 	add_digest(out, state);
-	strbuf_addc(out, '}');
+	if (t->evaluate) {
+		strbuf_adds(out, ",\"metrics\":");
+		if (!add_json_output(out, p, t->evaluate, EVALUATE_METRICS, e))
+			return false;
+		strbuf_adds(out, ",\"parent\":");
+		if (!add_json_output(out, p, t->evaluate_parent, EVALUATE_METRICS, e))
+			return false;
+	}
+	for (size_t i = 0; i < t->nverdict; i++) {
+		strbuf_adds(out, i ? "," : ",\"gates\":[");
+		if (!add_json_output(out, p, t->verdict[i], 0, e))
+			return false;
+	}
+	strbuf_adds(out, t->nverdict ? "]}" : "}");
+	return true;
+}
+
+/* One line a round: what left, and how the state would have been without it before it was tuned. */
+static bool add_round(struct strbuf *out, const struct plan *p, const struct plan_round *r, struct err *e)
+{
+	struct arena a = {0};
+	struct scores scores = {0};
+	struct buf text;
+	bool ok = !r->score || (build_read(p->build, r->score, 0, &a, &text, e) &&
+				       scores_read(&a, text, &scores, e));
+	strbuf_addf(out, "{\"schedule\":\"%s\",\"round\":%d,\"dropped\":[", r->schedule, r->round);
+	for (size_t i = 0; ok && i < r->nunit; i++) {
+		struct unit u;
+		strbuf_addf(out, "%s{\"unit\":\"%s\"", i ? "," : "", r->unit[i]);
+		for (size_t k = 0; k < scores.nunit && unit_parse(r->unit[i], &u); k++) {
+			const struct unit_score *s = &scores.unit[k];
+			if (s->unit.kind != u.kind || s->unit.layer != u.layer)
+				continue;
+			strbuf_addf(out, ",\"nll\":%.6g", s->nll);
+			if (scores.by_accuracy)
+				strbuf_addf(out, ",\"accuracy\":%.6g", s->accuracy);
+		}
+		strbuf_addc(out, '}');
+	}
+	strbuf_adds(out, "]}");
+	arena_release(&a);
+	return ok;
+}
+
+/* A build of some targets may know fewer rounds than are recorded: then those stay. */
+static bool add_chain(struct strbuf *out, const struct plan *p, const struct json *old, struct err *e)
+{
+	strbuf_adds(out, "  \"chain\": [");
+	if (p->o->ntarget && old && old->nitem > p->nround) {
+		for (size_t i = 0; i < old->nitem; i++) {
+			strbuf_adds(out, i ? ",\n    " : "\n    ");
+			json_write(out, &old->item[i]);
+		}
+	} else {
+		for (size_t i = 0; i < p->nround; i++) {
+			strbuf_adds(out, i ? ",\n    " : "\n    ");
+			if (!add_round(out, p, &p->round[i], e))
+				return false;
+		}
+	}
+	strbuf_adds(out, p->nround ? "\n  ],\n" : "],\n");
 	return true;
 }
 
@@ -128,7 +204,9 @@ bool lock_write(struct strbuf *out, const struct plan *p, const struct json *old
 	strbuf_adds(out, "{\n  \"trim-lock\": 1,\n");
 	if (!add_inputs(out, p, e))
 		return false;
-	strbuf_adds(out, "  \"chain\": [],\n  \"targets\": {");
+	if (!add_chain(out, p, json_get(old, "chain"), e))
+		return false;
+	strbuf_adds(out, "  \"targets\": {");
 	if (!add_targets(out, p, json_get(old, "targets"), add_section, e))
 		return false;
 	strbuf_adds(out, ",\n  \"outputs\": {");

@@ -9,9 +9,13 @@
  *       "inputs": {
  *         "models:smollm/config.json": "HEX"        files by their place below the project or a root
  *       },
- *       "chain": [],                                units dropped, in order, with scores
+ *       "chain": [                                  a round a line: what left, and the metric on calibration
+ *                                                   rows without it, before the round was tuned
+ *         {"schedule":"main","round":1,"dropped":[{"unit":"blk.3.mlp","nll":1.25}]}
+ *       ],
  *       "targets": {
- *         "laptop": {"hardware":"zen5","numerics":"f32","context":0,"state":"HEX"}
+ *         "laptop": {"hardware":"zen5","numerics":"f32","context":0,"state":"HEX",
+ *           "metrics":{...},"parent":{...},"gates":[...]}      test rows (eval.h, gate.h); absent without data
  *       },
  *       "outputs": {
  *         "laptop": "HEX"                           the binary

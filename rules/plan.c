@@ -277,7 +277,8 @@ static void stage_link(struct plan *p, struct plan_target *t)
 	fields_add(p->arena, &param, "context", number(p, t->spec->context));
 	fields_add(p->arena, &param, "threads", number(p, t->spec->threads));
 	t->binary = action(p, arena_printf(p->arena, "%s/link", t->spec->name), &rule_link, &in, param);
-	t->path = arena_printf(p->arena, "%s/%s/%s", p->out, t->spec->name, p->spec->name);
+	t->path = arena_printf(p->arena, "%s/%s%s/%s", p->out, t->gate_failed ? "failed/" : "",
+		t->spec->name, p->spec->name);
 	build_output(p->build, t->binary, 0, t->path, OUTPUT_RECIPE | OUTPUT_EXECUTABLE);
 }
 

@@ -27,6 +27,9 @@ struct plan_target {
 	const char *state_name;        /* of actions */
 	struct action *state;          /* output 0: a state */
 	struct action *evaluate, *evaluate_parent, *evaluate_tuned; /* test rows; NULL: no data */
+	struct action **verdict;       /* of its gates; output 0: JSON (gate.h) */
+	size_t nverdict;
+	bool gate_failed;              /* known when the binary is planned */
 	struct action *shape, *weights, *golden, *object, *binary;
 	const char *path;              /* of the binary */
 	bool failed;
@@ -37,6 +40,15 @@ struct plan_target {
 struct plan_input {
 	const char *name; /* below its root: "models:smollm/config.json"; no folder of this machine */
 	const char *path;
+};
+
+/* What a round of a schedule dropped, for the lock and for people. */
+struct plan_round {
+	const char *schedule;
+	int round;
+	const char **unit;
+	size_t nunit;
+	struct action *score; /* output 0: scores (scores.h); NULL: chosen without */
 };
 
 struct plan_options {
@@ -63,6 +75,8 @@ struct plan {
 	size_t ninput;
 	struct plan_target *target;
 	size_t ntarget;
+	struct plan_round *round;     /* as they were chosen */
+	size_t nround;
 };
 
 /* Fills p, whose arena, build, spec, options and env the caller has set; env is completed. False if nothing

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "eval.h"
 #include "file.h"
 
 static double seconds(void)
@@ -66,9 +67,58 @@ static void add_outputs(struct strbuf *out, const struct work *w)
 		strbuf_add_json(out, t->spec->name, strlen(t->spec->name));
 		strbuf_adds(out, ",\"path\":");
 		strbuf_add_json(out, t->path, strlen(t->path));
-		strbuf_adds(out, ",\"gate\":null}");
+		strbuf_addf(out, ",\"gate\":%s}", !t->nverdict ? "null" : t->gate_failed ? "\"failed\"" : "\"passed\"");
 		first = false;
 	}
+}
+
+/* "NAME": the metrics of an evaluation, with where they were measured. */
+static bool add_metrics(struct strbuf *out, const struct work *w, const char *name, struct action *evaluate,
+	bool here)
+{
+	struct buf text;
+	struct digest d;
+	if (!evaluate || !action_digest(evaluate, EVALUATE_METRICS, &d) ||
+		!build_read(w->build, evaluate, EVALUATE_METRICS, w->cli->arena, &text, NULL))
+		return false;
+	size_t n = text.n;
+	while (n && ((const char *)text.p)[n - 1] != '}')
+		n--;
+	strbuf_adds(out, out->s[out->n - 1] == '{' ? "" : ",");
+	strbuf_add_json(out, name, strlen(name));
+	strbuf_addc(out, ':');
+	strbuf_add(out, text.p, n ? n - 1 : 0);
+	strbuf_addf(out, ",\"measured\":\"%s\"}", here ? "here" : "twin");
+	return true;
+}
+
+static void add_all_metrics(struct strbuf *out, const struct work *w)
+{
+	bool parent = false;
+	for (size_t i = 0; i < w->plan.ntarget && !parent; i++)
+		parent = add_metrics(out, w, "parent", w->plan.target[i].evaluate_parent, true);
+	for (size_t i = 0; i < w->plan.ntarget; i++) {
+		const struct plan_target *t = &w->plan.target[i];
+		if (!t->failed)
+			add_metrics(out, w, t->spec->name, t->evaluate, target_runs_here(t->hardware));
+	}
+}
+
+static bool gates_passed(const struct work *w)
+{
+	bool passed = true;
+	for (size_t i = 0; i < w->plan.ntarget; i++) {
+		const struct plan_target *t = &w->plan.target[i];
+		struct buf text;
+		if (!t->gate_failed)
+			continue;
+		passed = false;
+		for (size_t k = 0; k < t->nverdict; k++)
+			if (build_read(w->build, t->verdict[k], 0, w->cli->arena, &text, NULL))
+				cli_say(w->cli, "target '%s': gate not passed: %.*s", t->spec->name,
+					(int)text.n, (const char *)text.p);
+	}
+	return passed;
 }
 
 static void print_result(struct work *w, double took)
@@ -80,7 +130,9 @@ static void print_result(struct work *w, double took)
 		strbuf_addf(&b, "{\"actions\":{\"run\":%zu,\"cached\":%zu,\"failed\":%zu},\"outputs\":[",
 			r->nrun, r->ncached, r->nfailed);
 		add_outputs(&b, w);
-		strbuf_adds(&b, "],\"metrics\":{}}");
+		strbuf_adds(&b, "],\"metrics\":{");
+		add_all_metrics(&b, w);
+		strbuf_adds(&b, "}}");
 		fprintf(w->cli->out, "%s\n", b.s);
 	} else {
 		for (size_t i = 0; i < w->plan.ntarget; i++) {
@@ -135,6 +187,8 @@ static int finish(struct work *w, bool ok)
 			code = worse(code, cli_fail(w->cli, &w->plan.target[i].err));
 	if (ok && !(put_roots(w, &e) && finish_lock(w, &e)))
 		code = worse(code, cli_fail(w->cli, &e));
+	if (ok && !gates_passed(w))
+		code = worse(code, EXIT_GATE);
 	return code;
 }
 

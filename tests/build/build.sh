@@ -76,7 +76,7 @@ fi
 # A program without that runtime builds the other target.
 mkdir -p alone/lib; cp "$TRIM" alone/; ln -s "$BUILD/lib/trim-llvm.so" "$BUILD/lib/x86_64" alone/lib/
 spec lack.xml lack m/stories260K.gguf "$here_t<target name='arm' hardware='aarch64-neon' weights='f32'/>"
-alone/trim build -q lack.xml >"$TMP/log" 2>&1; rc=$?
+alone/trim build -q lack.xml --root trim="$here/specs" >"$TMP/log" 2>&1; rc=$?
 [ $rc -eq 36 ] && grep -q "target 'arm': the runtime for aarch64 is missing" "$TMP/log" && [ -x out/lack/here/lack ]
 verdict lacking-target-alone $?
 
