@@ -1,4 +1,4 @@
-#include "plan.h"
+#include "chain.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,13 +123,39 @@ static bool folder_inputs(struct plan *p, struct inputs *model, struct inputs *t
 	return ok;
 }
 
+/* A base from nothing: its tokenizer first, which says how many tokens there are. */
+static bool stage_random(struct plan *p, struct err *e)
+{
+	const struct spec_model *m = &p->spec->model;
+	const struct {
+		const char *name;
+		int64_t value;
+	} numbers[] = {{"seed", m->seed}, {"layers", m->layers}, {"width", m->width}, {"ffn", m->ffn},
+		{"heads", m->heads}, {"kv-heads", m->kv_heads}, {"context", m->context}};
+	struct inputs in = {0};
+	struct fields param = {0};
+	if (m->tokenizer.path)
+		return spec_err_at(e, m->tokenizer.at, "<tokenizer path=> is not supported yet; train=\"bpe\" is");
+	p->tokenizer = plan_bpe(p, e);
+	if (!p->tokenizer)
+		return false;
+	fields_add(p->arena, &param, "arch", m->arch);
+	for (size_t i = 0; i < NELEM(numbers); i++)
+		fields_add(p->arena, &param, numbers[i].name, number(p, numbers[i].value));
+	add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
+	p->import = action(p, "import", &rule_init, &in, param);
+	return true;
+}
+
 static bool stage_model(struct plan *p, struct err *e)
 {
 	const struct spec_model *m = &p->spec->model;
 	struct inputs model = {0}, tokenizer = {0};
 	struct stat st;
+	if (m->source == MODEL_RANDOM)
+		return stage_random(p, e);
 	if (m->source != MODEL_PATH)
-		return spec_err_at(e, m->at, "a model that is not a file or folder is not supported yet");
+		return spec_err_at(e, m->at, "a model from a hub is not supported yet");
 	if (stat(m->path->path, &st) < 0)
 		return spec_err_at(e, m->at, "unable to read '%s'", m->path->path);
 	if (!S_ISDIR(st.st_mode)) {
@@ -170,32 +196,37 @@ static bool resolve_hardware(struct plan *p, struct plan_target *t, struct err *
 	return p->env->runtime_folder[arch] || err_context(e, "target '%s'", t->spec->name);
 }
 
-/* The state that a target is made of. A target of a schedule takes one of its chain. */
-static bool stage_state(struct plan *p, struct plan_target *t, struct err *e)
+struct action *plan_shape(struct plan *p, const char *state_name, struct action *state)
 {
-	if (t->spec->schedule >= 0)
-		return spec_err_at(e, t->spec->at, "target '%s': schedules are not supported yet", t->spec->name);
-	t->state_name = "import";
-	t->state = p->import;
-	return true;
+	struct inputs in = {0};
+	add_input(p, &in, input_output("state", state, 0));
+	return action(p, arena_printf(p->arena, "%s/shape", state_name), &rule_shape, &in, (struct fields){0});
+}
+
+struct action *plan_weights(struct plan *p, const char *state_name, struct action *state,
+	enum numerics numerics)
+{
+	struct inputs in = {0};
+	struct fields param = {0};
+	const char *class = numerics_classes[numerics].name;
+	fields_add(p->arena, &param, "numerics", class);
+	add_input(p, &in, input_output("state", state, 0));
+	return action(p, arena_printf(p->arena, "%s/quantise-%s", state_name, class), &rule_quantise, &in,
+		param);
 }
 
 static void stage_weights(struct plan *p, struct plan_target *t)
 {
-	const char *numerics = numerics_classes[t->numerics].name;
-	struct inputs shape = {0}, weights = {0}, golden = {0};
+	const char *class = numerics_classes[t->numerics].name;
+	struct inputs golden = {0};
 	struct fields param = {0};
-	fields_add(p->arena, &param, "numerics", numerics);
-	add_input(p, &shape, input_output("state", t->state, 0));
-	t->shape = action(p, arena_printf(p->arena, "%s/shape", t->state_name), &rule_shape, &shape,
-		(struct fields){0});
-	add_input(p, &weights, input_output("state", t->state, 0));
-	t->weights = action(p, arena_printf(p->arena, "%s/quantise-%s", t->state_name, numerics),
-		&rule_quantise, &weights, param);
+	fields_add(p->arena, &param, "numerics", class);
+	t->shape = plan_shape(p, t->state_name, t->state);
+	t->weights = plan_weights(p, t->state_name, t->state, t->numerics);
 	add_input(p, &golden, input_output("shape", t->shape, 0));
 	add_input(p, &golden, input_output("weights", t->weights, 0));
 	add_input(p, &golden, input_output("tokenizer", p->tokenizer, 0));
-	t->golden = action(p, arena_printf(p->arena, "%s/golden-%s", t->state_name, numerics), &rule_golden,
+	t->golden = action(p, arena_printf(p->arena, "%s/golden-%s", t->state_name, class), &rule_golden,
 		&golden, param);
 }
 
@@ -255,12 +286,15 @@ static bool stage_target(struct plan *p, struct plan_target *t, struct err *e)
 	if (spec_target_later(p->spec, (int)(t->spec - p->spec->target)))
 		return spec_err_at(e, t->spec->at, "target '%s' needs what is not supported yet (see above)",
 			t->spec->name);
-	if (!resolve_numerics(t, e) || !resolve_hardware(p, t, e) || !stage_state(p, t, e))
-		return false;
+	return resolve_numerics(t, e) && resolve_hardware(p, t, e);
+}
+
+/* The target's state is known: what turns it into a binary. */
+static void found_state(struct plan *p, struct plan_target *t)
+{
 	stage_weights(p, t);
 	stage_compile(p, t);
 	stage_link(p, t);
-	return true;
 }
 
 static bool find_tools(struct plan *p, struct err *e)
@@ -301,5 +335,5 @@ bool plan_spec(struct plan *p, struct err *e)
 		return false;
 	for (size_t i = 0; i < p->ntarget; i++)
 		p->target[i].failed = !stage_target(p, &p->target[i], &p->target[i].err);
-	return true;
+	return chain_plan(p, found_state, e);
 }

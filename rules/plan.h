@@ -26,6 +26,7 @@ struct plan_target {
 	enum numerics numerics;
 	const char *state_name;        /* of actions */
 	struct action *state;          /* output 0: a state */
+	struct action *evaluate, *evaluate_parent, *evaluate_tuned; /* test rows; NULL: no data */
 	struct action *shape, *weights, *golden, *object, *binary;
 	const char *path;              /* of the binary */
 	bool failed;
@@ -56,6 +57,7 @@ struct plan {
 	const char *out;              /* out/SPEC beside the spec */
 	struct action *import, *tokenizer;
 	struct action *task;          /* a task's record (task.h); NULL: none */
+	struct plan_data *data;       /* chain.c: rows and splits; NULL: not planned yet */
 	const char *emitter, *llvm, *linker;
 	struct plan_input *input;
 	size_t ninput;
@@ -66,5 +68,10 @@ struct plan {
 /* Fills p, whose arena, build, spec, options and env the caller has set; env is completed. False if nothing
  * can be built, or a name of options.target is unknown. */
 bool plan_spec(struct plan *p, struct err *e);
+
+/* Of a state, planned once: what code depends on; its weights as code of that class binds them. */
+struct action *plan_shape(struct plan *p, const char *state_name, struct action *state);
+struct action *plan_weights(struct plan *p, const char *state_name, struct action *state,
+	enum numerics numerics);
 
 #endif

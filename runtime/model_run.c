@@ -170,49 +170,86 @@ void session_release(struct session *s)
 	*s = (struct session){0};
 }
 
-/* Logits of the last nout of n rows. */
-static void run_rows(struct session *s, struct sequence *q, const uint32_t *token, size_t n,
-	size_t nout)
+static void set_row(struct session *s, size_t i, struct sequence *q, uint32_t token)
 {
-	if ((uint64_t)q->base + q->n + n > s->context)
-		BUG("%zu tokens behind slot %u pass the context of %u", n, q->base + q->n, s->context);
-	for (size_t i = 0; i < n; i++) {
-		uint32_t at = q->n + (uint32_t)i;
-		if (token[i] >= s->nvocab)
-			BUG("token %u of a vocabulary of %lld", token[i], (long long)s->nvocab);
-		s->tok[i] = (int32_t)token[i];
-		s->pos[i] = (int32_t)at;
-		s->slot[i] = (int32_t)(q->base + at);
-		s->lo[i] = (int32_t)q->base;
-		s->hi[i] = (int32_t)(q->base + at + 1);
+	if ((uint64_t)q->base + q->n >= s->context)
+		BUG("a token at slot %u passes the context of %u", q->base + q->n, s->context);
+	if (token >= s->nvocab)
+		BUG("token %u of a vocabulary of %lld", token, (long long)s->nvocab);
+	s->tok[i] = (int32_t)token;
+	s->pos[i] = (int32_t)q->n;
+	s->slot[i] = (int32_t)(q->base + q->n);
+	s->lo[i] = (int32_t)q->base;
+	s->hi[i] = (int32_t)(q->base + ++q->n);
+}
+
+/* A token of a list of feeds. */
+struct place {
+	size_t feed, index;
+};
+
+static void step(struct place *at, const struct feed *f)
+{
+	if (++at->index == f[at->feed].n)
+		*at = (struct place){at->feed + 1, 0};
+}
+
+/* One call: as many rows as fit. */
+static void feed_once(struct session *s, const struct feed *f, size_t nfeed, struct place *at)
+{
+	int64_t rows = 0, out = 0;
+	for (; at->feed < nfeed && rows < s->max_rows; step(at, f), rows++) {
+		const struct feed *x = &f[at->feed];
+		if (at->index >= x->from) {
+			if (out == s->max_out)
+				break;
+			s->out[out++] = (int32_t)rows;
+		}
+		set_row(s, (size_t)rows, x->q, x->token[at->index]);
 	}
-	for (size_t i = 0; i < nout; i++)
-		s->out[i] = (int32_t)(n - nout + i);
-	s->dim[s->rows_dim] = (int64_t)n;
-	s->dim[s->out_dim] = (int64_t)nout;
+	s->dim[s->rows_dim] = rows;
+	s->dim[s->out_dim] = out;
 	program_run(s->prog, s->pool, s->t, s->dim, s->scratch);
-	q->n += (uint32_t)n;
+}
+
+void session_feed(struct session *s, const struct feed *f, size_t nfeed, feed_visit *visit, void *ctx)
+{
+	for (struct place at = {0, 0}; at.feed < nfeed;) {
+		struct place shown = at;
+		size_t out = 0;
+		feed_once(s, f, nfeed, &at);
+		for (; visit && (shown.feed != at.feed || shown.index != at.index); step(&shown, f))
+			if (shown.index >= f[shown.feed].from)
+				visit(ctx, shown.feed, shown.index,
+					s->logits + out++ * (size_t)s->nvocab);
+	}
 }
 
 const float *session_prefill(struct session *s, struct sequence *q, const uint32_t *token, size_t n)
 {
-	for (size_t i = 0, rows; i < n; i += rows) {
-		rows = n - i < (size_t)s->max_rows ? n - i : (size_t)s->max_rows;
-		run_rows(s, q, token + i, rows, i + rows == n);
-	}
+	struct feed f = {q, token, n, n - 1};
+	session_feed(s, &f, 1, NULL, NULL);
 	return s->logits;
+}
+
+struct one_visit {
+	logits_visit *visit;
+	void *ctx;
+};
+
+static void visit_one(void *ctx, size_t feed, size_t index, const float *logits)
+{
+	struct one_visit *v = ctx;
+	(void)feed;
+	v->visit(v->ctx, index, logits);
 }
 
 void session_prefill_all(struct session *s, struct sequence *q, const uint32_t *token, size_t n,
 	logits_visit *visit, void *ctx)
 {
-	size_t most = (size_t)(s->max_rows < s->max_out ? s->max_rows : s->max_out);
-	for (size_t i = 0, rows; i < n; i += rows) {
-		rows = n - i < most ? n - i : most;
-		run_rows(s, q, token + i, rows, rows);
-		for (size_t k = 0; k < rows; k++)
-			visit(ctx, i + k, s->logits + k * (size_t)s->nvocab);
-	}
+	struct feed f = {q, token, n, 0};
+	struct one_visit v = {visit, ctx};
+	session_feed(s, &f, 1, visit_one, &v);
 }
 
 const float *session_decode(struct session *s, struct sequence *q, uint32_t token)

@@ -7,8 +7,8 @@
 #include "base.h"
 
 enum {
-	LINE = 64,          /* what two threads write lies this far apart */
-	SPINS = 4000,       /* some tens of microseconds: longer than most kernels of a small model */
+	LINE = 64,    /* what two threads write lies this far apart */
+	SPINS = 4000, /* some tens of microseconds: longer than most kernels of a small model */
 	STACK_BYTES = 1 << 20,
 };
 

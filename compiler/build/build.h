@@ -49,7 +49,7 @@ struct rule {
 	const char *name;
 	int version;
 	const char *const *output; /* names, NULL behind the last; NULL: one output, "out" */
-	const char *pool;          /* NULL: only -j limits it; "compute": owns all threads, one at once */
+	const char *pool; /* NULL: only -j limits it; "compute": owns all threads, one at once */
 	bool (*run)(struct rule_call *c, struct err *e);
 	/* Appends what else the result depends on and `why` should name: numerics class, tool
 	 * versions, resolved hardware. Called on the graph's thread. May be NULL. */
@@ -255,7 +255,8 @@ const char *event_name(enum event_kind k);
 /* Appends the event as one line of JSON. */
 void event_write(struct strbuf *out, const struct build_event *ev);
 
-/* $XDG_STATE_HOME/trim/NAME-HEX.journal, else below ~/.local/state; HEX is of the spec's full path. */
+/* $XDG_STATE_HOME/trim/NAME-HEX.journal, else below ~/.local/state; HEX is of the spec's full path.
+ */
 bool journal_default_path(struct strbuf *out, const char *spec_path, struct err *e);
 
 /* Text about a build that was run, dry or not. Each appends to out. action NULL: of every one. */

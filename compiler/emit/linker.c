@@ -67,7 +67,8 @@ static bool spawn(const char *const *argv, const int fd[3], pid_t *pid, struct e
 	posix_spawn_file_actions_adddup2(&actions, fd[0], LINKER_OBJECT_FD);
 	int failed = ENOENT;
 	for (size_t i = 0; i < NELEM(linkers) && failed; i++)
-		failed = posix_spawnp(pid, linkers[i], &actions, NULL, (char *const *)argv, environ);
+		failed =
+			posix_spawnp(pid, linkers[i], &actions, NULL, (char *const *)argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	if (!failed)
 		return true;
@@ -114,7 +115,8 @@ static bool run(const char *const *argv, const struct buf *object, const int fd[
 	return spawn(argv, fd, &pid, e) && wait_for(pid, fd[2], e) && read_all(fd[1], out, e);
 }
 
-bool linker_run(const char *const *argv, const struct buf *object, struct strbuf *out, struct err *e)
+bool linker_run(
+	const char *const *argv, const struct buf *object, struct strbuf *out, struct err *e)
 {
 	int fd[3];
 	for (int i = 0; i < 3; i++)

@@ -250,6 +250,9 @@ static void step_bf16(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValu
 			LLVMValueRef at = add(k, LLVMBuildMul(k->at, panel, pairs, ""), i);
 			at = add(k, scale(k, at, PANEL), const_i64(k, v * t->width));
 			*to = load_vector(k, k->i32, element_at(k, k->i32, t->b, at), t->width);
+			if (single) /* what pads a panel made by a kernel is not defined */
+				*to = LLVMBuildAnd(k->at, *to,
+					splat(k, LLVMConstInt(k->i32, 0xffff, false), t->width), "");
 		}
 	for (int row = 0; row < t->rows; row++) {
 		LLVMValueRef p = element_at(k, k->i16, t->a, broadcast_at(k, t, row, even)), a;

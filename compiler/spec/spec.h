@@ -71,8 +71,8 @@ struct spec_task {
 	int64_t length; /* tokens; 0: the model's context */
 	enum spec_on_long on_long;
 	const char *delimiter;
-	enum spec_row_unit row;     /* TASK_TEXT over FORMAT_TEXT */
-	const char *messages;       /* TASK_CHAT: field */
+	enum spec_row_unit row;     /* SPEC_TEXT over FORMAT_TEXT */
+	const char *messages;       /* SPEC_CHAT: field */
 	struct spec_text prompt;    /* s NULL: none */
 	struct spec_text *choice;
 	int nchoice;

@@ -4,10 +4,10 @@
 
 const char *const spec_formats[] = {[FORMAT_TEXT] = "text", [FORMAT_JSON] = "json",
 	[FORMAT_JSONL] = "jsonl", [FORMAT_CSV] = "csv", [FORMAT_PARQUET] = "parquet", NULL};
-const char *const spec_task_kinds[] = {[TASK_CHOICE] = "choice", [TASK_COMPLETION] = "completion",
-	[TASK_TEXT] = "text", [TASK_CHAT] = "chat", NULL};
+const char *const spec_task_kinds[] = {[SPEC_CHOICE] = "choice", [SPEC_COMPLETION] = "completion",
+	[SPEC_TEXT] = "text", [SPEC_CHAT] = "chat", NULL};
 const char *const spec_on_longs[] = {
-	[LONG_ERROR] = "error", [LONG_CUT_PROMPT] = "cut-prompt", [LONG_SKIP] = "skip", NULL};
+	[SPEC_LONG_ERROR] = "error", [SPEC_LONG_CUT_PROMPT] = "cut-prompt", [SPEC_LONG_SKIP] = "skip", NULL};
 const char *const spec_row_units[] = {
 	[ROW_BLANK_LINE] = "blank-line", [ROW_LINE] = "line", [ROW_FILE] = "file", NULL};
 const char *const spec_units[] = {[UNIT_HALF] = "half", [UNIT_BLOCK] = "block", NULL};

@@ -100,8 +100,8 @@ const char *spec_expected(struct arena *a, const struct spec_attr *row);
 /* Values of the enums, so that structs and table name them alike. */
 enum spec_source { MODEL_PATH, MODEL_HUB, MODEL_RANDOM };
 enum spec_format { FORMAT_TEXT, FORMAT_JSON, FORMAT_JSONL, FORMAT_CSV, FORMAT_PARQUET };
-enum spec_task_kind { TASK_CHOICE, TASK_COMPLETION, TASK_TEXT, TASK_CHAT };
-enum spec_on_long { LONG_ERROR, LONG_CUT_PROMPT, LONG_SKIP };
+enum spec_task_kind { SPEC_CHOICE, SPEC_COMPLETION, SPEC_TEXT, SPEC_CHAT };
+enum spec_on_long { SPEC_LONG_ERROR, SPEC_LONG_CUT_PROMPT, SPEC_LONG_SKIP };
 enum spec_row_unit { ROW_BLANK_LINE, ROW_LINE, ROW_FILE };
 enum spec_unit { UNIT_HALF, UNIT_BLOCK };
 enum spec_device { DEVICE_CPU, DEVICE_CUDA };

@@ -1,0 +1,41 @@
+/*
+ * Rules on data, and measuring with it. Parameters of the first three: dataset.h.
+ *
+ *   rows      file -> row table (data.h). One action for each file: an edited file reads itself alone
+ *   split     rows..., ids.R.P (the file of a part that is a list) -> a list (split.h) for each split
+ *   tokenise  rows..., list, tokenizer -> token table (tokens.h). One action for each split: only what
+ *             was handed the test list can name a test row. An earlier table saves work
+ *   evaluate  shape, weights, tokens -> "metrics", "rows" (measure.h). Parameter numerics
+ *   gate      reference, candidate ("rows" of two evaluations) -> verdict (gate.h). Parameters
+ *             metric, margin, confidence
+ *
+ * Inputs are named as above; there may be several `rows`.
+ *
+ * Metrics are one JSON object: {"rows":R,"skipped":S,"tokens":T,"nll":X,"perplexity":Y,"accuracy":Z}.
+ * nll is nats per token over all tokens that bear a loss: those of the gold answers. accuracy stands
+ * there where every row has several answers, the share of rows whose most likely answer is gold. Rows
+ * of a text are its documents. skipped: rows that were too long.
+ */
+#ifndef EVAL_H
+#define EVAL_H
+
+#include "dataset.h"
+#include "forward.h"
+#include "gate.h"
+#include "model_run.h"
+
+extern const struct rule rule_rows, rule_split, rule_tokenise, rule_evaluate, rule_gate;
+
+enum { EVALUATE_METRICS, EVALUATE_ROWS }; /* outputs of evaluate */
+
+void evaluate_param(struct arena *a, enum numerics numerics, struct fields *out);
+struct gate gate_of(const struct spec_gate *s);
+void gate_param(struct arena *a, const struct spec_gate *gate, struct fields *out);
+
+/* The input of that name, a list of weights (weights.h), as a session takes them; until the call ends. */
+bool call_weights(struct rule_call *c, const char *name, struct param_source *out, struct err *e);
+
+/* The inputs `rows` as row tables, in order; in the call's arena. */
+bool call_row_tables(struct rule_call *c, struct row_table **out, size_t *n, struct err *e);
+
+#endif
