@@ -361,7 +361,7 @@ static void store_lanes(struct kernel *k, struct env *env, struct block *b, LLVM
 	for (int i = 0; i < b->ndot; i++) {
 		LLVMValueRef at = add(k, scale(k, b->row, BLOCK_LANES), LLVMBuildSub(k->at, n, b->n, ""));
 		LLVMValueRef v = load_vector(k, k->f32, element_at(k, k->f32, b->buffer[i], at), env->width);
-		env->known[b->node[i]] = (struct value){v, env->width > 1};
+		*known_at(k, env, b->node[i]) = (struct value){v, env->width > 1};
 	}
 	for (int i = 0; i < k->region->nnode; i++)
 		if (k->g->node[k->region->node[i]].stored)
