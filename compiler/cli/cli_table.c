@@ -45,6 +45,8 @@ const struct cli_verb cli_verbs[] = {
 	{"status", "[SPEC]...", "what is out of date", "target rehash", 0, -1, verb_status},
 	{"log", "[SPEC] [ACTION]", "past builds", "", 0, 2, verb_log},
 	{"graph", "[SPEC]", "the graph of actions", "target format", 0, 1, verb_graph},
+	{"report", "[SPEC]", "what a build came to: targets, what units are worth, what was dropped", "target", 0, 1,
+		verb_report},
 	{"export", "[SPEC] DIR", "a target's model as a Hugging Face folder", "target format", 1, 2, verb_export},
 	{"inspect", "MODEL|BINARY|SPEC", "what a model, a binary or a spec's program consists of",
 		"emit target", 1, 1, verb_inspect},
