@@ -5,7 +5,7 @@
  *   split     rows..., ids.R.P (the file of a part that is a list) -> a list (split.h) for each split
  *   tokenise  rows..., list, tokenizer -> token table (tokens.h). One action for each split: only what
  *             was handed the test list can name a test row. An earlier table saves work
- *   evaluate  state, tokens -> "metrics", "rows" (measure.h). Parameter numerics
+ *   evaluate  shape, weights, tokens -> "metrics", "rows" (measure.h). Parameter numerics
  *   gate      reference, candidate ("rows" of two evaluations) -> verdict (gate.h). Parameters
  *             metric, margin, confidence
  *
@@ -21,15 +21,21 @@
 
 #include "dataset.h"
 #include "forward.h"
+#include "gate.h"
+#include "model_run.h"
 
 extern const struct rule rule_rows, rule_split, rule_tokenise, rule_evaluate, rule_gate;
 
 enum { EVALUATE_METRICS, EVALUATE_ROWS }; /* outputs of evaluate */
 
 void evaluate_param(struct arena *a, enum numerics numerics, struct fields *out);
+struct gate gate_of(const struct spec_gate *s);
 void gate_param(struct arena *a, const struct spec_gate *gate, struct fields *out);
 
-/* The inputs of that name as row tables, in order; in the call's arena. */
+/* The input of that name, a list of weights (weights.h), as a session takes them; until the call ends. */
+bool call_weights(struct rule_call *c, const char *name, struct param_source *out, struct err *e);
+
+/* The inputs `rows` as row tables, in order; in the call's arena. */
 bool call_row_tables(struct rule_call *c, struct row_table **out, size_t *n, struct err *e);
 
 #endif

@@ -64,8 +64,8 @@ double sample_exp(double x)
 	return x > 350 ? exp_core(350) * exp_core(x - 350) : exp_core(x);
 }
 
-/* log(x) for normal x > 0: 2^n m with m near 1; log m = 2 atanh(s), s = (m-1)/(m+1), |s| < 0.172, to s^21. */
-static double log_of(double x)
+/* 2^n m with m near 1; log m = 2 atanh(s), s = (m-1)/(m+1), |s| < 0.172, to s^21. */
+double sample_log(double x)
 {
 	uint64_t u = double_bits(x);
 	int64_t n = (int64_t)(u >> 52) - 1023;
@@ -110,7 +110,7 @@ static double log_sum(const float *logits, size_t n, double most)
 			sum[k] += exp_core(clamped((double)logits[i + k] - most));
 	for (; i < n; i++)
 		sum[0] += exp_core(clamped((double)logits[i] - most));
-	return log_of((sum[0] + sum[2]) + (sum[1] + sum[3]));
+	return sample_log((sum[0] + sum[2]) + (sum[1] + sum[3]));
 }
 
 double sample_nll(const float *logits, size_t n, uint32_t token)

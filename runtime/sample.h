@@ -38,4 +38,7 @@ void sample_normalise(const double *log_weight, size_t n, double *probability);
 /* For both signs and all magnitudes: overflow is infinity, underflow below 1e-300 is 0. */
 double sample_exp(double x);
 
+/* For normal x > 0. */
+double sample_log(double x);
+
 #endif

@@ -1,0 +1,227 @@
+#include "measure.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "flat.h"
+#include "sample.h"
+#include "score.h"
+#include "target.h"
+
+/* Shape of a call. More rows make the weights' way through the cache worth more; from some hundred on
+ * nothing is gained. Logits are what costs memory. */
+enum { MAX_ROWS = 256, MIN_OUT = 16, MAX_LOGITS = 1 << 24, MIN_SLOTS = 2048 };
+
+static int64_t max_out(int vocab)
+{
+	int64_t n = MAX_LOGITS / vocab;
+	return n > MAX_ROWS ? MAX_ROWS : n < MIN_OUT ? MIN_OUT : n;
+}
+
+static bool make_code(struct measurer *m, const struct measurer_options *o, uint32_t slots,
+	struct err *e)
+{
+	struct arena a = {0};
+	struct strbuf object;
+	const struct target *target = target_native();
+	if (!target)
+		return err_set(e, ERR_TOOL, "no target runs on this CPU; it must be x86-64-v3 at least");
+	struct forward f = {.config = o->config, .has_attn = o->has_attn, .has_mlp = o->has_mlp,
+		.numerics = o->numerics, .max_rows = MAX_ROWS, .max_out = max_out(o->config->vocab),
+		.slots = slots};
+	const struct graph *plan = graph_plan(&a, forward_step(&a, &f));
+	strbuf_init(&object);
+	m->has_code = emit_object(&(struct emit_request){target, &plan, 1, EMIT_OBJECT}, &object, e) &&
+		emit_load(strbuf_buf(&object), &m->loaded, e);
+	strbuf_release(&object);
+	arena_release(&a);
+	return m->has_code;
+}
+
+bool measurer_open(struct measurer *m, const struct measurer_options *o, struct err *e)
+{
+	uint32_t slots = o->longest_slots > MIN_SLOTS ? (uint32_t)o->longest_slots : MIN_SLOTS;
+	*m = (struct measurer){0};
+	if (!make_code(m, o, slots, e))
+		return false;
+	m->pool = pool_new(o->threads);
+	if (!m->pool)
+		return err_errno(e, "unable to start threads");
+	return session_open(&m->session, m->loaded.program[0], &o->weights, m->pool, slots, e);
+}
+
+void measurer_release(struct measurer *m)
+{
+	session_release(&m->session);
+	if (m->pool)
+		pool_free(m->pool);
+	if (m->has_code)
+		emit_unload(&m->loaded);
+	*m = (struct measurer){0};
+}
+
+uint64_t measure_longest(const struct token_table *t)
+{
+	uint64_t longest = 0;
+	for (uint64_t i = 0; i < t->nrecord; i++) {
+		struct token_row r = token_table_row(t, i);
+		uint64_t slots = score_row_slots(&r);
+		longest = slots > longest ? slots : longest;
+	}
+	return longest;
+}
+
+bool measure_check(const struct token_table *t, const struct model_config *c, struct err *e)
+{
+	uint64_t longest = measure_longest(t);
+	if (longest > (uint64_t)c->context)
+		return err_set(e, ERR_SPEC,
+			"a row needs a context of %llu tokens, the model has %d; give the task a smaller length",
+			(unsigned long long)longest, c->context);
+	for (uint64_t i = 0; i < t->ntoken; i++)
+		if (t->token[i] >= (uint64_t)c->vocab)
+			return err_set(e, ERR_SPEC,
+				"token %u is not in the model's vocabulary of %d; is the tokenizer another model's?",
+				t->token[i], c->vocab);
+	return true;
+}
+
+/* Rows of one batch; a batch ends where the next row does not fit. */
+static bool measure_batch(struct measurer *m, const struct token_table *t, const uint64_t *record,
+	size_t n, const struct token_row *row, double *nll, measure_take *take, void *ctx, struct err *e)
+{
+	score_rows(&m->session, row, n, nll);
+	for (size_t i = 0; i < n; nll += row[i++].nanswer) {
+		for (uint32_t k = 0; k < row[i].nanswer; k++) {
+			char hex[DIGEST_HEX];
+			if (isfinite(nll[k]))
+				continue;
+			digest_hex(t->record[record[i]].row, hex);
+			return err_set(e, ERR_NUMERIC, "the model gives no number for row %s", hex);
+		}
+		if (!take(ctx, record[i], nll, e))
+			return false;
+	}
+	return true;
+}
+
+bool measure_records(struct measurer *m, const struct token_table *t, const uint64_t *record, size_t n,
+	measure_take *take, void *ctx, struct err *e)
+{
+	struct token_row *row = xcalloc(n, sizeof(*row));
+	size_t most = 0;
+	bool ok = true;
+	for (size_t i = 0; i < n; i++) {
+		row[i] = token_table_row(t, record[i]);
+		most += row[i].nanswer;
+	}
+	double *nll = xcalloc(most, sizeof(*nll));
+	for (size_t i = 0, fit; ok && i < n; i += fit) {
+		fit = score_rows_fit(&m->session, row + i, n - i);
+		if (!fit)
+			BUG("a row of %llu tokens was not announced",
+				(unsigned long long)score_row_slots(&row[i]));
+		ok = measure_batch(m, t, record + i, fit, row + i, nll, take, ctx, e);
+	}
+	free(nll);
+	free(row);
+	return ok;
+}
+
+/* ---- tables ---- */
+
+void measured_write(struct strbuf *out, const struct token_table *t, const double *answer)
+{
+	flat_begin(out, "TRIMNLLS", 1);
+	flat_u64(out, t->nskipped);
+	flat_u64(out, t->nrecord);
+	struct measured *all = xcalloc((size_t)t->nrecord, sizeof(*all));
+	for (uint64_t i = 0; i < t->nrecord; i++) {
+		const struct token_record *r = &t->record[i];
+		struct token_row row = token_table_row(t, i);
+		const double *nll = answer + r->answer_at;
+		all[i] = (struct measured){.row = r->row, .digest = r->digest, .gold = r->gold,
+			.choice = -1, .nanswer = r->nanswer, .answer_at = r->answer_at};
+		if (r->gold >= 0) {
+			all[i].nll = nll[r->gold];
+			all[i].tokens = score_row_tokens(&row, (uint32_t)r->gold);
+		}
+		if (r->nanswer > 1)
+			all[i].choice = (int32_t)score_choice(nll, r->nanswer);
+	}
+	flat_bytes(out, all, (size_t)t->nrecord * sizeof(*all));
+	flat_u64(out, t->nanswer);
+	flat_bytes(out, answer, (size_t)t->nanswer * sizeof(*answer));
+	free(all);
+}
+
+static const char *check_measured(const struct measured_table *t, uint64_t i, uint64_t at)
+{
+	const struct measured *r = &t->row[i];
+	if (r->answer_at != at || r->nanswer > t->nanswer - at)
+		return "the answers of a row are not where they should be";
+	if (r->gold < -1 || r->gold >= (int64_t)r->nanswer || r->choice < -1 ||
+		r->choice >= (int64_t)r->nanswer)
+		return "a row names an answer that it does not have";
+	return isfinite(r->nll) ? NULL : "a nll is no number";
+}
+
+bool measured_open(struct measured_table *t, struct buf bytes, struct err *e)
+{
+	struct flat f;
+	uint64_t at = 0;
+	flat_open(&f, bytes, "table of measured rows", "TRIMNLLS", 1);
+	t->nskipped = flat_get_u64(&f);
+	t->nrow = flat_get_u64(&f);
+	t->row = flat_get_array(&f, t->nrow, sizeof(*t->row));
+	t->nanswer = flat_get_u64(&f);
+	t->answer = flat_get_array(&f, t->nanswer, sizeof(*t->answer));
+	for (uint64_t i = 0; !f.bad && i < t->nrow; at += t->row[i++].nanswer) {
+		const char *why = check_measured(t, i, at);
+		if (why)
+			flat_bad(&f, why);
+	}
+	if (!f.bad && at != t->nanswer)
+		flat_bad(&f, "answers belong to no row");
+	return flat_end(&f, e);
+}
+
+struct metrics measured_metrics(const struct measured_table *t)
+{
+	struct metrics m = {.skipped = t->nskipped};
+	double sum = 0;
+	for (uint64_t i = 0; i < t->nrow; i++) {
+		const struct measured *r = &t->row[i];
+		/* The windows of a document are neighbours. */
+		m.rows += !i || r->choice >= 0 || !digest_equal(r->row, r[-1].row);
+		m.tokens += r->tokens;
+		sum += r->nll;
+		m.choices += r->choice >= 0 && r->gold >= 0;
+		m.correct += r->choice >= 0 && r->choice == r->gold;
+	}
+	m.nll = m.tokens ? sum / (double)m.tokens : NAN;
+	m.perplexity = m.tokens ? sample_exp(m.nll) : NAN;
+	m.accuracy = m.choices ? (double)m.correct / (double)m.choices : NAN;
+	return m;
+}
+
+static void add_number(struct strbuf *out, const char *name, double x)
+{
+	strbuf_addf(out, ",\"%s\":", name);
+	strbuf_add_double(out, x);
+}
+
+void metrics_write(struct strbuf *out, const struct metrics *m)
+{
+	strbuf_addf(out, "{\"rows\":%llu,\"skipped\":%llu,\"tokens\":%llu",
+		(unsigned long long)m->rows, (unsigned long long)m->skipped,
+		(unsigned long long)m->tokens);
+	if (m->tokens) {
+		add_number(out, "nll", m->nll);
+		add_number(out, "perplexity", m->perplexity);
+	}
+	if (m->choices)
+		add_number(out, "accuracy", m->accuracy);
+	strbuf_addc(out, '}');
+}
