@@ -111,7 +111,8 @@ static ssize_t real_copy(const struct os_ops *os, int to, int from, off_t *at, s
 	return copy_file_range(from, at, to, NULL, n, 0);
 }
 
-/* A group of its own: an interrupt from the terminal reaches trim, which decides about its tools. */
+/* A group of its own: an interrupt from the terminal reaches trim, which decides about its tools.
+ */
 static pid_t real_spawn(const struct os_ops *os, const char *const argv[], int out)
 {
 	(void)os;

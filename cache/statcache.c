@@ -169,16 +169,16 @@ static bool hash_file(struct statcache *c, const char *path, struct digest *out,
 	return ok;
 }
 
-static bool digest_at(struct statcache *c, int dirfd, const char *name, const char *path,
+/* `before`: what stat just said about path. */
+static bool digest_of_file(struct statcache *c, const char *path, struct stat before,
 	struct digest *out, uint64_t *bytes, struct err *e)
 {
-	struct stat before, after;
-	if (c->os->stat(c->os, dirfd, name, &before) < 0)
-		return err_errno(e, "unable to open '%s'", path);
+	struct stat after;
 	if (!S_ISREG(before.st_mode))
 		return err_set(e, ERR_IO, "'%s' is not a regular file", path);
 	const struct entry *en = c->flags & STATCACHE_REHASH ? NULL : known(c, &before);
-	if (en && en->bytes == (uint64_t)before.st_size && en->mtime_ns == time_ns(before.st_mtim) &&
+	if (en && en->bytes == (uint64_t)before.st_size &&
+		en->mtime_ns == time_ns(before.st_mtim) &&
 		en->ctime_ns == time_ns(before.st_ctim)) {
 		*out = en->digest;
 		if (bytes)
@@ -203,7 +203,10 @@ static bool digest_at(struct statcache *c, int dirfd, const char *name, const ch
 bool statcache_digest(struct statcache *c, const char *path, struct digest *out, uint64_t *bytes,
 	struct err *e)
 {
-	return digest_at(c, AT_FDCWD, path, path, out, bytes, e);
+	struct stat st;
+	if (c->os->stat(c->os, AT_FDCWD, path, &st) < 0)
+		return err_errno(e, "unable to open '%s'", path);
+	return digest_of_file(c, path, st, out, bytes, e);
 }
 
 void statcache_note(struct statcache *c, const char *path, struct digest d)
@@ -242,12 +245,13 @@ static bool list_below(struct statcache *c, struct arena *a, const char *root, c
 		if (c->os->stat(c->os, fd, name[i], &st) < 0) {
 			ok = err_errno(e, "unable to open '%s'", path.s);
 		} else if (S_ISDIR(st.st_mode)) {
-			ok = strlen(relative) < 3000 ?
-				     list_below(c, a, root, relative, out, nout, e) :
-				     err_set(e, ERR_IO, "'%s' is nested too deep; a loop of links?", path.s);
+			ok = strlen(relative) < 3000
+				     ? list_below(c, a, root, relative, out, nout, e)
+				     : err_set(e, ERR_IO,
+					       "'%s' is nested too deep; a loop of links?", path.s);
 		} else if (S_ISREG(st.st_mode)) {
 			struct listed_file f = {.name = arena_strdup(a, relative)};
-			ok = digest_at(c, fd, name[i], path.s, &f.digest, &f.bytes, e);
+			ok = digest_of_file(c, path.s, st, &f.digest, &f.bytes, e);
 			*arena_push(a, *out, *nout) = f;
 		}
 	}
@@ -307,7 +311,8 @@ static bool append(struct statcache *c, struct err *e)
 	int fd = c->os->open(c->os, c->path, O_RDWR | O_CREAT | O_APPEND, 0644);
 	if (fd < 0)
 		return err_errno(e, "unable to open '%s'", c->path);
-	bool ok = c->os->lock(c->os, fd, LOCK_EX) == 0 || err_errno(e, "unable to lock '%s'", c->path);
+	bool ok = c->os->lock(c->os, fd, LOCK_EX) == 0 ||
+		  err_errno(e, "unable to lock '%s'", c->path);
 	if (ok && c->os->fstat(c->os, fd, &st) < 0)
 		ok = err_errno(e, "unable to stat '%s'", c->path);
 	if (ok && st.st_size % ENTRY_BYTES &&

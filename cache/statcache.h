@@ -13,8 +13,8 @@
  *
  * File `stat` in the store: 64-byte header ("trim stat 1\n", zeros), then entries of 64 bytes, all
  * u64 little endian: device, inode, size, mtime_ns, ctime_ns, digest hi, lo, and XXH3-64 of those
- * 56 bytes. Appended under flock; the last entry of a (device, inode) counts; what does not check is
- * skipped; a torn tail is cut by the next writer; rewritten when most entries are dead.
+ * 56 bytes. Appended under flock; the last entry of a (device, inode) counts; what does not check
+ * is skipped; a torn tail is cut by the next writer; rewritten when most entries are dead.
  */
 #ifndef STATCACHE_H
 #define STATCACHE_H
@@ -27,7 +27,8 @@ enum statcache_flags {
 	STATCACHE_REHASH = 1 << 0, /* believe nothing that is not hashed now */
 };
 
-/* A missing, damaged or foreign file is an empty table. os may be NULL. path NULL: in memory only. */
+/* A missing, damaged or foreign file is an empty table. os may be NULL. path NULL: in memory only.
+ */
 struct statcache *statcache_new(const struct os_ops *os, const char *path,
 	enum statcache_flags flags);
 
@@ -35,7 +36,8 @@ struct statcache *statcache_new(const struct os_ops *os, const char *path,
 bool statcache_save(struct statcache *c, struct err *e);
 void statcache_free(struct statcache *c); /* does not save */
 
-/* Digest and size of a regular file. ERR_IO with the path if it cannot be read. bytes may be NULL. */
+/* Digest and size of a regular file. ERR_IO with the path if it cannot be read. bytes may be NULL.
+ */
 bool statcache_digest(struct statcache *c, const char *path, struct digest *out, uint64_t *bytes,
 	struct err *e);
 

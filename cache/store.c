@@ -11,8 +11,9 @@
 #include <unistd.h>
 
 static const char format_text[] = "trim cache 1\n";
-static const char cachedir_tag[] = "Signature: 8a477f597d28d172789f06886806bc55\n"
-				   "# This folder is a cache of trim; it can be removed at any time.\n";
+static const char cachedir_tag[] =
+	"Signature: 8a477f597d28d172789f06886806bc55\n"
+	"# This folder is a cache of trim; it can be removed at any time.\n";
 
 bool store_default_path(struct strbuf *out, struct err *e)
 {
@@ -51,8 +52,8 @@ void store_digest_name(const struct store *s, char out[STORE_PATH_MAX], const ch
 
 bool store_refuse(const struct store *s, struct err *e)
 {
-	return err_set(e, ERR_IO, "the cache '%s' cannot be written here, and a result is missing in it",
-		s->path);
+	return err_set(e, ERR_IO,
+		"the cache '%s' cannot be written here, and a result is missing in it", s->path);
 }
 
 /* Writes a small file of the store's own unless it exists. */
@@ -77,8 +78,8 @@ static bool put_if_absent(struct store *s, const char *name, const char *text, s
 
 static bool create(struct store *s, struct err *e)
 {
-	static const char *const folder[] = {"", "objects", "actions", "checkpoints", "roots", "locks",
-		"tmp"};
+	static const char *const folder[] = {
+		"", "objects", "actions", "checkpoints", "roots", "locks", "tmp"};
 	char path[STORE_PATH_MAX];
 	for (size_t i = 0; i < NELEM(folder); i++) {
 		store_name(s, path, "%s", folder[i]);
@@ -97,8 +98,8 @@ static bool check_format(struct store *s, struct err *e)
 	store_name(s, path, "format");
 	bool ok = os_read_file(s->os, path, &text, e);
 	if (ok && strcmp(text.s, format_text) != 0)
-		ok = err_set(e, ERR_IO, "'%s' is not a cache of this version of trim: want '%.*s'", path,
-			(int)strlen(format_text) - 1, format_text);
+		ok = err_set(e, ERR_IO, "'%s' is not a cache of this version of trim: want '%.*s'",
+			path, (int)strlen(format_text) - 1, format_text);
 	strbuf_release(&text);
 	return ok;
 }
@@ -125,8 +126,8 @@ static bool hold_gc_lock(struct store *s, struct err *e)
 	if (s->os->lock(s->os, s->gc_fd, LOCK_SH | LOCK_NB) == 0)
 		return true;
 	if (errno == EWOULDBLOCK)
-		return err_set(e, ERR_LOCKED, "the cache '%s' is being collected by another process",
-			s->path);
+		return err_set(e, ERR_LOCKED,
+			"the cache '%s' is being collected by another process", s->path);
 	return err_errno(e, "unable to lock '%s'", path);
 }
 
@@ -285,7 +286,8 @@ bool store_lock_try(struct store *s, struct digest key, struct store_lock *out, 
 			s->os->close(s->os, fd);
 			return false;
 		}
-		if (s->os->stat(s->os, AT_FDCWD, path, &named) == 0 && named.st_ino == mine.st_ino) {
+		if (s->os->stat(s->os, AT_FDCWD, path, &named) == 0 &&
+			named.st_ino == mine.st_ino) {
 			/* for messages only: a lock without a pid is a lock */
 			int n = snprintf(text, sizeof(text), "%d\n", (int)getpid());
 			if (s->os->write(s->os, fd, text, (size_t)n) < 0)

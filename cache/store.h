@@ -172,7 +172,7 @@ void store_tmpdir_remove(struct store *s, const char *path);
 /* What gc keeps for NAME (letters, digits, '-', '.', '_'); replaces what it kept before. */
 bool store_root_put(struct store *s, const char *name, const struct digest *key, size_t nkey,
 	const struct digest *object, size_t nobject, struct err *e);
-bool store_root_drop(struct store *s, const char *name, struct err *e);
+bool store_root_drop(struct store *s, const char *name, struct err *e); /* true if there is none */
 
 struct store_stat {
 	uint64_t nobject, object_bytes, nrecord, ncheckpoint, checkpoint_bytes, nroot, ntmp;

@@ -180,7 +180,8 @@ static bool exists(struct store_batch *b, struct pending *p, bool *there, struct
 	if (ok) {
 		*there = old.n == new.n && (!old.n || memcmp(old.p, new.p, old.n) == 0);
 		if (!*there && digest_equal(digest_of(old.p, old.n), p->digest))
-			ok = err_set(e, ERR_IO, "'%s' has the digest of other bytes: a collision", path);
+			ok = err_set(
+				e, ERR_IO, "'%s' has the digest of other bytes: a collision", path);
 		os_unmap(s->os, &new);
 	}
 	os_unmap(s->os, &old);
@@ -210,7 +211,8 @@ bool store_batch_commit(struct store_batch *b, struct err *e)
 		int fd = s->os->open(s->os, p->path, O_RDONLY, 0);
 		if (fd < 0)
 			return err_errno(e, "unable to open '%s'", p->path);
-		bool ok = s->os->fsync(s->os, fd) == 0 || err_errno(e, "unable to sync '%s'", p->path);
+		bool ok = s->os->fsync(s->os, fd) == 0 ||
+			  err_errno(e, "unable to sync '%s'", p->path);
 		s->os->close(s->os, fd);
 		if (!ok)
 			return false;

@@ -11,8 +11,9 @@
 static bool good_root_name(const char *name)
 {
 	return *name && *name != '.' && strlen(name) < 200 &&
-		name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")] ==
-			'\0';
+	       name[strspn(name,
+		       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._")] ==
+		       '\0';
 }
 
 bool store_root_put(struct store *s, const char *name, const struct digest *key, size_t nkey,
@@ -61,7 +62,8 @@ bool store_root_drop(struct store *s, const char *name, struct err *e)
 	if (!good_root_name(name))
 		return err_set(e, ERR_SPEC, "'%s' is no name for a root of the cache", name);
 	store_name(s, path, "roots/%s", name);
-	return s->os->unlink(s->os, path) == 0 || err_errno(e, "unable to remove '%s'", path);
+	return s->os->unlink(s->os, path) == 0 || errno == ENOENT ||
+		err_errno(e, "unable to remove '%s'", path);
 }
 
 /* One file of the store; d is what its name says, zero if it says nothing. */
@@ -177,7 +179,8 @@ static bool verify_object(struct store *s, void *ctx, const struct found_file *f
 		return false;
 	if (!digest_equal(digest_of(m.p, m.n), f->d)) {
 		v->stat->ndamaged++;
-		strbuf_addf(v->damaged, "%s: its bytes do not have the digest of its name\n", f->path);
+		strbuf_addf(
+			v->damaged, "%s: its bytes do not have the digest of its name\n", f->path);
 	}
 	os_unmap(s->os, &m);
 	return true;
@@ -253,8 +256,8 @@ static bool mark_root(struct store *s, void *ctx, const struct found_file *f, st
 		else if (strncmp(line, "object ", 7) == 0 && digest_parse(line + 7, &d))
 			*digest_map_put(&c->live, d) |= LIVE_OBJECT;
 		else
-			ok = err_set(e, ERR_IO, "'%s' is damaged; a build of its spec writes it again",
-				f->path);
+			ok = err_set(e, ERR_IO,
+				"'%s' is damaged; a build of its spec writes it again", f->path);
 	}
 	strbuf_release(&b);
 	return ok;
@@ -293,8 +296,9 @@ bool store_gc(struct store *s, enum gc_flags flags, struct store_stat *out, stru
 			err_errno(e, "unable to lock the cache '%s'", s->path);
 		/* the failed conversion dropped our share */
 		s->os->lock(s->os, s->gc_fd, LOCK_SH | LOCK_NB);
-		return !busy ? false :
-			       err_set(e, ERR_LOCKED, "another process uses the cache '%s'", s->path);
+		return !busy ? false
+			     : err_set(e, ERR_LOCKED, "another process uses the cache '%s'",
+				       s->path);
 	}
 	bool ok = store_stat(s, out, e);
 	out->nroot = 0;

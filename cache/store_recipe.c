@@ -23,7 +23,8 @@ void recipe_write(struct strbuf *out, const struct recipe *r)
 		if (p->zero)
 			strbuf_addf(out, "zero %" PRIu64 "\n", p->bytes);
 		else
-			strbuf_addf(out, "part %s %" PRIu64 " %" PRIu64 "\n", hex, p->offset, p->bytes);
+			strbuf_addf(
+				out, "part %s %" PRIu64 " %" PRIu64 "\n", hex, p->offset, p->bytes);
 	}
 }
 
@@ -132,7 +133,8 @@ static bool copy_part(struct store *s, int fd, const struct source *src,
 	}
 	if (from >= 0)
 		s->os->close(s->os, from);
-	return os_write_all(s->os, fd, src->map.p + p->offset + done, p->bytes - done, path, e);
+	return done == p->bytes ||
+		os_write_all(s->os, fd, src->map.p + p->offset + done, p->bytes - done, path, e);
 }
 
 static enum store_found write_parts(struct store *s, int fd, const struct recipe *r,
@@ -207,10 +209,10 @@ static int open_beside(struct store *s, const char *path, unsigned mode, struct 
 			err_errno(e, "unable to create '%s'", path);
 			return -1;
 		}
-		/* where locks are not supported it is only not cleaned up after a kill; between open and
-		 * lock another process may have taken it for abandoned */
-		s->os->lock(s->os, fd, LOCK_EX | LOCK_NB);
-		if (s->os->fstat(s->os, fd, &st) < 0 || st.st_nlink > 0)
+		/* between open and lock another process may have taken it for abandoned; where
+		 * locks are not supported a killed process's file stays */
+		bool taken = s->os->lock(s->os, fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+		if (!taken && (s->os->fstat(s->os, fd, &st) < 0 || st.st_nlink > 0))
 			return fd;
 		s->os->close(s->os, fd);
 	}

@@ -59,7 +59,8 @@ static void clean(struct store *s)
 		store_name(s, path, "tmp/%.*s.alive", (int)owner_bytes, name[i]);
 		int fd = s->os->open(s->os, path, O_RDWR, 0);
 		if (fd < 0) {
-			/* the listing is no snapshot: an owner may have come into being meanwhile */
+			/* the listing is no snapshot: an owner may have come into being meanwhile
+			 */
 			if (errno == ENOENT && s->os->stat(s->os, AT_FDCWD, path, &st) < 0)
 				remove_files_of(s, name, nname, name[i], owner_bytes);
 			continue;
@@ -87,14 +88,15 @@ static bool become_owner(struct store *s, struct err *e)
 			continue;
 		if (fd < 0)
 			return err_errno(e, "unable to create '%s'", path);
-		if (s->os->lock(s->os, fd, LOCK_EX | LOCK_NB) < 0 && errno != EWOULDBLOCK) {
+		bool taken = s->os->lock(s->os, fd, LOCK_EX | LOCK_NB) < 0;
+		if (taken && errno != EWOULDBLOCK) {
 			err_errno(e, "unable to lock '%s'", path);
 			s->os->unlink(s->os, path);
 			s->os->close(s->os, fd);
 			return false;
 		}
-		/* a cleaner may have locked and removed it before our lock */
-		if (s->os->fstat(s->os, fd, &st) == 0 && st.st_nlink > 0) {
+		/* between open and lock another process may have taken it for a dead one's */
+		if (!taken && s->os->fstat(s->os, fd, &st) == 0 && st.st_nlink > 0) {
 			s->tmp_fd = fd;
 			return true;
 		}

@@ -96,7 +96,7 @@ double gate_paired_bound(uint64_t n, uint64_t lost, uint64_t won, double confide
 	struct log_factorials f = log_factorials_new(n);
 	int64_t t = (int64_t)lost - (int64_t)won;
 	double low = (double)t / (double)n, high = 1;
-	for (int i = 0; i < 40; i++) {
+	for (int i = 0; i < 50 && low < high; i++) {
 		double d = (low + high) / 2;
 		double q = likely_won((double)n, (double)lost, (double)won, d);
 		if (trinomial_tail(&f, n, t, q + d > 0 ? q + d : 0, q) > 1 - confidence)

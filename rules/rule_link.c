@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "arch.h"
 #include "model_info.h"
 #include "rules.h"
 #include "tokenizer.h"

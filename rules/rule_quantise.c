@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pack.h"
+#include "packed.h"
 #include "rules.h"
 #include "weights.h"
 

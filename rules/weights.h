@@ -1,6 +1,6 @@
 /*
  * The weights of a state as generated code binds them: a list over objects of the store, one for each
- * param of the program "step", in exactly its bytes (pack.h).
+ * param of the program "step", in exactly its bytes (packed.h).
  *
  * Text, one line each:
  *

@@ -1,9 +1,9 @@
 /*
- * The emitted binary's own program: one table of modes, one of options (binary_options.c), one file per
- * mode. main opens what the mode needs and ends the process; everything else returns errors.
+ * The emitted binary's own program: one table of modes, one of options (binary_options.c), one file
+ * per mode. main opens what the mode needs and ends the process; everything else returns errors.
  *
- * stdout is data, stderr is talk. Exit codes: 0 ok, 1 failed, 2 usage, 36 something that this machine
- * lacks.
+ * stdout is data, stderr is talk. Exit codes: 0 ok, 1 failed, 2 usage, 36 something that this
+ * machine lacks.
  */
 #ifndef BINARY_H
 #define BINARY_H
@@ -57,7 +57,8 @@ struct binary {
 };
 
 /* ERR_SPEC: usage. */
-bool options_parse(struct options *o, int argc, char **argv, const struct mode **mode, struct err *e);
+bool options_parse(
+	struct options *o, int argc, char **argv, const struct mode **mode, struct err *e);
 void options_help(struct strbuf *out, const char *program, const struct model_info *info);
 
 /* Writes to standard output at once; ERR_IO. */

@@ -1,9 +1,8 @@
 /*
- * Speed on this machine. Prefill: a text of up to 512 tokens, read at once. Decode: up to 64 tokens one by
- * one behind it. Each is repeated until it took half a second; the median counts. Bytes per token are all
- * weights (and the cache up to the token's place, for decode at the middle of the run): what one token
- * must read at least, as far as weights are not shared by rows. Start to first token: this program
- * started anew with `-p "" -n 1`, until its first byte or its end.
+ * Speed on this machine. Prefill: a text of up to 512 tokens, read at once. Decode: up to 64 tokens
+ * one by one behind it. Each is repeated until it took half a second; the median counts. Bytes per
+ * token are all weights and the cache up to the middle of the decoded tokens. Start to first token:
+ * this program started anew with `-p "" -n 1`, until its first byte or its end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -142,7 +141,8 @@ bool run_bench(struct binary *b, struct err *e)
 	uint32_t context = b->session.context;
 	int64_t ns[3];
 	if (context < 4)
-		return err_set(e, ERR_SPEC, "a context of %u tokens is too short to measure", context);
+		return err_set(e, ERR_SPEC, "a context of %u tokens is too short to measure",
+			context);
 	if (x.nprefill > context / 2)
 		x.nprefill = context / 2;
 	if (x.ndecode > context - x.nprefill)

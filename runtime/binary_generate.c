@@ -59,7 +59,8 @@ static bool check_options(const struct options *o, struct err *e)
 	if (o->prompt && o->file)
 		return err_set(e, ERR_SPEC, "-p and -f both give the text to continue");
 	if (!o->prompt && !o->file)
-		return err_set(e, ERR_SPEC, "what should be done? -p TEXT continues a text; see --help");
+		return err_set(
+			e, ERR_SPEC, "what should be done? -p TEXT continues a text; see --help");
 	return o->top_p > 0 || err_set(e, ERR_SPEC, "--top-p: 0 leaves no token");
 }
 
@@ -83,8 +84,8 @@ static bool read_prompt(struct binary *b, struct token_list *prompt, struct err 
 		token_list_push(prompt, b->tokenizer.start_id);
 	}
 	if (ok && prompt->n > b->session.context)
-		return err_set(e, ERR_SPEC, "the text has %zu tokens, the context holds %u", prompt->n,
-			b->session.context);
+		return err_set(e, ERR_SPEC, "the text has %zu tokens, the context holds %u",
+			prompt->n, b->session.context);
 	return ok;
 }
 

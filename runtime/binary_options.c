@@ -56,7 +56,8 @@ static const struct option options[] = {
 static bool unknown(const char *what, const char *word, const char *near, struct err *e)
 {
 	if (near)
-		return err_set(e, ERR_SPEC, "unknown %s '%s'; did you mean '%s'?", what, word, near);
+		return err_set(
+			e, ERR_SPEC, "unknown %s '%s'; did you mean '%s'?", what, word, near);
 	return err_set(e, ERR_SPEC, "unknown %s '%s'; see --help", what, word);
 }
 
@@ -93,7 +94,8 @@ static bool set_number(const struct option *o, const char *text, void *at, struc
 		err_set(e, ERR_SPEC, "%s: '%s' is no whole number", o->name, text);
 }
 
-static bool set_option(struct options *opts, const struct option *o, const char *text, struct err *e)
+static bool set_option(
+	struct options *opts, const struct option *o, const char *text, struct err *e)
 {
 	void *at = (char *)opts + o->at;
 	switch (o->type) {
@@ -146,12 +148,13 @@ static bool find_mode(struct options *o, unsigned used, const struct mode **out,
 	unsigned mode = 1u << (*out - modes);
 	for (size_t i = 0; i < NELEM(options); i++)
 		if ((used >> i & 1) && !(options[i].modes & mode))
-			return err_set(e, ERR_SPEC, "option %s does not go with %s", options[i].name,
-				o->mode ? o->mode : "-p");
+			return err_set(e, ERR_SPEC, "option %s does not go with %s",
+				options[i].name, o->mode ? o->mode : "-p");
 	return true;
 }
 
-bool options_parse(struct options *o, int argc, char **argv, const struct mode **mode, struct err *e)
+bool options_parse(
+	struct options *o, int argc, char **argv, const struct mode **mode, struct err *e)
 {
 	unsigned used = 0;
 	bool only_words = false;
@@ -194,7 +197,8 @@ void options_help(struct strbuf *out, const char *program, const struct model_in
 		const struct mode *m = &modes[i];
 		snprintf(left, sizeof left, "%s%s%s", *m->name ? m->name : "-p TEXT",
 			m->argument ? " " : "", m->argument ? m->argument : "");
-		strbuf_addf(out, "%s %s %-24s %s\n", i ? "      " : "usage:", program, left, m->help);
+		strbuf_addf(
+			out, "%s %s %-24s %s\n", i ? "      " : "usage:", program, left, m->help);
 	}
 	strbuf_addc(out, '\n');
 	for (size_t i = 0; i < NELEM(options); i++) {
@@ -206,7 +210,8 @@ void options_help(struct strbuf *out, const char *program, const struct model_in
 		const char *before = "  [";
 		for (int k = 0; k < nmodes && o->modes != ALL; k++)
 			if (o->modes >> k & 1) {
-				strbuf_addf(out, "%s%s", before, *modes[k].name ? modes[k].name : "-p");
+				strbuf_addf(
+					out, "%s%s", before, *modes[k].name ? modes[k].name : "-p");
 				before = " ";
 			}
 		strbuf_adds(out, o->modes == ALL ? "\n" : "]\n");

@@ -4,8 +4,8 @@
  *     choice      {"choice":"yes","probability":{"yes":0.71,"no":0.29}}
  *     completion  {"text":"...","finish":"end"}           the likeliest tokens to the end token
  *
- * and, where the row has its own answer, ,"answer":"yes","correct":true. A row that the task skips for its
- * length is {"skipped":"length"}. Probabilities are those of the choices against each other.
+ * and, where the row has its own answer, ,"answer":"yes","correct":true. A row that the task skips
+ * for its length is {"skipped":"length"}. Probabilities are of the choices against each other.
  */
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +28,8 @@ static void add_string(struct strbuf *out, struct buf s)
 	strbuf_add_json(out, s.p, s.n);
 }
 
-static void add_choice(struct prediction *p, const struct task_row *row, const struct token_row *tokens)
+static void add_choice(
+	struct prediction *p, const struct task_row *row, const struct token_row *tokens)
 {
 	double *nll = arena_array(&p->row, double, tokens->nanswer);
 	double *probability = arena_array(&p->row, double, tokens->nanswer);
@@ -87,7 +88,8 @@ static void add_completion(struct prediction *p, const struct task_row *row,
 	add_string(&p->out, answer);
 	strbuf_addf(&p->out, ",\"finish\":\"%s\"", finish);
 	if (row->answer.p) {
-		bool equal = row->answer.n == answer.n && !memcmp(row->answer.p, answer.p, answer.n);
+		bool equal =
+			row->answer.n == answer.n && !memcmp(row->answer.p, answer.p, answer.n);
 		strbuf_adds(&p->out, ",\"answer\":");
 		add_string(&p->out, row->answer);
 		strbuf_addf(&p->out, ",\"correct\":%s", equal ? "true" : "false");
@@ -101,7 +103,8 @@ static bool check_length(const struct prediction *p, const struct token_row *t, 
 	if (n > p->b->session.context)
 		return err_set(e, ERR_SPEC, "a row of %llu tokens, the context holds %u",
 			(unsigned long long)n, p->b->session.context);
-	return t->prompt_tokens || err_set(e, ERR_SPEC, "a row without a single token before its answer");
+	return t->prompt_tokens ||
+	       err_set(e, ERR_SPEC, "a row without a single token before its answer");
 }
 
 static bool predict_row(struct prediction *p, const struct json *json, struct err *e)
@@ -134,7 +137,7 @@ static bool predict_row(struct prediction *p, const struct json *json, struct er
 	return binary_print(&p->out, e);
 }
 
-/* The row with the fields given on the command line behind its own: of equal names the last counts. */
+/* The row with the fields of the command line behind its own: of equal names the last counts. */
 static bool add_fields(struct prediction *p, struct json *row, struct err *e)
 {
 	const struct repeated *field = &p->b->options.field;
@@ -218,7 +221,8 @@ bool run_predict(struct binary *b, struct err *e)
 	struct prediction p = {.b = b, .tokeniser = task_tokenizer(&b->tokenizer)};
 	struct buf record = container_find(&b->container, "task");
 	if (!record.p)
-		return err_set(e, ERR_SPEC, "the program was built without a task; -p continues texts");
+		return err_set(
+			e, ERR_SPEC, "the program was built without a task; -p continues texts");
 	if (!task_read(&b->arena, record, &p.task, e))
 		return false;
 	if (p.task.kind == TASK_TEXT)

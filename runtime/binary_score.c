@@ -31,7 +31,8 @@ bool run_score(struct binary *b, struct err *e)
 		if (sum.tokens)
 			add_result(&out, &sum, b->options.json);
 		else
-			ok = err_set(e, ERR_SPEC, "'%s' holds no text to score", b->options.argument);
+			ok = err_set(
+				e, ERR_SPEC, "'%s' holds no text to score", b->options.argument);
 	}
 	ok = ok && binary_print(&out, e);
 	strbuf_release(&text);

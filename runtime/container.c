@@ -90,7 +90,8 @@ bool container_open(struct container *c, struct buf bytes, struct err *e)
 	uint64_t directory = get_u64(p + AT_DIRECTORY);
 	if (c->bytes != bytes.n || c->bytes % CONTAINER_ALIGN)
 		return damaged(e, "another size than their directory says");
-	if (directory > c->bytes || directory < CONTAINER_HEADER_BYTES || directory % CONTAINER_ALIGN ||
+	if (directory > c->bytes || directory < CONTAINER_HEADER_BYTES ||
+		directory % CONTAINER_ALIGN ||
 		c->nentry > (directory - CONTAINER_HEADER_BYTES) / CONTAINER_ENTRY_BYTES)
 		return damaged(e, "a directory of an impossible size");
 	if (get_u64(p + AT_SUM) != directory_sum(p, directory))
@@ -159,7 +160,8 @@ uint64_t container_plan(const struct container_item *item, size_t nitem, uint64_
 	struct strbuf *out)
 {
 	struct ordered *order = xcalloc(nitem, sizeof *order);
-	uint64_t name_at = CONTAINER_HEADER_BYTES + nitem * CONTAINER_ENTRY_BYTES, directory = name_at;
+	uint64_t name_at = CONTAINER_HEADER_BYTES + nitem * CONTAINER_ENTRY_BYTES,
+		 directory = name_at;
 	for (size_t i = 0; i < nitem; i++) {
 		order[i] = (struct ordered){&item[i], i};
 		directory += strlen(item[i].name) + 1;

@@ -3,7 +3,7 @@
  *
  *     0   8 bytes  "TRIMSEG1"
  *     8   u64      bytes of the whole container
- *     16  u64      bytes of the directory: everything before the first entry's data, a multiple of 64
+ *     16  u64      bytes of the directory: all before the first entry's data; multiple of 64
  *     24  u64      number of entries
  *     32  u64      FNV-1a of the directory, this field taken as 0
  *     40  zeros up to 64
@@ -15,8 +15,9 @@
  *         names, each with a NUL behind it; zeros to the end of the directory
  *         data of the entries, in the order of the entries, each at the next multiple of 64
  *
- * Little-endian. The container begins on a page, so data are 64-byte aligned in memory. Opening checks
- * all of the directory, not the data: that would read every weight. (`selftest` notices damaged weights.)
+ * Little-endian. The container begins on a page, so data are 64-byte aligned in memory. Opening
+ * checks all of the directory, not the data: that would read every weight. (`selftest` notices
+ * damaged weights.)
  *
  * Entries, by name:
  *     "t:NAME"     a tensor exactly as generated code reads it (NAME: canonical)
@@ -34,7 +35,8 @@
 #define CONTAINER_TENSOR_PREFIX "t:"
 enum { CONTAINER_ALIGN = 64, CONTAINER_HEADER_BYTES = 64, CONTAINER_ENTRY_BYTES = 32 };
 
-enum entry_kind { ENTRY_TENSOR, ENTRY_TOKENIZER, ENTRY_TASK, ENTRY_INFO, ENTRY_GOLDEN, NENTRY_KINDS };
+enum entry_kind { ENTRY_TENSOR, ENTRY_TOKENIZER, ENTRY_TASK, ENTRY_INFO, ENTRY_GOLDEN,
+	NENTRY_KINDS };
 
 struct container {
 	const uint8_t *p;
@@ -59,9 +61,9 @@ struct buf container_find(const struct container *c, const char *name);
 /* A param_source.find (model_run.h): ctx is the container, entries "t:NAME". */
 struct buf container_param(void *ctx, const char *name);
 
-/* For who writes one: lays entries out in order of name. offset[i] receives where the data of entry i
- * (as given) go; returns the directory's bytes in out (cleared first) and the size of the whole. Equal
- * names and unknown kinds are the caller's bug. */
+/* For who writes one: lays entries out in order of name. offset[i] receives where the data of entry
+ * i (as given) go; returns the directory's bytes in out (cleared first) and the size of the whole.
+ * Equal names and unknown kinds are the caller's bug. */
 struct container_item {
 	const char *name;
 	enum entry_kind kind;
@@ -70,8 +72,8 @@ struct container_item {
 uint64_t container_plan(const struct container_item *item, size_t nitem, uint64_t *offset,
 	struct strbuf *out);
 
-/* The container of the running program, found through its own program headers: the last loaded segment.
- * ERR_IO when there is none, or when the file is shorter than its headers say. */
+/* The container of the running program, found through its own program headers: the last loaded
+ * segment. ERR_IO when there is none, or when the file is shorter than its headers say. */
 bool container_of_program(struct buf *out, struct err *e);
 
 #endif

@@ -7,7 +7,7 @@
 
 bool container_of_program(struct buf *out, struct err *e)
 {
-	const Elf64_Phdr *ph = (const Elf64_Phdr *)getauxval(AT_PHDR); /* NOLINT: the kernel's word */
+	const Elf64_Phdr *ph = (const Elf64_Phdr *)getauxval(AT_PHDR);
 	unsigned long n = getauxval(AT_PHNUM);
 	const Elf64_Phdr *last = NULL;
 	uintptr_t base = 0;
@@ -22,7 +22,8 @@ bool container_of_program(struct buf *out, struct err *e)
 	/* A page that the file does not have would end the program with SIGBUS. */
 	struct stat st;
 	if (!stat("/proc/self/exe", &st) && (uint64_t)st.st_size < last->p_offset + last->p_filesz)
-		return err_set(e, ERR_IO, "the program's file was cut off: %llu of at least %llu bytes",
+		return err_set(e, ERR_IO,
+			"the program's file was cut off: %llu of at least %llu bytes",
 			(unsigned long long)st.st_size,
 			(unsigned long long)(last->p_offset + last->p_filesz));
 	*out = (struct buf){(const void *)(base + last->p_vaddr), last->p_filesz};

@@ -1,7 +1,7 @@
 /*
  * What this CPU can do. Features are named as gcc and clang name them ("avx512vnni"; on ARM as the
- * kernel does in /proc/cpuinfo: "asimddp"); lists are separated by commas. A feature counts when the
- * system saves its registers, too. Uses baseline instructions only.
+ * kernel does in /proc/cpuinfo: "asimddp"); lists are separated by commas. A feature counts when
+ * the system saves its registers, too. Uses baseline instructions only.
  */
 #ifndef CPU_H
 #define CPU_H

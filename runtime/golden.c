@@ -20,7 +20,8 @@ static void record_row(void *ctx, size_t index, const float *logits)
 		strbuf_add(&r->logits, logits, r->row_bytes);
 }
 
-void golden_record(struct session *s, const uint32_t *token, size_t n, size_t nrow, struct strbuf *out)
+void golden_record(
+	struct session *s, const uint32_t *token, size_t n, size_t nrow, struct strbuf *out)
 {
 	struct recording r = {n - nrow, (size_t)s->nvocab * sizeof(float), {0}};
 	struct sequence q = {0};

@@ -1,9 +1,9 @@
 /*
- * Tokens and the logits behind them, recorded at build time and replayed by `selftest`: the same bits
- * must come out, from a prompt read at once and from one read token by token.
+ * Tokens and the logits behind them, recorded at build time and replayed by `selftest`: the same
+ * bits must come out, from a prompt read at once and from one read token by token.
  *
- * The record (flat.h): "TRIMGOLD", version 1, u64 ntoken, nvocab, nrow (of the last tokens), bytes of u32
- * tokens, bytes of f32 logits (nrow, nvocab).
+ * The record (flat.h): "TRIMGOLD", version 1, u64 ntoken, nvocab, nrow (of the last tokens), bytes
+ * of u32 tokens, bytes of f32 logits (nrow, nvocab).
  */
 #ifndef GOLDEN_H
 #define GOLDEN_H

@@ -1,6 +1,6 @@
 /*
- * The entry of an emitted binary. This file, like all of runtime/, is compiled for the plainest CPU of
- * its architecture, so it can say that this CPU is too old before any generated code runs.
+ * The entry of an emitted binary. This file, like all of runtime/, is compiled for the plainest CPU
+ * of its architecture, so it can say that this CPU is too old before any generated code runs.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -29,7 +29,8 @@ bool binary_read(struct strbuf *out, const char *path, struct err *e)
 int64_t binary_start(const struct binary *b)
 {
 	const struct tokenizer *t = &b->tokenizer;
-	return (t->traits & TOK_ADDS_START) && t->start_id != TOKENIZER_NONE ? (int64_t)t->start_id : -1;
+	bool starts = (t->traits & TOK_ADDS_START) && t->start_id != TOKENIZER_NONE;
+	return starts ? (int64_t)t->start_id : -1;
 }
 
 static bool check_cpu(struct err *e)

@@ -6,8 +6,8 @@
  *      "parameters":134515008,"weight_bytes":269030016,"context":1024,"threads":0,
  *      "start_token":1,"end_token":2,"lock":{...}}
  *
- * `dropped` in the order of dropping; `threads` 0: all that there are; tokens null where there is none;
- * `lock`: the spec's inputs, chain and this target's section, as in the lock file, or null.
+ * `dropped` in the order of dropping; `threads` 0: all that there are; tokens null where there is
+ * none; `lock`: the spec's inputs, chain and this target's section, as in the lock file, or null.
  */
 #ifndef MODEL_INFO_H
 #define MODEL_INFO_H

@@ -7,8 +7,8 @@
 #include "base.h"
 
 enum {
-	LINE = 64,          /* what two threads write lies this far apart */
-	SPINS = 4000,       /* some tens of microseconds: longer than most kernels of a small model */
+	LINE = 64,    /* what two threads write lies this far apart */
+	SPINS = 4000, /* some tens of microseconds: longer than most kernels of a small model */
 	STACK_BYTES = 1 << 20,
 };
 
@@ -86,7 +86,10 @@ void pool_barrier(struct pool *p)
 		atomic_store_explicit(&p->arrived, 0, memory_order_relaxed);
 		atomic_store(&p->phase, phase + 1);
 		/* A sleeper counts itself before it looks at the phase a last time, so either it
-		 * is seen here or it sees the new phase. */
+		 * is seen here or it sees the new phase. The fence says again what the operations
+		 * before and behind it say already: qemu 7.2 lets the load of an aarch64 program
+		 * pass the store on an x86 host, and its sleeper never wakes. */
+		atomic_thread_fence(memory_order_seq_cst);
 		if (atomic_load(&p->sleepers)) {
 			pthread_mutex_lock(&p->lock);
 			pthread_cond_broadcast(&p->wake);

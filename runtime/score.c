@@ -180,8 +180,8 @@ size_t score_choice(const double *nll, size_t n)
 	return best;
 }
 
-void score_windows(struct session *s, const uint32_t *token, size_t n, int64_t start, uint32_t window,
-	struct score_text *sum)
+void score_windows(struct session *s, const uint32_t *token, size_t n, int64_t start,
+	uint32_t window, struct score_text *sum)
 {
 	size_t nstart = start >= 0, room = window - nstart;
 	if (window <= nstart)

@@ -5,7 +5,8 @@ static bool encode(void *ctx, struct buf text, enum text_place place, struct tok
 {
 	(void)e;
 	struct token_list list = {0};
-	tokenizer_encode(ctx, text.p, text.n, place == TEXT_CONTINUES ? TOKENIZER_CONTINUE : 0, &list);
+	tokenizer_encode(
+		ctx, text.p, text.n, place == TEXT_CONTINUES ? TOKENIZER_CONTINUE : 0, &list);
 	for (size_t i = 0; i < list.n; i++)
 		token_ids_add(out, list.id[i]);
 	token_list_release(&list);

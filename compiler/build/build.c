@@ -63,8 +63,9 @@ bool build_new(struct build **out, const struct build_options *o, struct err *e)
 	b->pool[0] = (struct pool_state){.name = "", .depth = b->o.jobs};
 	b->pool[1] = (struct pool_state){.name = "compute", .depth = 1, .all_threads = true};
 	for (size_t i = 0; i < o->npool; i++)
-		b->pool[2 + i] = (struct pool_state){.name = arena_strdup(&b->arena, o->pool[i].name),
-			.depth = o->pool[i].depth > 0 ? o->pool[i].depth : 1};
+		b->pool[2 + i] =
+			(struct pool_state){.name = arena_strdup(&b->arena, o->pool[i].name),
+				.depth = o->pool[i].depth > 0 ? o->pool[i].depth : 1};
 	strbuf_init(&b->scratch);
 	pthread_mutex_init(&b->mutex, NULL);
 	pthread_mutex_init(&b->event_mutex, NULL);
@@ -169,12 +170,15 @@ static struct action *add(struct build *b, enum action_kind kind, const char *na
 	for (size_t i = 0; i < ninput; i++) {
 		struct edge *edge = &a->input[i];
 		*edge = (struct edge){.name = arena_strdup(&b->arena, input[i].name),
-			.kind = input[i].kind, .action = input[i].action, .output = input[i].output};
+			.kind = input[i].kind,
+			.action = input[i].action,
+			.output = input[i].output};
 		if (edge->kind == INPUT_FILE)
 			edge->source = source_of(b, input[i].path);
 		else if (edge->kind == INPUT_BYTES)
 			edge->bytes = (struct buf){
-				arena_copy(&b->arena, input[i].bytes.p, input[i].bytes.n), input[i].bytes.n};
+				arena_copy(&b->arena, input[i].bytes.p, input[i].bytes.n),
+				input[i].bytes.n};
 		if (edge->kind != INPUT_OUTPUT)
 			continue;
 		struct action *from = edge->action;
@@ -200,7 +204,8 @@ struct action *build_action(struct build *b, const struct action_def *def)
 	struct action *a = add(b, ACTION_RULE, def->name, def->input, def->ninput);
 	a->rule = def->rule;
 	for (size_t i = 0; i < def->param.nfield; i++)
-		fields_add(&b->arena, &a->param, def->param.field[i].name, def->param.field[i].value);
+		fields_add(
+			&b->arena, &a->param, def->param.field[i].name, def->param.field[i].value);
 	if (a->param.nfield)
 		qsort(a->param.field, a->param.nfield, sizeof(struct field), by_field_name);
 	for (size_t i = 1; i < a->param.nfield; i++)
@@ -241,6 +246,16 @@ void build_output(struct build *b, struct action *a, size_t output, const char *
 	struct action *file = add(b, ACTION_OUTPUT, path, &in, 1);
 	file->path = file->name;
 	file->path_flags = flags;
+}
+
+bool build_file_digest(struct build *b, const char *path, struct digest *out)
+{
+	for (size_t i = 0; i < b->nsource; i++)
+		if (b->source[i].ok && !strcmp(b->source[i].path, path)) {
+			*out = b->source[i].digest;
+			return true;
+		}
+	return false;
 }
 
 const char *edge_source_text(const struct build *b, const struct edge *edge, struct strbuf *scratch)

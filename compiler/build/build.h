@@ -49,7 +49,7 @@ struct rule {
 	const char *name;
 	int version;
 	const char *const *output; /* names, NULL behind the last; NULL: one output, "out" */
-	const char *pool;          /* NULL: only -j limits it; "compute": owns all threads, one at once */
+	const char *pool; /* NULL: only -j limits it; "compute": owns all threads, one at once */
 	bool (*run)(struct rule_call *c, struct err *e);
 	/* Appends what else the result depends on and `why` should name: numerics class, tool
 	 * versions, resolved hardware. Called on the graph's thread. May be NULL. */
@@ -216,6 +216,8 @@ bool build_run(struct build *b, struct build_result *out, struct err *e);
 /* Of a finished action. */
 bool action_digest(const struct action *a, size_t output, struct digest *out);
 bool action_key(const struct action *a, struct digest *out);
+/* Of a file that is an input; false if no action needed it yet. */
+bool build_file_digest(struct build *b, const char *path, struct digest *out);
 bool build_read(struct build *b, struct action *a, size_t output, struct arena *into,
 	struct buf *out, struct err *e);
 
@@ -253,10 +255,11 @@ const char *event_name(enum event_kind k);
 /* Appends the event as one line of JSON. */
 void event_write(struct strbuf *out, const struct build_event *ev);
 
-/* $XDG_STATE_HOME/trim/NAME-HEX.journal, else below ~/.local/state; HEX is of the spec's full path. */
+/* $XDG_STATE_HOME/trim/NAME-HEX.journal, else below ~/.local/state; HEX is of the spec's full path.
+ */
 bool journal_default_path(struct strbuf *out, const char *spec_path, struct err *e);
 
-/* Text about a build that was run, dry or not. Each appends to out. */
+/* Text about a build that was run, dry or not. Each appends to out. action NULL: of every one. */
 bool build_why(struct build *b, const char *action, struct strbuf *out, struct err *e);
 void build_status(struct build *b, struct strbuf *out); /* what is out of date, after a dry run */
 void build_plan(struct build *b, struct strbuf *out);   /* what would run, why, time and bytes */

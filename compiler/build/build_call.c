@@ -161,8 +161,8 @@ bool call_object(struct rule_call *c, struct digest d, struct buf *out, struct e
 static void set_output(struct rule_call *c, size_t output, struct digest d, uint64_t bytes)
 {
 	if (output >= c->action->noutput || c->output_given[output])
-		BUG("rule '%s' gives output %zu twice, or has no such output", c->action->rule->name,
-			output);
+		BUG("rule '%s' gives output %zu twice, or has no such output",
+			c->action->rule->name, output);
 	c->output_given[output] = true;
 	c->output[output].digest = d;
 	c->output[output].bytes = bytes;

@@ -51,7 +51,8 @@ void event_write(struct strbuf *out, const struct build_event *ev)
 		strbuf_addf(out, ",\"wall_ns\":%lld", (long long)ev->wall_ns);
 	if (r)
 		strbuf_addf(out,
-			",\"run\":%zu,\"cached\":%zu,\"failed\":%zu,\"skipped\":%zu,\"would_run\":%zu,"
+			",\"run\":%zu,\"cached\":%zu,\"failed\":%zu,\"skipped\":%zu,\"would_run\":%"
+			"zu,"
 			"\"unknown\":%zu,\"written\":%zu,\"interrupted\":%s",
 			r->nrun, r->ncached, r->nfailed, r->nskipped, r->nwould_run, r->nunknown,
 			r->nwritten, r->interrupted ? "true" : "false");

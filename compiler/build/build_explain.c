@@ -30,8 +30,8 @@ static void compare_fields(struct difference *d, const char *what, const struct 
 		if (!before && another(d))
 			strbuf_addf(d->out, "%s '%s' is new: '%s'", what, f->name, f->value);
 		else if (before && strcmp(before, f->value) != 0 && another(d))
-			strbuf_addf(d->out, "%s '%s' changed from '%s' to '%s'", what, f->name, before,
-				f->value);
+			strbuf_addf(d->out, "%s '%s' changed from '%s' to '%s'", what, f->name,
+				before, f->value);
 	}
 	for (size_t i = 0; i < old->nfield; i++)
 		if (!fields_get(new, old->field[i].name) && another(d))
@@ -56,7 +56,8 @@ static void compare_inputs(struct build *b, struct difference *d, const struct j
 		digest_hex(a->input[i].digest, hex);
 		if (k == old->input.nfield) {
 			if (another(d))
-				strbuf_addf(d->out, "input '%s' is new: %s", a->input[i].name, where.s);
+				strbuf_addf(
+					d->out, "input '%s' is new: %s", a->input[i].name, where.s);
 			continue;
 		}
 		used[k] = true;
@@ -81,7 +82,8 @@ static void compare(struct build *b, const struct journal_entry *old, const stru
 	struct difference d = {.out = out};
 	if (strcmp(old->rule, a->rule->name) != 0) {
 		if (another(&d))
-			strbuf_addf(out, "its rule changed from '%s' to '%s'", old->rule, a->rule->name);
+			strbuf_addf(out, "its rule changed from '%s' to '%s'", old->rule,
+				a->rule->name);
 	} else if (old->version != a->rule->version && another(&d)) {
 		strbuf_addf(out, "rule '%s' changed from version %d to %d", old->rule, old->version,
 			a->rule->version);
@@ -124,14 +126,16 @@ static void why_not(struct build *b, struct action *a, struct strbuf *out)
 	char hex[DIGEST_HEX];
 	struct strbuf changes;
 	const struct journal_entry *old =
-		b->journal ? journal_find(b->journal, a->name, JOURNAL_BEFORE_THIS_BUILD, &arena) : NULL;
+		b->journal ? journal_find(b->journal, a->name, JOURNAL_BEFORE_THIS_BUILD, &arena)
+			   : NULL;
 	strbuf_init(&changes);
 	digest_hex(a->key, hex);
 	if (old)
 		compare(b, old, a, &changes);
 	strbuf_adds(out, "not run: ");
 	if (!old)
-		strbuf_adds(out, "the cache already holds the result, made for another spec or earlier");
+		strbuf_adds(out,
+			"the cache already holds the result, made for another spec or earlier");
 	else if (strcmp(old->key, hex) == 0)
 		strbuf_addf(out, "nothing changed since build %ld", old->build);
 	else
@@ -143,6 +147,11 @@ static void why_not(struct build *b, struct action *a, struct strbuf *out)
 
 bool build_why(struct build *b, const char *action, struct strbuf *out, struct err *e)
 {
+	for (size_t i = 0; !action && i < b->naction; i++)
+		if (b->action[i]->kind == ACTION_RULE && !build_why(b, b->action[i]->name, out, e))
+			return false;
+	if (!action)
+		return true;
 	struct action *a = build_find(b, action);
 	if (!a) {
 		const char **name = xcalloc(b->naction + 1, sizeof(*name));
@@ -152,8 +161,9 @@ bool build_why(struct build *b, const char *action, struct strbuf *out, struct e
 				name[nname++] = b->action[i]->name;
 		const char *near = nearest_name(action, name, nname);
 		free(name);
-		return near ? err_set(e, ERR_SPEC, "no action '%s'; did you mean '%s'?", action, near) :
-			      err_set(e, ERR_SPEC, "no action '%s'", action);
+		return near ? err_set(e, ERR_SPEC, "no action '%s'; did you mean '%s'?", action,
+				      near)
+			    : err_set(e, ERR_SPEC, "no action '%s'", action);
 	}
 	strbuf_addf(out, "%s: ", a->name);
 	if (a->ran && a->state == STATE_KNOWN)
@@ -217,7 +227,8 @@ void build_plan(struct build *b, struct strbuf *out)
 	size_t nrun = 0, nunknown = 0, nguess = 0;
 	for (size_t i = 0; i < b->naction; i++) {
 		const struct action *a = b->action[i];
-		if (a->kind != ACTION_RULE || (a->state != STATE_WOULD && a->state != STATE_UNKNOWN))
+		if (a->kind != ACTION_RULE ||
+			(a->state != STATE_WOULD && a->state != STATE_UNKNOWN))
 			continue;
 		bool would = a->state == STATE_WOULD;
 		int64_t ns = estimate(b, a, &bytes);
@@ -232,7 +243,8 @@ void build_plan(struct build *b, struct strbuf *out)
 		else
 			strbuf_adds(out, "        ? s  ");
 		strbuf_addf(out, "%s  [%s]  %s\n", a->name, a->rule->name,
-			would ? a->reason : "an input would be made anew; unchanged bytes would stop here");
+			would ? a->reason
+			      : "an input would be made anew; unchanged bytes would stop here");
 	}
 	for (size_t i = 0; i < b->naction; i++)
 		if (b->action[i]->kind == ACTION_GENERATE && b->action[i]->state == STATE_UNKNOWN)

@@ -207,14 +207,16 @@ int build_stop_level(const struct build *b);
 void build_push(struct queue *q, struct action *a);
 struct action *build_pop(struct queue *q);
 void build_step_later(struct build *b, struct action *a);
-const char *edge_source_text(const struct build *b, const struct edge *edge, struct strbuf *scratch);
+const char *edge_source_text(
+	const struct build *b, const struct edge *edge, struct strbuf *scratch);
 
 /* build_key.c */
 /* Fills in the digests of all inputs, which are known, and the key. False: an input file fails. */
 bool action_resolve(struct build *b, struct action *a, struct err *e);
 /* The record of a's key into a; *hit says whether there is one that fits the rule. */
 bool action_lookup(struct build *b, struct action *a, bool *hit, struct err *e);
-/* Takes the outputs of r, whose refs live in the build's arena. False: they differ from what was known before. */
+/* Takes the outputs of r, whose refs live in the build's arena. False: they differ from what was
+ * known before. */
 bool action_take(struct action *a, const struct record *r);
 bool edge_present(struct build *b, const struct edge *edge);
 bool action_present(struct build *b, const struct action *a);
@@ -242,7 +244,8 @@ const char *explain_run(struct build *b, struct action *a);
 /* ---- the journal ----
  *
  * A text file per spec, appended to; whole lines only count, and a line whose check fails does not.
- * A line is CHECK TAB KIND TAB fields with TABs between; TAB, newline and '\' in a field are \t, \n,
+ * A line is CHECK TAB KIND TAB fields with TABs between; TAB, newline and '\' in a field are \t,
+ * \n,
  * \\. CHECK is 8 hex digits: the low half of the XXH3-128 low word of what follows its TAB.
  *
  *     begin  BUILD TIME_NS
@@ -250,9 +253,9 @@ const char *explain_run(struct build *b, struct action *a);
  *            p=NAME=VALUE  t=NAME=VALUE  i=NAME=HEX=WHERE
  *     end    BUILD TIME_NS RUN CACHED FAILED SKIPPED
  *
- * HOW is run, resumed:STEP, hit, failed or interrupted. An action that is answered by the cache with
- * the key of its newest line is not written again, so a build in which nothing happens adds two
- * short lines. BUILD counts from 1.
+ * HOW is run, resumed:STEP, hit, failed or interrupted. An action that is answered by the cache
+ * with the key of its newest line is not written again, so a build in which nothing happens adds
+ * two short lines. BUILD counts from 1.
  */
 struct journal_entry {
 	const char *how, *name, *rule, *key, *reason;

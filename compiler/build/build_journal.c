@@ -365,7 +365,8 @@ bool journal_action(struct journal *j, struct build *b, const struct action *a, 
 	strbuf_addf(&body, "action\t%ld\t%" PRId64 "\t%s", j->build, j->os->now_ns(j->os), how);
 	add_field(&body, a->name);
 	add_field(&body, a->rule->name);
-	strbuf_addf(&body, "\t%d\t%s\t%" PRId64 "\t%" PRIu64, a->rule->version, hex, a->wall_ns, bytes);
+	strbuf_addf(
+		&body, "\t%d\t%s\t%" PRId64 "\t%" PRIu64, a->rule->version, hex, a->wall_ns, bytes);
 	add_field(&body, a->failure ? a->failure : a->reason ? a->reason : "");
 	if (a->has_key)
 		add_material(&body, b, a);

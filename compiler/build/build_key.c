@@ -150,5 +150,6 @@ bool edge_present(struct build *b, const struct edge *edge)
 		return true;
 	if (edge->output == OUTPUT_ALL)
 		return action_present(b, edge->action);
-	return object_present(b, &edge->action->output[edge->output]) && refs_present(b, edge->action);
+	return object_present(b, &edge->action->output[edge->output]) &&
+	       refs_present(b, edge->action);
 }

@@ -143,7 +143,8 @@ static void print_json(struct build *b, struct strbuf *out)
 		add_quoted(out, a->name);
 		strbuf_adds(out, ",\"rule\":");
 		add_quoted(out, a->rule->name);
-		strbuf_addf(out, ",\"version\":%d,\"state\":\"%s\"", a->rule->version, state_text(a));
+		strbuf_addf(
+			out, ",\"version\":%d,\"state\":\"%s\"", a->rule->version, state_text(a));
 		if (a->has_key) {
 			digest_hex(a->key, hex);
 			strbuf_addf(out, ",\"key\":\"%s\"", hex);
@@ -179,7 +180,8 @@ static void print_ninja(struct build *b, struct strbuf *out)
 	for (size_t i = 0; i < b->naction; i++) {
 		const struct rule *rule = b->action[i]->rule;
 		uint64_t *place;
-		if (!rule || *(place = digest_map_put(&seen, digest_of(rule->name, strlen(rule->name)))))
+		if (!rule ||
+			*(place = digest_map_put(&seen, digest_of(rule->name, strlen(rule->name)))))
 			continue;
 		*place = 1;
 		strbuf_addf(out, "rule %s\n  command = : $out\n", rule->name);
@@ -215,7 +217,9 @@ bool build_graph(struct build *b, const char *format, struct strbuf *out, struct
 			return true;
 		}
 	const char *near = nearest_name(format, name, NELEM(name));
-	return near ? err_set(e, ERR_SPEC, "unknown graph format '%s'; did you mean '%s'?", format, near) :
-		      err_set(e, ERR_SPEC, "unknown graph format '%s'; there are dot, mermaid, json, ninja",
+	return near ? err_set(e, ERR_SPEC, "unknown graph format '%s'; did you mean '%s'?", format,
+			      near)
+		    : err_set(e, ERR_SPEC,
+			      "unknown graph format '%s'; there are dot, mermaid, json, ninja",
 			      format);
 }

@@ -132,14 +132,15 @@ static void need(struct build *b, struct action *a)
 			from->restoring = true;
 			from->nabsent = 0;
 			strbuf_clear(&b->scratch);
-			strbuf_addf(&b->scratch, "its output is missing from the cache and '%s' needs it",
-				a->name);
+			strbuf_addf(&b->scratch,
+				"its output is missing from the cache and '%s' needs it", a->name);
 			from->reason = arena_strdup(&b->arena, b->scratch.s);
 			build_step_later(b, from);
 		}
 		a->nabsent++;
 	}
-	/* what was missing may have come back by making the inputs: a drop names tensors of others */
+	/* what was missing may have come back by making the inputs: a drop names tensors of others
+	 */
 	if (a->restoring && !a->nabsent && action_present(b, a)) {
 		settle(b, a, true);
 		return;
@@ -358,8 +359,8 @@ static void retry_blocked(struct build *b)
 static void differs(struct build *b, struct action *a)
 {
 	struct err e;
-	err_set(&e, ERR_IO, "%s: rule '%s' gave other bytes than before from the same inputs", a->name,
-		a->rule->name);
+	err_set(&e, ERR_IO, "%s: rule '%s' gave other bytes than before from the same inputs",
+		a->name, a->rule->name);
 	fail(b, a, &e);
 }
 
@@ -375,7 +376,8 @@ static void set_damage_aside(struct build *b, const struct action *a)
 		if (store_get(b->o.store, edge->digest, &m, NULL) == STORE_OK)
 			store_unmap(b->o.store, &m);
 		for (size_t k = 0; k < edge->action->nref; k++)
-			if (store_get(b->o.store, edge->action->ref[k].digest, &m, NULL) == STORE_OK)
+			if (store_get(b->o.store, edge->action->ref[k].digest, &m, NULL) ==
+				STORE_OK)
 				store_unmap(b->o.store, &m);
 	}
 }
@@ -462,8 +464,9 @@ static void close_open_states(struct build *b)
 	bool dry = b->o.flags & BUILD_DRY_RUN, idle = !stopped(b);
 	for (size_t i = 0; i < b->naction; i++) {
 		struct action *a = b->action[i];
-		if (a->state == STATE_FAILED || a->state == STATE_SKIPPED || a->state == STATE_KNOWN ||
-			a->state == STATE_WOULD || a->state == STATE_UNKNOWN)
+		if (a->state == STATE_FAILED || a->state == STATE_SKIPPED ||
+			a->state == STATE_KNOWN || a->state == STATE_WOULD ||
+			a->state == STATE_UNKNOWN)
 			continue;
 		if (dry && a->state == STATE_WAIT) {
 			a->state = STATE_UNKNOWN;

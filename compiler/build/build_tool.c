@@ -79,5 +79,6 @@ bool call_tool(struct rule_call *c, const char *const argv[], struct strbuf *out
 	if (WIFSIGNALED(status))
 		return err_set(e, ERR_IO, "'%s' was killed by signal %d: %s", argv[0],
 			WTERMSIG(status), line);
-	return err_set(e, ERR_IO, "'%s' ended with status %d: %s", argv[0], WEXITSTATUS(status), line);
+	return err_set(
+		e, ERR_IO, "'%s' ended with status %d: %s", argv[0], WEXITSTATUS(status), line);
 }

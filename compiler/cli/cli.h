@@ -123,12 +123,21 @@ bool cli_verb_takes(const struct cli_verb *v, const struct cli_option *o);
 
 #define TRIM_VERSION "0.1"
 
+int verb_build(struct cli *c);
+int verb_cache(struct cli *c);
 int verb_check(struct cli *c);
 int verb_completion(struct cli *c);
+int verb_doctor(struct cli *c);
 int verb_expand(struct cli *c);
+int verb_graph(struct cli *c);
 int verb_help(struct cli *c);
 int verb_init(struct cli *c);
+int verb_inspect(struct cli *c);
+int verb_log(struct cli *c);
+int verb_plan(struct cli *c);
 int verb_schema(struct cli *c);
+int verb_status(struct cli *c);
 int verb_version(struct cli *c);
+int verb_why(struct cli *c);
 
 #endif

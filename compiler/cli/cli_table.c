@@ -1,5 +1,6 @@
 #include "cli.h"
 
+static const char *const emits[] = {"ir", "lowered", "plan", "llvm", "asm", NULL};
 static const char *const colors[] = {"auto", "always", "never", NULL};
 
 /* Options of verbs stand in the order in which help shows them. */
@@ -8,6 +9,18 @@ const struct cli_option cli_options[] = {
 	{"model", 0, "PATH", "model that the new spec names", NULL, NULL, false, false},
 	{"data", 0, "FILE", "rows (JSON, JSONL or text) that the new spec names", NULL, NULL, false,
 		false},
+	{"target", 0, "NAME", "only this target of the spec", NULL, NULL, false, true},
+	{"jobs", 'j', "N", "use N threads (default: one per processor)", "TRIM_JOBS", NULL, false, false},
+	{"keep-going", 'k', NULL, "after a failure build what does not depend on it", NULL, NULL, false, false},
+	{"dry-run", 'n', NULL, "say what would run, run nothing", NULL, NULL, false, false},
+	{"locked", 0, NULL, "use what NAME.lock records, fail at the first difference", NULL, NULL, false, false},
+	{"offline", 0, NULL, "use no network", "TRIM_OFFLINE", NULL, false, false},
+	{"rehash", 0, NULL, "read every input again, whatever its times say", NULL, NULL, false, false},
+	{"events", 0, "FILE", "write what happens as JSON lines", NULL, NULL, false, false},
+	{"format", 0, "FORMAT", "dot, mermaid, json or ninja", NULL, NULL, false, false},
+	{"yes", 'y', NULL, "really remove", NULL, NULL, false, false},
+	{"emit", 0, "FORM", "ir, lowered, plan, llvm or asm: the inference program at that stage", NULL, emits,
+		false, false},
 	{"root", 0, "NAME=DIR", "where paths NAME:... of a spec lead; also TRIM_ROOT_NAME", NULL, NULL,
 		true, true},
 	{"directory", 'C', "DIR", "go to DIR first", NULL, NULL, true, false},
@@ -24,6 +37,18 @@ const struct cli_verb cli_verbs[] = {
 	{"check", "[SPEC]...", "validate specs, all errors in one run", "", 0, -1, verb_check},
 	{"expand", "[SPEC]", "print the effective spec: includes, defaults, lists", "", 0, 1,
 		verb_expand},
+	{"plan", "[SPEC]...", "what would run and why, with estimates", "target jobs locked rehash", 0, -1,
+		verb_plan},
+	{"build", "[SPEC]...", "build what is out of date",
+		"target jobs keep-going dry-run locked offline rehash events", 0, -1, verb_build},
+	{"why", "[SPEC] [ACTION]", "why actions ran, would run, or not", "target rehash", 0, 2, verb_why},
+	{"status", "[SPEC]...", "what is out of date", "target rehash", 0, -1, verb_status},
+	{"log", "[SPEC] [ACTION]", "past builds", "", 0, 2, verb_log},
+	{"graph", "[SPEC]", "the graph of actions", "target format", 0, 1, verb_graph},
+	{"inspect", "MODEL|BINARY|SPEC", "what a model, a binary or a spec's program consists of",
+		"emit target", 1, 1, verb_inspect},
+	{"cache", "stat|verify|gc", "the artifact store", "yes", 1, 1, verb_cache},
+	{"doctor", "", "what is here, and how to get the rest", "", 0, 0, verb_doctor},
 	{"schema", "", "print the grammar of specs as XML Schema", "", 0, 0, verb_schema},
 	{"completion", "bash", "print a completion script for a shell", "", 1, 1, verb_completion},
 	{"version", "", "print the version", "", 0, 0, verb_version},

@@ -11,11 +11,11 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const struct emitter *opened;
 
 /* Beside the program (a build folder), or in ../lib/trim (an installation). */
-static void *open_module(char *tried, size_t tried_bytes)
+static bool find_module(char *path, size_t path_bytes, char *tried, size_t tried_bytes)
 {
 	static const char *const places[] = {"%s/lib/trim-llvm.so", "%s/../lib/trim-llvm.so",
 		"%s/../lib/trim/trim-llvm.so"};
-	char exe[4096], path[4200];
+	char exe[4096];
 	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 	exe[n > 0 ? n : 0] = '\0';
 	char *slash = strrchr(exe, '/');
@@ -24,21 +24,38 @@ static void *open_module(char *tried, size_t tried_bytes)
 	for (size_t i = 0; i < NELEM(places); i++) {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-		snprintf(path, sizeof(path), places[i], exe);
+		snprintf(path, path_bytes, places[i], exe);
 #pragma GCC diagnostic pop
 		if (access(path, R_OK) == 0)
-			return dlopen(path, RTLD_NOW | RTLD_LOCAL);
+			return true;
 	}
 	snprintf(tried, tried_bytes, "no trim-llvm.so in lib/ or ../lib/trim of '%.400s'", exe);
-	return NULL;
+	return false;
+}
+
+bool emit_files(struct arena *a, const char **module, const char **llvm, struct err *e)
+{
+	static const char *const libraries[] = {"/usr/lib/llvm-19/lib/libLLVM.so.19.1",
+		"/usr/lib/llvm-19/lib/libLLVM-19.so.1"};
+	char path[4200], tried[512] = "";
+	if (!find_module(path, sizeof(path), tried, sizeof(tried)))
+		return err_set(e, ERR_TOOL, "unable to load the LLVM emitter: %s", tried);
+	*module = arena_strdup(a, path);
+	*llvm = NULL;
+	for (size_t i = 0; i < NELEM(libraries) && !*llvm; i++)
+		if (!access(libraries[i], R_OK))
+			*llvm = libraries[i];
+	return true;
 }
 
 static const struct emitter *emitter(struct err *e)
 {
-	char tried[512] = "";
+	char path[4200], tried[512] = "";
 	pthread_mutex_lock(&lock);
 	if (!opened) {
-		void *module = open_module(tried, sizeof(tried));
+		void *module = find_module(path, sizeof(path), tried, sizeof(tried))
+			? dlopen(path, RTLD_NOW | RTLD_LOCAL)
+			: NULL;
 		const struct emitter *found = module ? dlsym(module, "trim_emitter") : NULL;
 		if (!found)
 			err_set(e, ERR_TOOL, "unable to load the LLVM emitter: %.600s",

@@ -38,7 +38,12 @@ bool emit_object(const struct emit_request *r, struct strbuf *out, struct err *e
 bool emit_load(struct buf object, struct loaded *out, struct err *e);
 void emit_unload(struct loaded *l);
 
-/* "LLVM 19.1.7": part of the key of what is compiled. NULL when the module cannot be opened. */
+/* The files whose bytes decide what emit_object makes: the module, and LLVM's library where it is found
+ * without loading it (llvm NULL: it is not; the module then speaks for both). For keys: asking the
+ * version would cost the 20 ms that the module is there to save. In the arena. */
+bool emit_files(struct arena *a, const char **module, const char **llvm, struct err *e);
+
+/* "LLVM 19.1.7", for people. NULL when the module cannot be opened. */
 const char *emit_version(struct err *e);
 
 /* What the module exports as `trim_emitter`. */

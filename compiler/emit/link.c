@@ -42,7 +42,8 @@ const char *link_runtime_folder(struct arena *a, enum target_arch arch, struct e
 		if (!access(arena_printf(a, "%s/runtime.a", folder), R_OK))
 			return folder;
 	}
-	err_set(e, ERR_TOOL, "the runtime for %s is missing beside the program; run ./bootstrap build",
+	err_set(e, ERR_TOOL,
+		"the runtime for %s is missing beside the program; run ./bootstrap build",
 		archs[arch].name);
 	return NULL;
 }
@@ -50,6 +51,11 @@ const char *link_runtime_folder(struct arena *a, enum target_arch arch, struct e
 static uint64_t align_up(uint64_t n, uint64_t align)
 {
 	return (n + align - 1) & ~(align - 1);
+}
+
+const char *link_program(struct arena *a, struct err *e)
+{
+	return linker_path(a, e);
 }
 
 bool link_version(struct strbuf *out, struct err *e)
@@ -69,7 +75,8 @@ bool link_version(struct strbuf *out, struct err *e)
 
 /* ---- code: ld.lld ---- */
 
-static bool link_code(struct arena *a, const struct link_request *r, struct strbuf *out, struct err *e)
+static bool link_code(
+	struct arena *a, const struct link_request *r, struct strbuf *out, struct err *e)
 {
 	static const char *const needed[] = {"runtime.a", "crt1.o", "crti.o", "libc.a", "crtn.o"};
 	enum { RUNTIME, CRT1, CRTI, LIBC, CRTN, NNEEDED };

@@ -1,6 +1,6 @@
 /*
- * Makes an emitted binary: code linked by ld.lld into a static ELF program against musl and our runtime,
- * behind it the container (runtime/container.h) as a segment of its own.
+ * Makes an emitted binary: code linked by ld.lld into a static ELF program against musl and our
+ * runtime, behind it the container (runtime/container.h) as a segment of its own.
  *
  *     what ld.lld wrote          its PT_NOTE made a read-only PT_LOAD above all others
  *     zeros to 64 KiB
@@ -9,11 +9,11 @@
  *
  * Data of any size cost a copy in the kernel and no memory (ld.lld itself fails at 2 GiB). Equal
  * requests give equal bytes; no path gets in. The linker's input and output are unnamed files in
- * memory, the result is an unnamed file until it is whole: nothing needs to be cleaned up, whenever the
- * process ends.
+ * memory, the result is an unnamed file until it is whole: nothing needs to be cleaned up, whenever
+ * the process ends.
  *
- * A runtime folder holds runtime.a, crt1.o, crti.o, crtn.o, libc.a, and libgcc.a where the architecture
- * needs one; it is made by the build (lib/x86_64, lib/aarch64) and installed as it is.
+ * A runtime folder holds runtime.a, crt1.o, crti.o, crtn.o, libc.a, and libgcc.a where the
+ * architecture needs one; it is made by the build (lib/x86_64, lib/aarch64) and installed as it is.
  */
 #ifndef LINK_H
 #define LINK_H
@@ -38,8 +38,8 @@ struct link_request {
 	size_t nentry;
 };
 
-/* A binary as pieces in file order, for who wants to keep entries once: the pieces follow each other
- * without gaps. */
+/* A binary as pieces in file order, for who wants to keep entries once: the pieces follow each
+ * other without gaps. */
 enum link_piece_kind { PIECE_BYTES, PIECE_ENTRY, PIECE_ZERO };
 struct link_piece {
 	enum link_piece_kind kind;
@@ -54,16 +54,21 @@ struct link_image {
 };
 
 /* ERR_TOOL: no ld.lld. Entries are not read. */
-bool link_plan(struct arena *a, const struct link_request *r, struct link_image *out, struct err *e);
+bool link_plan(
+	struct arena *a, const struct link_request *r, struct link_image *out, struct err *e);
 
 /* Plans, and writes the program, mode 0755. path holds its old file until the new one is whole. */
 bool link_binary(const struct link_request *r, const char *path, struct err *e);
 
-/* Appends the linker's name and version, for keys: "Debian LLD 19.1.7". */
+/* The linker's path: its bytes are part of the key of what is linked. In the arena. ERR_TOOL. */
+const char *link_program(struct arena *a, struct err *e);
+
+/* Appends the linker's name and version, for people: "Debian LLD 19.1.7". */
 bool link_version(struct strbuf *out, struct err *e);
 
-/* Where this program's own build or installation keeps the runtime folder of an architecture: lib/ARCH or
- * ../lib/ARCH beside the program, or ../lib/trim/ARCH. In the arena. ERR_TOOL when there is none. */
+/* Where this program's own build or installation keeps the runtime folder of an architecture:
+ * lib/ARCH or ../lib/ARCH beside the program, or ../lib/trim/ARCH. In the arena. ERR_TOOL when there
+ * is none. */
 const char *link_runtime_folder(struct arena *a, enum target_arch arch, struct err *e);
 
 /* The name of an architecture's runtime folder: "x86_64". */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -15,6 +16,27 @@ extern char **environ;
 
 /* The version that the emitter is tested with, then whatever is there. */
 static const char *const linkers[] = {"/usr/lib/llvm-19/bin/ld.lld", "ld.lld"};
+
+static bool missing(struct err *e)
+{
+	return err_set(e, ERR_TOOL, "ld.lld is missing; install the package lld-19");
+}
+
+const char *linker_path(struct arena *a, struct err *e)
+{
+	const char *path = getenv("PATH");
+	if (!access(linkers[0], X_OK))
+		return linkers[0];
+	while (path && *path) {
+		size_t n = strcspn(path, ":");
+		const char *program = arena_printf(a, "%.*s/%s", (int)n, path, linkers[1]);
+		if (n && !access(program, X_OK))
+			return program;
+		path += n + (path[n] == ':');
+	}
+	missing(e);
+	return NULL;
+}
 
 static bool read_all(int fd, struct strbuf *out, struct err *e)
 {
@@ -45,12 +67,13 @@ static bool spawn(const char *const *argv, const int fd[3], pid_t *pid, struct e
 	posix_spawn_file_actions_adddup2(&actions, fd[0], LINKER_OBJECT_FD);
 	int failed = ENOENT;
 	for (size_t i = 0; i < NELEM(linkers) && failed; i++)
-		failed = posix_spawnp(pid, linkers[i], &actions, NULL, (char *const *)argv, environ);
+		failed =
+			posix_spawnp(pid, linkers[i], &actions, NULL, (char *const *)argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	if (!failed)
 		return true;
 	if (failed == ENOENT || failed == EACCES || failed == ENOTDIR)
-		return err_set(e, ERR_TOOL, "ld.lld is missing; install the package lld-19");
+		return missing(e);
 	errno = failed;
 	return err_errno(e, "unable to run ld.lld");
 }
@@ -92,7 +115,8 @@ static bool run(const char *const *argv, const struct buf *object, const int fd[
 	return spawn(argv, fd, &pid, e) && wait_for(pid, fd[2], e) && read_all(fd[1], out, e);
 }
 
-bool linker_run(const char *const *argv, const struct buf *object, struct strbuf *out, struct err *e)
+bool linker_run(
+	const char *const *argv, const struct buf *object, struct strbuf *out, struct err *e)
 {
 	int fd[3];
 	for (int i = 0; i < 3; i++)

@@ -6,18 +6,7 @@
  */
 #include <string.h>
 
-#include "llvm_kernel.h"
-
-struct heads {
-	const struct node *n;
-	int q, kk, v, lo, hi;        /* nodes */
-	int nbatch, ngroup, nfeature;/* axes: B, G, C of ir.h */
-	struct type batch, group;    /* their axes */
-	int64_t features;            /* product of C */
-	int64_t slots;               /* extent of A */
-	int64_t q_row, q_batch, q_group; /* strides of q and the result, elements */
-	enum dtype kv;
-};
+#include "llvm_attention.h"
 
 static int64_t extents(const struct graph *g, const struct type *t, int first, int last)
 {
@@ -27,7 +16,7 @@ static int64_t extents(const struct graph *g, const struct type *t, int first, i
 	return n;
 }
 
-static struct heads describe(const struct graph *g, const struct node *n)
+struct heads attention_heads(const struct graph *g, const struct node *n)
 {
 	struct heads h = {.n = n, .q = n->src[0], .kk = n->src[1], .v = n->src[2], .lo = n->src[3],
 		.hi = n->src[4]};
@@ -35,15 +24,13 @@ static struct heads describe(const struct graph *g, const struct node *n)
 	h.nbatch = type_axis_position(k, n->axis);
 	h.nfeature = k->naxis - h.nbatch - 1;
 	h.ngroup = q->naxis - 1 - h.nbatch - h.nfeature;
-	for (int i = 0; i < h.nbatch; i++)
-		h.batch.axis[h.batch.naxis++] = q->axis[1 + i];
-	for (int i = 0; i < h.ngroup; i++)
-		h.group.axis[h.group.naxis++] = q->axis[1 + h.nbatch + i];
+	h.batches = extents(g, q, 1, 1 + h.nbatch);
+	h.groups = extents(g, q, 1 + h.nbatch, 1 + h.nbatch + h.ngroup);
 	h.features = extents(g, q, q->naxis - h.nfeature, q->naxis);
 	h.slots = g->axis[n->axis].extent;
 	h.q_group = h.features;
-	h.q_batch = h.q_group * extents(g, &h.group, 0, h.ngroup);
-	h.q_row = h.q_batch * extents(g, &h.batch, 0, h.nbatch);
+	h.q_batch = h.q_group * h.groups;
+	h.q_row = h.q_batch * h.batches;
 	h.kv = k->dtype;
 	return h;
 }
@@ -55,83 +42,81 @@ static const struct node *core(const struct kernel *k)
 
 LLVMValueRef attention_items(struct kernel *k)
 {
-	struct heads h = describe(k->g, core(k));
-	LLVMValueRef rows = k->dim[k->g->node[h.q].type.axis[0]];
-	return LLVMBuildMul(k->at, rows, const_i64(k, extents(k->g, &h.batch, 0, h.nbatch)), "");
+	struct heads h = attention_heads(k->g, core(k));
+	if (core(k)->op != OP_ATTENTION)
+		return const_i64(k, h.batches);
+	return times(k, k->dim[k->g->node[h.q].type.axis[0]], h.batches);
 }
 
-static LLVMValueRef add(struct kernel *k, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildAdd(k->at, a, b, "");
-}
-
-static LLVMValueRef scale(struct kernel *k, LLVMValueRef i, int64_t by)
-{
-	return LLVMBuildMul(k->at, i, const_i64(k, by), "");
-}
-
-static LLVMValueRef load_index(struct kernel *k, int node, LLVMValueRef row)
+LLVMValueRef load_index(struct kernel *k, int node, LLVMValueRef row)
 {
 	LLVMValueRef v = load_vector(k, k->i32, element_at(k, k->i32, memory_of(k, node), row), 1);
 	return LLVMBuildSExt(k->at, v, k->i64, "");
 }
 
 struct row {
-	LLVMValueRef q, out;      /* pointers to this head's features */
-	LLVMValueRef k, v;        /* base of the KV head: element indices */
-	LLVMValueRef lo, n;       /* first slot, number of slots */
-	LLVMValueRef score;       /* float*: score of slot lo */
-	LLVMValueRef panel_score; /* float*: score of the first slot of lo's panel */
+	LLVMValueRef out;   /* float*: this head's features of the result */
+	LLVMValueRef v;     /* element index of the KV head in v */
+	LLVMValueRef lo, n; /* first slot, number of slots */
+	LLVMValueRef score; /* float*: score of slot lo */
 };
 
-/* s = q . k for whole panels of slots; lanes outside [lo, hi) are computed and never read. */
-static void emit_scores(struct kernel *k, const struct heads *h, const struct row *r)
+/* Features 2i and 2i + 1 of bf16 panels (or 2i alone), or feature i of f32 panels; `at` counts groups of
+ * 16 lanes. */
+static void score_step(struct kernel *k, const struct scores *r, LLVMValueRef *acc, LLVMValueRef at,
+	LLVMValueRef i, int nfeature)
+{
+	int width = k->target->lanes < PANEL ? k->target->lanes : PANEL, nvector = PANEL / width;
+	LLVMTypeRef vector = vector_of(k->f32, width), element = r->pairs ? k->i32 : k->f32;
+	for (int v = 0; v < nvector; v++) {
+		LLVMValueRef lane = plus(k, times(k, at, PANEL), const_i64(k, v * width));
+		LLVMValueRef sum = LLVMBuildLoad2(k->at, vector, acc[v], "");
+		LLVMValueRef key = load_vector(k, element, element_at(k, element, r->panels, lane), width);
+		LLVMValueRef part[2] = {key, key};
+		if (r->pairs) {
+			LLVMValueRef half = splat(k, LLVMConstInt(k->i32, 16, false), width);
+			LLVMValueRef mask = splat(k, LLVMConstInt(k->i32, 0xffff0000u, false), width);
+			part[0] = LLVMBuildShl(k->at, key, half, "");
+			part[1] = LLVMBuildAnd(k->at, key, mask, "");
+		}
+		for (int j = 0; j < nfeature; j++) {
+			LLVMValueRef c = plus(k, times(k, i, r->pairs ? 2 : 1), const_i64(k, j));
+			LLVMValueRef q = load_vector(k, k->f32, element_at(k, k->f32, r->q, c), 1);
+			sum = fma_value(k, splat(k, q, width),
+				LLVMBuildBitCast(k->at, part[j], vector, ""), sum);
+		}
+		LLVMBuildStore(k->at, sum, acc[v]);
+	}
+}
+
+void emit_scores(struct kernel *k, const struct heads *h, const struct scores *r)
 {
 	int width = k->target->lanes < PANEL ? k->target->lanes : PANEL, nvector = PANEL / width;
 	LLVMTypeRef vector = vector_of(k->f32, width);
 	LLVMValueRef acc[PANEL];
 	LLVMValueRef sixteen = const_i64(k, PANEL);
 	LLVMValueRef first = LLVMBuildUDiv(k->at, r->lo, sixteen, "");
-	LLVMValueRef last = LLVMBuildSub(k->at, add(k, r->lo, r->n), const_i64(k, 1), "");
+	LLVMValueRef last = LLVMBuildSub(k->at, plus(k, r->lo, r->n), const_i64(k, 1), "");
 	last = LLVMBuildUDiv(k->at, last, sixteen, "");
-	bool pairs = h->kv == DT_BF16;
-	int64_t steps = pairs ? (h->features + 1) / 2 : h->features;
-	LLVMValueRef base = memory_of(k, h->kk);
+	int64_t steps = r->pairs ? (h->features + 1) / 2 : h->features;
 	struct loop panel, c;
 	for (int v = 0; v < nvector; v++)
 		acc[v] = alloca_entry(k, vector, "s");
-	loop_begin(k, &panel, first, add(k, last, const_i64(k, 1)), 1);
+	loop_begin(k, &panel, first, plus(k, last, const_i64(k, 1)), 1);
 	for (int v = 0; v < nvector; v++)
 		LLVMBuildStore(k->at, LLVMConstNull(vector), acc[v]);
-	loop_begin(k, &c, const_i64(k, 0), const_i64(k, steps), 1);
-	LLVMValueRef at = add(k, r->k, add(k, scale(k, panel.i, steps), c.i));
-	for (int v = 0; v < nvector; v++) {
-		LLVMValueRef lane = add(k, scale(k, at, PANEL), const_i64(k, v * width));
-		LLVMValueRef sum = LLVMBuildLoad2(k->at, vector, acc[v], "");
-		if (!pairs) {
-			LLVMValueRef key = load_vector(k, k->f32, element_at(k, k->f32, base, lane), width);
-			LLVMValueRef q = load_vector(k, k->f32, element_at(k, k->f32, r->q, c.i), 1);
-			sum = fma_value(k, splat(k, q, width), key, sum);
-		} else {
-			LLVMValueRef key = load_vector(k, k->i32, element_at(k, k->i32, base, lane), width);
-			LLVMValueRef half = splat(k, LLVMConstInt(k->i32, 16, false), width);
-			LLVMValueRef mask = splat(k, LLVMConstInt(k->i32, 0xffff0000u, false), width);
-			LLVMValueRef part[2] = {LLVMBuildShl(k->at, key, half, ""),
-				LLVMBuildAnd(k->at, key, mask, "")};
-			for (int i = 0; i < 2; i++) {
-				LLVMValueRef q = load_vector(k, k->f32, element_at(k, k->f32, r->q,
-					add(k, scale(k, c.i, 2), const_i64(k, i))), 1);
-				sum = fma_value(k, splat(k, q, width),
-					LLVMBuildBitCast(k->at, part[i], vector, ""), sum);
-			}
-		}
-		LLVMBuildStore(k->at, sum, acc[v]);
-	}
+	/* An odd last feature has no partner. */
+	int64_t whole = r->pairs ? h->features / 2 : steps;
+	loop_begin(k, &c, const_i64(k, 0), const_i64(k, whole), 1);
+	score_step(k, r, acc, plus(k, times(k, panel.i, steps), c.i), c.i, r->pairs ? 2 : 1);
 	loop_end(k, &c);
-	LLVMValueRef to = scale(k, LLVMBuildSub(k->at, panel.i, first, ""), PANEL);
+	if (whole < steps)
+		score_step(k, r, acc, plus(k, times(k, panel.i, steps), const_i64(k, whole)),
+			const_i64(k, whole), 1);
+	LLVMValueRef to = times(k, LLVMBuildSub(k->at, panel.i, first, ""), PANEL);
 	for (int v = 0; v < nvector; v++)
 		store_vector(k, LLVMBuildLoad2(k->at, vector, acc[v], ""), element_at(k, k->f32,
-			r->panel_score, add(k, to, const_i64(k, v * width))), 4);
+			r->out, plus(k, to, const_i64(k, v * width))), 4);
 	loop_end(k, &panel);
 }
 
@@ -147,7 +132,7 @@ static LLVMValueRef maximum(struct kernel *k, LLVMValueRef a, LLVMValueRef b, in
 	return emit_scalar_op(k, OP_MAX, pair, width);
 }
 
-static LLVMValueRef emit_max(struct kernel *k, LLVMValueRef score, LLVMValueRef n)
+LLVMValueRef emit_max(struct kernel *k, LLVMValueRef score, LLVMValueRef n)
 {
 	int width = k->target->lanes;
 	LLVMTypeRef vector = vector_of(k->f32, width);
@@ -174,8 +159,7 @@ static LLVMValueRef emit_max(struct kernel *k, LLVMValueRef score, LLVMValueRef 
 	return LLVMBuildLoad2(k->at, k->f32, one, "");
 }
 
-/* score[i] = exp(score[i] - m); returns their sum as OP_SUM defines it. */
-static LLVMValueRef emit_exp_sum(struct kernel *k, LLVMValueRef score, LLVMValueRef n, LLVMValueRef m)
+LLVMValueRef emit_exp_sum(struct kernel *k, LLVMValueRef score, LLVMValueRef n, LLVMValueRef m)
 {
 	int width = k->target->lanes < SUM_LANES ? k->target->lanes : SUM_LANES;
 	LLVMValueRef sum = alloca_entry(k, LLVMArrayType(k->f32, SUM_LANES), "sum");
@@ -223,11 +207,11 @@ static void emit_weighted_sum(struct kernel *k, const struct heads *h, const str
 	loop_begin(k, &chunk, const_i64(k, 0), r->n, PV_CHUNK);
 	for (int v = 0; v < nvector; v++)
 		LLVMBuildStore(k->at, LLVMConstNull(vector), acc[v]);
-	loop_begin(k, &s, chunk.i, minimum(k, add(k, chunk.i, const_i64(k, PV_CHUNK)), r->n), 1);
+	loop_begin(k, &s, chunk.i, minimum(k, plus(k, chunk.i, const_i64(k, PV_CHUNK)), r->n), 1);
 	LLVMValueRef p = splat(k, score_vector(k, r->score, s.i, 1), width);
-	LLVMValueRef slot = scale(k, add(k, r->lo, s.i), h->features);
+	LLVMValueRef slot = times(k, plus(k, r->lo, s.i), h->features);
 	for (int v = 0; v < nvector; v++) {
-		LLVMValueRef at = add(k, add(k, r->v, slot), const_i64(k, first + v * width));
+		LLVMValueRef at = plus(k, plus(k, r->v, slot), const_i64(k, first + v * width));
 		LLVMValueRef x = load_typed(k, h->kv, base, at, width);
 		LLVMBuildStore(k->at, fma_value(k, p, x, LLVMBuildLoad2(k->at, vector, acc[v], "")), acc[v]);
 	}
@@ -245,30 +229,31 @@ static void emit_weighted_sum(struct kernel *k, const struct heads *h, const str
 
 static void emit_forward(struct kernel *k, const struct heads *h)
 {
-	int64_t nbatch = extents(k->g, &h->batch, 0, h->nbatch);
-	int64_t ngroup = extents(k->g, &h->group, 0, h->ngroup);
 	int64_t steps = h->kv == DT_BF16 ? (h->features + 1) / 2 : h->features;
 	int64_t npanels = (h->slots + PANEL - 1) / PANEL;
 	struct row r = {0};
+	struct scores s = {.out = k->scratch, .pairs = h->kv == DT_BF16};
 	struct loop item, group;
 	LLVMValueRef q = memory_of(k, h->q), out = memory_of(k, k->region->node[0]);
 	k->scratch_bytes = (npanels + 1) * PANEL * 4;
 	loop_begin(k, &item, k->item_lo, k->item_hi, 1);
-	LLVMValueRef row = LLVMBuildUDiv(k->at, item.i, const_i64(k, nbatch), "");
-	LLVMValueRef batch = LLVMBuildURem(k->at, item.i, const_i64(k, nbatch), "");
+	LLVMValueRef row = LLVMBuildUDiv(k->at, item.i, const_i64(k, h->batches), "");
+	LLVMValueRef batch = LLVMBuildURem(k->at, item.i, const_i64(k, h->batches), "");
 	r.lo = load_index(k, h->lo, row);
 	r.n = LLVMBuildSub(k->at, load_index(k, h->hi, row), r.lo, "");
-	r.k = scale(k, batch, npanels * steps);
-	r.v = scale(k, batch, h->slots * h->features);
-	r.panel_score = k->scratch;
+	s.lo = r.lo;
+	s.n = r.n;
+	s.panels = element_at(k, s.pairs ? k->i32 : k->f32, memory_of(k, h->kk),
+		times(k, batch, npanels * steps * PANEL));
+	r.v = times(k, batch, h->slots * h->features);
 	LLVMValueRef skip = LLVMBuildURem(k->at, r.lo, const_i64(k, PANEL), "");
 	r.score = element_at(k, k->f32, k->scratch, skip);
-	loop_begin(k, &group, const_i64(k, 0), const_i64(k, ngroup), 1);
-	LLVMValueRef at = add(k, scale(k, row, h->q_row),
-		add(k, scale(k, batch, h->q_batch), scale(k, group.i, h->q_group)));
-	r.q = element_at(k, k->f32, q, at);
+	loop_begin(k, &group, const_i64(k, 0), const_i64(k, h->groups), 1);
+	LLVMValueRef at = plus(k, times(k, row, h->q_row),
+		plus(k, times(k, batch, h->q_batch), times(k, group.i, h->q_group)));
+	s.q = element_at(k, k->f32, q, at);
 	r.out = element_at(k, k->f32, out, at);
-	emit_scores(k, h, &r);
+	emit_scores(k, h, &s);
 	LLVMValueRef l = emit_exp_sum(k, r.score, r.n, emit_max(k, r.score, r.n));
 	/* Up to 8 vectors of features at a time, then narrower ones for what is left. */
 	int64_t first = 0;
@@ -285,8 +270,9 @@ static void emit_forward(struct kernel *k, const struct heads *h)
 
 void emit_attention_region(struct kernel *k)
 {
-	struct heads h = describe(k->g, core(k));
-	if (core(k)->op != OP_ATTENTION)
-		BUG("attention gradients are not emitted yet");
-	emit_forward(k, &h);
+	struct heads h = attention_heads(k->g, core(k));
+	if (core(k)->op == OP_ATTENTION)
+		emit_forward(k, &h);
+	else
+		emit_attention_grad(k, &h);
 }

@@ -250,6 +250,9 @@ static void step_bf16(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValu
 			LLVMValueRef at = add(k, LLVMBuildMul(k->at, panel, pairs, ""), i);
 			at = add(k, scale(k, at, PANEL), const_i64(k, v * t->width));
 			*to = load_vector(k, k->i32, element_at(k, k->i32, t->b, at), t->width);
+			if (single) /* what pads a panel made by a kernel is not defined */
+				*to = LLVMBuildAnd(k->at, *to,
+					splat(k, LLVMConstInt(k->i32, 0xffff, false), t->width), "");
 		}
 	for (int row = 0; row < t->rows; row++) {
 		LLVMValueRef p = element_at(k, k->i16, t->a, broadcast_at(k, t, row, even)), a;
@@ -358,7 +361,7 @@ static void store_lanes(struct kernel *k, struct env *env, struct block *b, LLVM
 	for (int i = 0; i < b->ndot; i++) {
 		LLVMValueRef at = add(k, scale(k, b->row, BLOCK_LANES), LLVMBuildSub(k->at, n, b->n, ""));
 		LLVMValueRef v = load_vector(k, k->f32, element_at(k, k->f32, b->buffer[i], at), env->width);
-		env->known[b->node[i]] = (struct value){v, env->width > 1};
+		*known_at(k, env, b->node[i]) = (struct value){v, env->width > 1};
 	}
 	for (int i = 0; i < k->region->nnode; i++)
 		if (k->g->node[k->region->node[i]].stored)

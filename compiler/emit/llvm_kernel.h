@@ -32,6 +32,7 @@ struct kernel {
 	LLVMValueRef arg[KERNEL_MAX_ARGS];
 	int narg;
 	int64_t scratch_bytes; /* what the kernel needs, so far */
+	int *touched, ntouched; /* nodes that the kernel computes or reads, sorted */
 };
 
 /* A value at one place of the iteration space. */
@@ -45,7 +46,7 @@ struct env {
 	LLVMValueRef index[UINT8_MAX + 1]; /* i64; of the vector axis: of its first element */
 	int vector_axis;                   /* -1: none */
 	int width;                         /* 1: scalar code */
-	struct value *known;               /* per node; what is set is not evaluated again */
+	struct value *known;               /* see known_at: what is set is not evaluated again */
 };
 
 /* ---- llvm_value.c ---- */
@@ -78,6 +79,10 @@ void loop_end(struct kernel *k, struct loop *l);
 /* The pointer of node n's memory (a leaf, or stored): registers it as an argument. */
 LLVMValueRef memory_of(struct kernel *k, int n);
 
+/* Fills touched. */
+void kernel_touch(struct kernel *k);
+/* What is known of node n at env; v NULL: nothing yet. */
+struct value *known_at(struct kernel *k, struct env *env, int n);
 void env_init(struct kernel *k, struct env *env);
 /* The same place; what is known is known there too, and what is learnt stays there. */
 void env_fork(struct kernel *k, struct env *to, const struct env *from);

@@ -211,7 +211,7 @@ static void emit_reduction(struct kernel *k, struct reduction *r)
 	for (int half = SUM_LANES / 2; half >= 1; half /= 2)
 		for (int i = 0; i < half; i++)
 			a[i] = combine(k, r, a[i], a[i + half], width);
-	r->row->known[r->node] = (struct value){a[0], !r->along && width > 1};
+	*known_at(k, r->row, r->node) = (struct value){a[0], !r->along && width > 1};
 }
 
 /* Of the whole space, not of a row. */
@@ -315,7 +315,7 @@ void emit_reduce_region(struct kernel *k)
 static void clear_one(struct kernel *k, struct env *env, void *arg)
 {
 	int n = *(int *)arg;
-	env->known[n] = (struct value){LLVMConstReal(k->f32, 0), false};
+	*known_at(k, env, n) = (struct value){LLVMConstReal(k->f32, 0), false};
 	store_node(k, n, env);
 }
 
@@ -328,7 +328,7 @@ static void add_one(struct kernel *k, struct env *env, void *arg)
 	LLVMValueRef index = LLVMBuildSExt(k->at, evaluate(k, node->src[1], env).v, k->i64, "");
 	to.index[node->axis] = index;
 	LLVMValueRef pair[] = {load_node(k, n, &to), evaluate_full(k, node->src[0], env)};
-	to.known[n] = (struct value){emit_scalar_op(k, OP_ADD, pair, env->width), env->width > 1};
+	*known_at(k, &to, n) = (struct value){emit_scalar_op(k, OP_ADD, pair, env->width), env->width > 1};
 	store_node(k, n, &to);
 }
 

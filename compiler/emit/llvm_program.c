@@ -179,6 +179,8 @@ static void emit_functions(struct unit *u, const struct graph *g, const struct r
 		.at = LLVMCreateBuilderInContext(u->context), .f32 = u->f32, .i16 = u->i16,
 		.i32 = u->i32, .i64 = u->i64, .ptr = u->ptr, .target = u->target, .g = g, .region = r};
 
+	kernel_touch(k);
+
 	LLVMTypeRef run_params[] = {u->ptr, u->ptr, u->ptr, u->i64, u->i64};
 	LLVMTypeRef run = LLVMFunctionType(LLVMVoidTypeInContext(u->context), run_params, 5, false);
 	snprintf(name, sizeof(name), "k%d_%s", u->ncompiled, emitters[r->kind].name);

@@ -149,18 +149,56 @@ LLVMValueRef memory_of(struct kernel *k, int n)
 	return k->arg[k->narg++];
 }
 
+static void touch(struct kernel *k, int n)
+{
+	int at = 0;
+	while (at < k->ntouched && k->touched[at] < n)
+		at++;
+	if (at < k->ntouched && k->touched[at] == n)
+		return;
+	arena_push(k->arena, k->touched, k->ntouched);
+	memmove(k->touched + at + 1, k->touched + at, (size_t)(k->ntouched - 1 - at) * sizeof(int));
+	k->touched[at] = n;
+	/* Inline nodes are evaluated here with all that they need; others end at memory. */
+	const struct node *node = &k->g->node[n];
+	bool here = node->region < 0 || &k->g->region[node->region] == k->region;
+	for (int s = 0; here && s < op_info[node->op].nsrc; s++)
+		touch(k, node->src[s]);
+}
+
+void kernel_touch(struct kernel *k)
+{
+	for (int i = 0; i < k->region->nnode; i++)
+		touch(k, k->region->node[i]);
+}
+
+struct value *known_at(struct kernel *k, struct env *env, int n)
+{
+	int lo = 0, hi = k->ntouched - 1;
+	while (lo < hi) {
+		int mid = (lo + hi) / 2;
+		if (k->touched[mid] < n)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo > hi || k->touched[lo] != n)
+		BUG("%%%d does not belong to this kernel", n);
+	return &env->known[lo];
+}
+
 void env_init(struct kernel *k, struct env *env)
 {
 	memset(env, 0, sizeof(*env));
 	env->vector_axis = -1;
 	env->width = 1;
-	env->known = arena_array(k->arena, struct value, k->g->nnode);
+	env->known = arena_array(k->arena, struct value, k->ntouched);
 }
 
 void env_fork(struct kernel *k, struct env *to, const struct env *from)
 {
 	*to = *from;
-	to->known = arena_copy(k->arena, from->known, (size_t)k->g->nnode * sizeof(*to->known));
+	to->known = arena_copy(k->arena, from->known, (size_t)k->ntouched * sizeof(*to->known));
 }
 
 LLVMValueRef extent_product(struct kernel *k, const struct type *t, int first, int last)
@@ -315,9 +353,9 @@ static struct value evaluate_map(struct kernel *k, const struct node *n, struct 
 static struct value evaluate_flip(struct kernel *k, const struct node *n, struct env *env)
 {
 	struct env other = *env;
-	other.known = arena_array(k->arena, struct value, k->g->nnode);
-	for (int i = 0; i < k->g->nnode; i++) /* what lacks the axis does not vary along it */
-		if (!type_has_axis(&k->g->node[i].type, n->axis))
+	other.known = arena_array(k->arena, struct value, k->ntouched);
+	for (int i = 0; i < k->ntouched; i++) /* what lacks the axis does not vary along it */
+		if (!type_has_axis(&k->g->node[k->touched[i]].type, n->axis))
 			other.known[i] = env->known[i];
 	LLVMValueRef last = LLVMBuildSub(k->at, k->dim[n->axis], const_i64(k, 1), "");
 	other.index[n->axis] = LLVMBuildSub(k->at, last, env->index[n->axis], "");
@@ -335,7 +373,7 @@ static LLVMValueRef index_value(struct kernel *k, int n, struct env *env)
 static struct value evaluate_gather(struct kernel *k, const struct node *n, struct env *env)
 {
 	struct env other = *env;
-	other.known = arena_array(k->arena, struct value, k->g->nnode);
+	other.known = arena_array(k->arena, struct value, k->ntouched);
 	other.index[n->axis] = index_value(k, n->src[1], env);
 	return load_memory(k, n->src[0], &other);
 }
@@ -353,8 +391,8 @@ static bool in_memory(const struct kernel *k, int n)
 struct value evaluate(struct kernel *k, int i, struct env *env)
 {
 	const struct node *n = &k->g->node[i];
-	if (env->known[i].v)
-		return env->known[i];
+	if (known_at(k, env, i)->v)
+		return *known_at(k, env, i);
 	struct value v;
 	if (in_memory(k, i))
 		v = load_memory(k, i, env);
@@ -374,7 +412,7 @@ struct value evaluate(struct kernel *k, int i, struct env *env)
 		v = evaluate_map(k, n, env);
 	else
 		BUG("%%%d '%s' cannot be evaluated here", i, op_info[n->op].name);
-	env->known[i] = v;
+	*known_at(k, env, i) = v;
 	return v;
 }
 

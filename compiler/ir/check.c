@@ -170,6 +170,8 @@ static bool check_dot(const struct graph *g, const struct node *n, struct err *e
 	int nreduced = 0;
 	if (a->dtype != b->dtype || !is_real(a->dtype) || n->type.dtype != DT_F32)
 		return wrong(n, e, "takes two f32 or two bf16, gives f32");
+	if (!n->type.naxis)
+		return wrong(n, e, "the result needs an axis: its lanes");
 	for (int i = 0; i < n->type.naxis; i++)
 		if (type_has_axis(a, n->type.axis[i]) == type_has_axis(b, n->type.axis[i]))
 			return wrong(n, e, "each axis of the result comes from one source");

@@ -224,8 +224,10 @@ static bool node_run(struct run *r, int node, struct err *e)
 		bool only_written = i == 0 && writes_state(n->op);
 		if (!only_written && !fetch(r, n->src[i], e))
 			return false;
-		v.src[i] = r->value[n->src[i]];
 	}
+	/* Only now: fetching a source again replaces its value. */
+	for (int i = 0; i < op_info[n->op].nsrc; i++)
+		v.src[i] = r->value[n->src[i]];
 	bool ok;
 	if (writes_state(n->op)) {
 		ok = state_run(r, &v, node, e);

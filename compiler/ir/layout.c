@@ -1,7 +1,8 @@
 /*
  * Layouts: a dot wants the lanes of its result contiguous in the source that has them. When that
  * source stores its reduced axes last it gets panels; attention wants panels of slots in k. Elementwise
- * ops read and write any layout. A value wanted both ways gets a copy.
+ * ops read and write any layout, and what only they use keeps the layout that its builder gave it. A
+ * value wanted both ways gets a copy.
  */
 #include "layout.h"
 
@@ -95,7 +96,7 @@ struct graph *graph_layouts(struct arena *a, const struct graph *g)
 		if (n.name)
 			n.name = arena_strdup(a, n.name);
 		int from = state_of(g, i);
-		n.layout = want[from] == WANT_PANEL ? panel[from] : row;
+		n.layout = want[from] == WANT_PANEL ? panel[from] : want[from] ? row : g->node[from].layout;
 		*arena_push(a, to->node, to->nnode) = n;
 		map[i] = to->nnode - 1;
 		/* A state in two layouts would need two memories that stay equal: no graph of ours. */

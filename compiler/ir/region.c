@@ -185,6 +185,33 @@ static bool independent(struct work *w, int a, int b)
 	return !ab && !ba;
 }
 
+static bool shares_leaf(const struct graph *g, const struct node *n, const struct region *r)
+{
+	for (int k = 0; k < r->nnode; k++) {
+		const struct node *m = &g->node[r->node[k]];
+		for (int s = 0; s < op_info[n->op].nsrc; s++)
+			for (int u = 0; u < op_info[m->op].nsrc; u++)
+				if (n->src[s] == m->src[u] && class_of(&g->node[n->src[s]]) == CLASS_LEAF)
+					return true;
+	}
+	return false;
+}
+
+/* A map of leaves alone goes where the same leaf is read over the same axes: half of a rounding must
+ * not become a region of its own. */
+static int region_of_leaf(struct work *w, int i)
+{
+	const struct node *n = &w->g->node[i];
+	enum { NEAR = 8 };
+	if (!is_elementwise(n))
+		return -1;
+	for (int r = w->nregion - 1; r >= 0 && r >= w->nregion - NEAR; r--)
+		if (w->region[r].nnode && w->region[r].kind == REGION_MAP && fits(w, i, r) &&
+			shares_leaf(w->g, n, &w->region[r]) && may_join(w, i, r))
+			return r;
+	return -1;
+}
+
 /* Gate and up: two dots of one operand over equally many outputs, met by the map i. */
 static void merge_sources(struct work *w, int i, const bool *flip_source)
 {
@@ -349,6 +376,8 @@ static void assign_regions(struct work *w)
 		} else {
 			merge_sources(w, i, flip_source);
 			r = choose_region(w, i, flip_source);
+			if (r < 0)
+				r = region_of_leaf(w, i);
 			if (r < 0)
 				r = new_region(w, REGION_MAP,
 					n->op == OP_PUT || n->op == OP_ASSIGN ? g->node[n->src[1]].type

@@ -46,6 +46,14 @@ struct arch_fixed_gguf {
 	int64_t value;
 };
 
+/* The forward pass in pieces; forward.h says what each appends. */
+struct arch_forward {
+	int (*embed)(struct forward_frame *m);
+	int (*half[NHALVES])(struct forward_frame *m, int layer, int x);
+	int (*logits)(struct forward_frame *m, int x);
+};
+extern const struct arch_forward forward_llama;
+
 struct arch {
 	const char *name;     /* in a spec and in GGUF's general.architecture */
 	const char *hf_type;  /* config.json's model_type */
@@ -61,11 +69,10 @@ struct arch {
 	size_t nignored;
 	const struct arch_tensor *tensor;
 	size_t ntensor;
-	struct forward_nodes (*forward)(struct graph *g, const struct forward *f);
+	const struct arch_forward *forward;
 };
 
 extern const struct arch arch_llama;
-struct forward_nodes forward_llama(struct graph *g, const struct forward *f);
 
 /* The architecture whose `name` (ARCH_GGUF) or `hf_type` (ARCH_HF) is given; NULL with an error
  * that offers the nearest or lists the known ones. `file` may be NULL. */

@@ -78,5 +78,5 @@ const struct arch arch_llama = {
 	.nignored = NELEM(ignored),
 	.tensor = tensors,
 	.ntensor = NELEM(tensors),
-	.forward = forward_llama,
+	.forward = &forward_llama,
 };

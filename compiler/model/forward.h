@@ -43,18 +43,42 @@ struct forward {
 /* What a class stores: operands of dots in its operand dtype, norms f32. */
 enum dtype forward_weight_dtype(const struct numerics_class *n, const char *name);
 
-/* Where the graph's interesting values are. Arrays in the graph's arena, -1: gone. */
-struct forward_nodes {
-	int logits;          /* f32 (O,V) */
-	int *block_in;       /* (R,D): the residual stream before block i; [layers] is behind the last */
-	int *attn_out, *mlp_out; /* (R,D): what each half adds to the residual stream */
+enum half { HALF_ATTN, HALF_MLP, NHALVES };
+
+/* What the halves of one graph share. An architecture's functions fill and read it. */
+struct forward_frame {
+	struct graph *g;
+	const struct forward *f;
+	const struct numerics_class *n;
+	int tok, pos, slot, lo, hi, out; /* input nodes */
+	int cos, sin;                    /* (R,E), (R,X,E) */
 };
 
-/* Appends the forward pass to g, which must not have these axes yet. */
-struct forward_nodes forward_build(struct graph *g, const struct forward *f);
+/* Appends axes and inputs to g, which has none yet. */
+struct forward_frame forward_begin(struct graph *g, const struct forward *f);
+int forward_weight(struct forward_frame *m, const char *name, const char *axes);
+/* Appends and returns a node: the embedded tokens (R,D); what a half adds to the residual stream x
+ * (R,D); the logits (O,V) of rows `out`. */
+int forward_embed(struct forward_frame *m);
+int forward_half(struct forward_frame *m, enum half half, int layer, int x);
+int forward_logits(struct forward_frame *m, int x);
 
-/* The inference program "step": forward_build with outputs "logits". */
+/* All of it: the logits. */
+int forward_build(struct graph *g, const struct forward *f);
+
+/* -log softmax(logits)[target] per row: f32 (O); target i32 (O). */
+int forward_nll(struct graph *g, int logits, int target);
+
+/* The inference program "step": output "logits". */
 struct graph *forward_step(struct arena *a, const struct forward *f);
+
+/* The same in pieces, for a scan that restarts in the middle. Weights of a half are named as layer 0's.
+ *   "embed"         -> y (R,D)
+ *   "attn", "mlp"   x (R,D) -> y = x + half(x), norm2 (R): squared norm of half(x) per row
+ *   "head"          x (R,D), target i32 (O) -> nll f32 (O) */
+struct graph *forward_piece_embed(struct arena *a, const struct forward *f);
+struct graph *forward_piece_half(struct arena *a, const struct forward *f, enum half half);
+struct graph *forward_piece_head(struct arena *a, const struct forward *f);
 
 /* Rotations per position, freq[head_dim / 2]; RoPE: Su et al. 2021, eq. 15; llama3 scaling as published
  * with Llama 3.1. */

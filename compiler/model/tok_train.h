@@ -3,11 +3,11 @@
  *
  * Rows are cut into words (pretokenize.h, the pattern qwen-2, so digits stand alone) behind one space;
  * pieces never cross words and have at most 16 characters. Of all neighbours the most frequent
- * becomes the next piece; ties go to the lexicographically first left text, then right text. The result is an
- * SPM block (runtime/tokenizer.h): <unk>, <s>, </s>, 256 bytes, the pieces in the order they
- * were made, the characters by frequency. Characters beyond 99.95 % of the text, or beyond half of
- * the room, are left to the byte tokens. The result depends on the multiset of rows alone, not
- * on their order.
+ * becomes the next piece; ties go to the lexicographically first left text, then right text. The
+ * result is an SPM block (runtime/tokenizer.h): <unk>, <s>, </s>, 256 bytes, the pieces in the order
+ * they were made, the characters by frequency. Characters beyond 99.95 % of the text, or beyond half
+ * of the room, are left to the byte tokens. The result depends on the multiset of rows alone, not on
+ * their order.
  */
 #ifndef TOK_TRAIN_H
 #define TOK_TRAIN_H

@@ -16,7 +16,8 @@ static const struct container_item items[NITEMS] = {
 	{"t:", ENTRY_TENSOR, 65},
 };
 
-/* A container of the items, each filled with its index; malloc'd so that reading past it is noticed. */
+/* A container of the items, each filled with its index; malloc'd so that reading past it is
+ * noticed. */
 static uint8_t *make(const struct container_item *item, size_t n, uint64_t *bytes)
 {
 	uint64_t offset[NITEMS];

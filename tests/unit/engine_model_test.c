@@ -180,17 +180,22 @@ static void check_not_answered(struct rule_call *c, void *ctx)
 	if (store_record_get(s, c->action->key, &a, &r, NULL) == STORE_OK) {
 		whole = true;
 		for (size_t i = 0; whole && i < r.noutput + r.nref; i++) {
-			struct record_object *o = i < r.noutput ? &r.output[i] : &r.ref[i - r.noutput];
+			struct record_object *o =
+				i < r.noutput ? &r.output[i] : &r.ref[i - r.noutput];
 			char hex[DIGEST_HEX], path[1200];
 			struct map m = {0};
 			digest_hex(o->digest, hex);
-			snprintf(path, sizeof(path), "%s/objects/%.2s/%s", store_path(s), hex, hex + 2);
+			snprintf(path, sizeof(path), "%s/objects/%.2s/%s", store_path(s), hex,
+				hex + 2);
 			whole = os_map(os_posix(), path, &m, NULL) &&
 				digest_equal(digest_of(m.p, m.n), o->digest);
 			os_unmap(os_posix(), &m);
 		}
 	}
 	arena_release(&a);
+	/* a lost object can come back by an equal one of a call that runs beside this one */
+	if (c->action->restoring && c->build->o.jobs > 1)
+		return;
 	if (whole)
 		FAIL("seed %llu: '%s' runs, but its key is answered", (unsigned long long)g->seed,
 			c->action->name);
@@ -208,7 +213,8 @@ static void add_nodes(struct world *w, const struct graph *g)
 		for (int k = 0; k < n->ninput; k++) {
 			size_t at = strlen(inputs);
 			if (n->from[k] < 0)
-				snprintf(inputs + at, sizeof(inputs) - at, " @f%d", -1 - n->from[k]);
+				snprintf(
+					inputs + at, sizeof(inputs) - at, " @f%d", -1 - n->from[k]);
 			else
 				snprintf(inputs + at, sizeof(inputs) - at, " n%d:%d", n->from[k],
 					n->output[k]);
@@ -267,8 +273,8 @@ static void build_and_check(struct world *w, struct graph *g, const char *when)
 		if (!file_read(&b, world_path(w, path), &e))
 			FAIL("%s", e.msg);
 		if (strcmp(b.s, g->value[i].text[0]) != 0)
-			FAIL("seed %llu, %s: %s is \"%s\", want \"%s\"", (unsigned long long)g->seed, when,
-				path, b.s, g->value[i].text[0]);
+			FAIL("seed %llu, %s: %s is \"%s\", want \"%s\"",
+				(unsigned long long)g->seed, when, path, b.s, g->value[i].text[0]);
 		strbuf_release(&b);
 	}
 	world_close(w);
@@ -397,6 +403,7 @@ TEST(model_check_edits_and_damage)
 		snprintf(name, sizeof(name), "w%d", (int)seed);
 		world_init(&w, name);
 		graph_init(&g, seed);
+		w.jobs = 1 + (int)(seed % 4);
 		for (int round = 0; round < 6; round++) {
 			if (round)
 				edit(&g);
@@ -406,7 +413,8 @@ TEST(model_check_edits_and_damage)
 			write_files(&w, &g);
 			build_and_check(&w, &g, "edited");
 			CHECK_INT(world_leftovers(&w), 0);
-			/* a second build does nothing, unless damage that nobody read is lying about */
+			/* a second build does nothing, unless damage that nobody read is lying
+			 * about */
 			if (round < 2) {
 				build_and_check(&w, &g, "again");
 				CHECK_STR(world_ran(&w), "");
@@ -438,14 +446,16 @@ TEST(model_check_kills)
 			if (rng_below(&g.rng, 3) == 0)
 				nkilled += build_and_die(&w, &g, 1 + (int)rng_below(&g.rng, 100));
 			build_and_check(&w, &g, "after a kill");
-			/* the next process with something to write removes what the dead one left */
+			/* the next process with something to write removes what the dead one left
+			 */
 			struct digest d;
 			REQUIRE(world_open(&w));
 			CHECK(store_put(w.store, (struct buf){&at, sizeof(at)}, &d, &w.err));
 			world_close(&w);
 			char **left;
 			size_t nleft;
-			CHECK(os_list(os_posix(), world_path(&w, "store/tmp"), &left, &nleft, NULL));
+			CHECK(os_list(
+				os_posix(), world_path(&w, "store/tmp"), &left, &nleft, NULL));
 			CHECK_INT(nleft, 0);
 			os_list_free(left, nleft);
 		}
@@ -488,7 +498,8 @@ static int count_lines_twice(struct world *w)
 	int twice = 0;
 	strbuf_init(&b);
 	if (file_read(&b, world_path(w, "runs"), NULL))
-		for (char *line = strtok_r(b.s, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		for (char *line = strtok_r(b.s, "\n", &save); line;
+			line = strtok_r(NULL, "\n", &save)) {
 			uint64_t *n = digest_map_put(&seen, digest_of(line, strlen(line)));
 			twice += (*n)++ > 0;
 		}
@@ -534,10 +545,12 @@ TEST(two_processes_run_an_equal_action_once)
 				int status = 1;
 				waitpid(child[i], &status, 0);
 				if (status)
-					FAIL("seed %d: a process of three ended with %d", (int)seed, status);
+					FAIL("seed %d: a process of three ended with %d", (int)seed,
+						status);
 			}
 			if (count_lines_twice(&w))
-				FAIL("seed %d: %d calls ran twice", (int)seed, count_lines_twice(&w));
+				FAIL("seed %d: %d calls ran twice", (int)seed,
+					count_lines_twice(&w));
 			build_and_check(&w, &g, "after three processes");
 			CHECK_STR(world_ran(&w), "");
 		}

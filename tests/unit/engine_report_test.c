@@ -97,7 +97,8 @@ TEST(why_names_what_changed)
 
 	build(&w, &(struct variant){"3", "1", 1, false, true}, 0);
 	check_why(&w, "imp", "imp: ran: parameter 'p' is new: '3'\n");
-	check_why(&w, "score", "score: ran: input 'in' is gone: imp; input 'file' is gone: b.txt\n");
+	check_why(
+		&w, "score", "score: ran: input 'in' is gone: imp; input 'file' is gone: b.txt\n");
 	world_close(&w);
 
 	/* back to what another build made: the cache knows */
@@ -134,7 +135,8 @@ TEST(why_says_so_when_bytes_are_made_again)
 	CHECK(unlink(path) == 0);
 	w.tool = "2.0";
 	build(&w, &(struct variant){"1", "1", 1, false, false}, 0);
-	check_why(&w, "imp", "imp: ran: its output is missing from the cache and 'score' needs it\n");
+	check_why(
+		&w, "imp", "imp: ran: its output is missing from the cache and 'score' needs it\n");
 	world_close(&w);
 	world_release(&w);
 }
@@ -179,12 +181,13 @@ TEST(status_and_plan_list_what_is_out_of_date)
 			 "0 up to date, 1 out of date, 1 perhaps, 0 failed\n");
 	strbuf_clear(&out);
 	build_plan(w.build, &out);
-	CHECK_STR(out.s,
-		"run            ? s  imp  [mix]  it is new\n"
-		"maybe          ? s  score  [tool]  an input would be made anew; unchanged bytes would "
-		"stop here\n"
-		"1 to run, 1 perhaps, 0 cached; about 0.0 s in all without 2 never run before, 0.0 MB of "
-		"outputs\n");
+	CHECK_STR(out.s, "run            ? s  imp  [mix]  it is new\n"
+			 "maybe          ? s  score  [tool]  an input would be made anew; "
+			 "unchanged bytes would "
+			 "stop here\n"
+			 "1 to run, 1 perhaps, 0 cached; about 0.0 s in all without 2 never run "
+			 "before, 0.0 MB of "
+			 "outputs\n");
 	world_close(&w);
 	build(&w, &(struct variant){"1", "1", 1, false, false}, 0);
 	world_close(&w);
@@ -261,7 +264,8 @@ TEST(journal_survives_torn_tails_and_damage)
 	CHECK(file_read(&whole, world_path(&w, "journal"), &e));
 	rng_init(&r, 11);
 	for (int round = 0; round < 150; round++) {
-		size_t keep = (size_t)rng_below(&r, whole.n + 1), flip = (size_t)rng_below(&r, whole.n);
+		size_t keep = (size_t)rng_below(&r, whole.n + 1),
+		       flip = (size_t)rng_below(&r, whole.n);
 		whole.s[flip] ^= 1;
 		CHECK(file_write(world_path(&w, "journal"), (struct buf){whole.s, keep}, 0644, &e));
 		whole.s[flip] ^= 1;
@@ -311,19 +315,24 @@ TEST(graphs_print_in_every_format)
 		{"mermaid", "flowchart LR\n\tf0>\"a.txt\"]\n\ta0[\"imp\"]\n\tf0 --> a0\n"
 			    "\ta1[\"score\"]\n\ta0 --> a1\n"},
 		{"ninja", "rule mix\n  command = : $out\nrule tool\n  command = : $out\n"
-			  "rule file\n  command = : $out\nbuild imp: mix a.txt\nbuild score: tool imp\n"},
+			  "rule file\n  command = : $out\nbuild imp: mix a.txt\nbuild score: tool "
+			  "imp\n"},
 		/* the keys here pin how a key is made: a change rebuilds everything everywhere */
-		{"json",
-			"{\"actions\":[\n{\"name\":\"imp\",\"rule\":\"mix\",\"version\":1,\"state\":\"run\","
-			"\"key\":\"3af98a65a7bd070b9a093e895de9f776\",\"parameters\":{\"name\":\"imp\","
-			"\"p\":\"1\"},\"tools\":{},\"inputs\":[{\"name\":\"file\",\"file\":\"a.txt\","
-			"\"digest\":\"0a1c6d4cf41eb499911faba7321fe1a0\"}],\"outputs\":{\"out\":"
-			"\"72dd530e511694f5882e8770f1484dee\"}},\n"
-			"{\"name\":\"score\",\"rule\":\"tool\",\"version\":1,\"state\":\"run\","
-			"\"key\":\"037b94a5c00fb62b9ea7230963a5bb34\",\"parameters\":{\"name\":\"score\","
-			"\"p\":\"1\"},\"tools\":{\"hammer\":\"1.0\"},\"inputs\":[{\"name\":\"in\","
-			"\"action\":\"imp\",\"digest\":\"72dd530e511694f5882e8770f1484dee\"}],\"outputs\":"
-			"{\"out\":\"d04258f38515702e130244df0e1d7f4d\"}}\n]}\n"},
+		{"json", "{\"actions\":[\n{\"name\":\"imp\",\"rule\":\"mix\",\"version\":1,"
+			 "\"state\":\"run\","
+			 "\"key\":\"3af98a65a7bd070b9a093e895de9f776\",\"parameters\":{\"name\":"
+			 "\"imp\","
+			 "\"p\":\"1\"},\"tools\":{},\"inputs\":[{\"name\":\"file\",\"file\":\"a."
+			 "txt\","
+			 "\"digest\":\"0a1c6d4cf41eb499911faba7321fe1a0\"}],\"outputs\":{\"out\":"
+			 "\"72dd530e511694f5882e8770f1484dee\"}},\n"
+			 "{\"name\":\"score\",\"rule\":\"tool\",\"version\":1,\"state\":\"run\","
+			 "\"key\":\"037b94a5c00fb62b9ea7230963a5bb34\",\"parameters\":{\"name\":"
+			 "\"score\","
+			 "\"p\":\"1\"},\"tools\":{\"hammer\":\"1.0\"},\"inputs\":[{\"name\":\"in\","
+			 "\"action\":\"imp\",\"digest\":\"72dd530e511694f5882e8770f1484dee\"}],"
+			 "\"outputs\":"
+			 "{\"out\":\"d04258f38515702e130244df0e1d7f4d\"}}\n]}\n"},
 	};
 	struct world w;
 	struct strbuf out;
@@ -389,12 +398,15 @@ TEST(events_tell_the_build_as_lines_of_json)
 		"{\"event\":\"begin\",\"time_ns\":0}\n"
 		"{\"event\":\"run\",\"time_ns\":0,\"action\":\"imp\",\"rule\":\"mix\",\"text\":"
 		"\"it is new\"}\n"
-		"{\"event\":\"progress\",\"time_ns\":0,\"action\":\"imp\",\"rule\":\"mix\",\"done\":3,"
+		"{\"event\":\"progress\",\"time_ns\":0,\"action\":\"imp\",\"rule\":\"mix\","
+		"\"done\":3,"
 		"\"total\":10,\"unit\":\"rows\",\"text\":\"loss 1.5\"}\n"
 		"{\"event\":\"warn\",\"time_ns\":0,\"action\":\"imp\",\"rule\":\"mix\",\"text\":"
 		"\"row 7 is \\\"long\\\"\"}\n"
-		"{\"event\":\"done\",\"time_ns\":0,\"action\":\"imp\",\"rule\":\"mix\",\"wall_ns\":0}\n"
-		"{\"event\":\"end\",\"time_ns\":0,\"run\":1,\"cached\":0,\"failed\":0,\"skipped\":0,"
+		"{\"event\":\"done\",\"time_ns\":0,\"action\":\"imp\",\"rule\":\"mix\",\"wall_ns\":"
+		"0}\n"
+		"{\"event\":\"end\",\"time_ns\":0,\"run\":1,\"cached\":0,\"failed\":0,\"skipped\":"
+		"0,"
 		"\"would_run\":0,\"unknown\":0,\"written\":0,\"interrupted\":false}\n"
 		"{\"event\":\"add\",\"time_ns\":0,\"action\":\"imp\",\"rule\":\"mix\"}\n"
 		"{\"event\":\"add\",\"time_ns\":0,\"action\":\"bad\",\"rule\":\"fail\"}\n"
@@ -407,7 +419,8 @@ TEST(events_tell_the_build_as_lines_of_json)
 		"\"bad: loss is NaN\"}\n"
 		"{\"event\":\"skip\",\"time_ns\":0,\"action\":\"after\",\"rule\":\"mix\",\"text\":"
 		"\"'bad' failed\"}\n"
-		"{\"event\":\"end\",\"time_ns\":0,\"run\":0,\"cached\":1,\"failed\":1,\"skipped\":1,"
+		"{\"event\":\"end\",\"time_ns\":0,\"run\":0,\"cached\":1,\"failed\":1,\"skipped\":"
+		"1,"
 		"\"would_run\":0,\"unknown\":0,\"written\":0,\"interrupted\":false}\n");
 	strbuf_release(&out);
 	world_release(&w);

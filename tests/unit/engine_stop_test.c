@@ -269,7 +269,8 @@ static void try_tool(const char *const argv[], struct tool_run *t)
 TEST(tools_give_their_output_or_a_clear_error)
 {
 	static const char *const hello[] = {"/bin/sh", "-c", "echo out; echo err >&2; env", NULL},
-				 *const bad[] = {"/bin/sh", "-c", "echo; echo 'ld: no'; exit 3", NULL},
+				 *const bad[] = {"/bin/sh", "-c", "echo; echo 'ld: no'; exit 3",
+					 NULL},
 				 *const dead[] = {"/bin/sh", "-c", "kill -9 $$", NULL},
 				 *const none[] = {"/nonexistent/ld", "x", "y", NULL};
 	struct tool_run t = {0};

@@ -216,7 +216,7 @@ static void collect_all(struct world *w)
 static const char everything[] = "cut head imp pair parts pick q4 q8 score sum tok";
 
 static const struct change change[] = {
-	{.text = "nothing", .apply = nothing,
+	{.text = "nothing at all", .apply = nothing,
 		.ran = ""},
 	{.text = "files touched, bytes equal", .apply = touch,
 		.ran = ""},
@@ -312,15 +312,52 @@ TEST(rebuild_matrix)
 			if (!w.ok)
 				FAIL("%s: %s", c->text, w.err.msg);
 			if (strcmp(world_ran(&w), again ? "" : c->ran) != 0)
-				FAIL("%s%s: ran \"%s\", want \"%s\"", c->text, again ? " (again)" : "",
-					world_ran(&w), again ? "" : c->ran);
+				FAIL("%s%s: ran \"%s\", want \"%s\"", c->text,
+					again ? " (again)" : "", world_ran(&w),
+					again ? "" : c->ran);
 			for (int k = 0; k < 4; k++)
-				CHECK_STR(world_text(&w, build_find(w.build, wanted[k]), 0), want[k]);
+				CHECK_STR(
+					world_text(&w, build_find(w.build, wanted[k]), 0), want[k]);
 			world_close(&w);
 			CHECK_INT(world_leftovers(&w), 0);
 		}
 		world_release(&w);
 	}
+}
+
+/* docs/rebuild-engine.md is this table; TRIM_BLESS=1 in the environment writes it. */
+TEST(rebuild_matrix_stands_in_the_docs)
+{
+	struct strbuf want, have;
+	struct err e;
+	strbuf_init(&want);
+	strbuf_init(&have);
+	strbuf_adds(&want, "# What runs again\n\n"
+			   "Written by `TRIM_BLESS=1 .build/tests/engine_test rebuild_matrix`, "
+			   "from the table that the "
+			   "test of this name checks\ncall by call. The graph:\n\n"
+			   "    a.txt -> imp \\\n"
+			   "    b.txt -> tok -> score -> pair -> q4, q8 (they use a tool)\n"
+			   "    b.txt -> head (its first byte) -> cut\n"
+			   "    a.txt, b.txt -> parts (a manifest over objects) -> pick (drops the "
+			   "last) -> sum\n\n"
+			   "Wanted: q4, q8, cut, sum. Afterwards a second build runs nothing, and "
+			   "the results are "
+			   "those of a clean build.\n\n"
+			   "| what changed | what runs |\n|---|---|\n");
+	for (size_t i = 0; i < NELEM(change); i++)
+		strbuf_addf(&want, "| %s | %s |\n", change[i].text,
+			change[i].ran == everything ? "everything" :
+			*change[i].ran              ? change[i].ran :
+						      "nothing");
+	if (getenv("TRIM_BLESS"))
+		CHECK(file_write("docs/rebuild-engine.md", strbuf_buf(&want), 0644, &e));
+	if (file_read(&have, "docs/rebuild-engine.md", &e))
+		CHECK_STR(have.s, want.s);
+	else
+		FAIL("%s", e.msg);
+	strbuf_release(&want);
+	strbuf_release(&have);
 }
 
 /* ---- dynamic graphs ---- */
@@ -489,7 +526,8 @@ static bool run_forgetful(struct rule_call *c, struct err *e)
 TEST(rules_that_break_their_contract_are_named)
 {
 	static const struct rule unsteady = {.name = "unsteady", .version = 1, .run = run_unsteady};
-	static const struct rule forgetful = {.name = "forgetful", .version = 1, .run = run_forgetful};
+	static const struct rule forgetful = {
+		.name = "forgetful", .version = 1, .run = run_forgetful};
 	struct world w;
 	struct digest d = {0};
 	char path[1100];
@@ -505,7 +543,8 @@ TEST(rules_that_break_their_contract_are_named)
 		object_path(&w, d, path);
 		unlink(path);
 	}
-	CHECK_STR(w.err.msg, "u: rule 'unsteady' gave other bytes than before from the same inputs");
+	CHECK_STR(
+		w.err.msg, "u: rule 'unsteady' gave other bytes than before from the same inputs");
 	REQUIRE(world_open(&w));
 	world_action(&w, "f", &forgetful, NULL, "");
 	world_run(&w);

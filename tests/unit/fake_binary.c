@@ -1,7 +1,8 @@
 /*
- * fake_binary OUT ARCH OBJECT [WITHOUT|big BYTES]: links the hand-written model (fake_model.c, compiled as
- * OBJECT) into a program with everything that a real one carries. WITHOUT names an entry to leave out; `big`
- * adds a tensor of that many bytes from a file that is one hole. The tokenizer knows single bytes.
+ * fake_binary OUT ARCH OBJECT [WITHOUT|big BYTES]: links the hand-written model (fake_model.c,
+ * compiled as OBJECT) into a program with everything that a real one carries. WITHOUT names an
+ * entry to leave out; `big` adds a tensor of that many bytes from a file that is one hole. The
+ * tokenizer knows single bytes.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -96,7 +97,8 @@ static bool make(char **argv, struct arena *a, struct strbuf part[4], struct err
 	for (int c = 'a'; c <= 'z'; c++)
 		bias[c] = 8;
 	bias[' '] = bias[FAKE_END] = 8;
-	if (!make_tokenizer(a, &part[0], e) || !make_task(a, &part[1], e) || !make_golden(&part[2], e))
+	if (!make_tokenizer(a, &part[0], e) || !make_task(a, &part[1], e) ||
+		!make_golden(&part[2], e))
 		return false;
 	make_info(&part[3]);
 	const struct link_entry all[5] = {
@@ -113,7 +115,8 @@ static bool make(char **argv, struct arena *a, struct strbuf part[4], struct err
 		int fd = open(".", O_TMPFILE | O_RDWR, 0600);
 		if (fd < 0 || ftruncate(fd, (off_t)bytes))
 			return err_errno(e, "no file of %llu bytes", (unsigned long long)bytes);
-		entry[r.nentry++] = (struct link_entry){"t:a.big", ENTRY_TENSOR, NULL, fd, 0, bytes};
+		entry[r.nentry++] =
+			(struct link_entry){"t:a.big", ENTRY_TENSOR, NULL, fd, 0, bytes};
 	}
 	strbuf_init(&object);
 	if (!file_read(&object, argv[3], e))

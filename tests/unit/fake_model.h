@@ -1,6 +1,6 @@
 /*
- * A program like those the compiler emits, written by hand: a "language model" over bytes whose next
- * token is a hash of all tokens so far. Tests run it in process, and link it into a binary.
+ * A program like those the compiler emits, written by hand: a "language model" over bytes whose
+ * next token is a hash of all tokens so far. Tests run it in process, and link it into a binary.
  */
 #ifndef FAKE_MODEL_H
 #define FAKE_MODEL_H

@@ -10,7 +10,8 @@
 enum { N = 257, NKERNEL = 24 };
 
 /* A program over two arrays in the slab: kernel k reads one and writes the other, each item from
- * itself and its far neighbours, so a missing barrier shows. Kernels of 1, 2, 3 and N items alternate. */
+ * itself and its far neighbours, so a missing barrier shows. Kernels of 1, 2, 3 and N items
+ * alternate. */
 static int64_t items_one(const int64_t *dim) { (void)dim; return 1; }
 static int64_t items_two(const int64_t *dim) { return dim[0] < 2 ? dim[0] : 2; }
 static int64_t items_three(const int64_t *dim) { return dim[0] < 3 ? dim[0] : 3; }
@@ -87,13 +88,15 @@ TEST(any_number_of_threads_gives_the_same_bytes)
 		for (int nthreads = 2; nthreads <= 4; nthreads++) {
 			run_stress(nthreads, extents[e], 40, many);
 			if (memcmp(one, many, sizeof one))
-				FAIL("%d threads, %d items: other bytes", nthreads, (int)extents[e]);
+				FAIL("%d threads, %d items: other bytes", nthreads,
+					(int)extents[e]);
 		}
 	}
 }
 
 /* A program of one kernel that records, per item, whether denormals vanish. */
-static void run_denormal(void *const *arg, const int64_t *dim, void *scratch, int64_t lo, int64_t hi)
+static void run_denormal(
+	void *const *arg, const int64_t *dim, void *scratch, int64_t lo, int64_t hi)
 {
 	(void)dim, (void)scratch;
 	volatile float tiny = 0x1p-140f, small = 0x1p-100f;
@@ -106,8 +109,10 @@ static void run_denormal(void *const *arg, const int64_t *dim, void *scratch, in
 TEST(denormals_vanish_in_every_thread_and_come_back_to_the_caller)
 {
 	static const struct program_arg arg[1] = {{1, 0}};
-	static const struct program_kernel kernel[1] = {{"denormal", run_denormal, items_all, 1, arg}};
-	static const struct program prog = {PROGRAM_ABI, 1, 1, 1, "d", kernel, external, dims, 0, 0};
+	static const struct program_kernel kernel[1] = {
+		{"denormal", run_denormal, items_all, 1, arg}};
+	static const struct program prog = {
+		PROGRAM_ABI, 1, 1, 1, "d", kernel, external, dims, 0, 0};
 	struct pool *p = pool_new(3);
 	REQUIRE(p);
 	int32_t seen[N] = {0};

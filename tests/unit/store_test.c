@@ -300,8 +300,10 @@ TEST(gc_keeps_what_roots_reach_and_asks_first)
 {
 	struct store *s = open_store("s", STORE_WRITE);
 	struct digest kept = put(s, "kept"), ref = put(s, "ref"), loose = put(s, "loose"),
-		      rooted = put(s, "rooted"), key = digest_of("k1", 2), other = digest_of("k2", 2);
-	struct record_object output = {"out", kept, 4}, refs = {NULL, ref, 3}, gone = {"out", loose, 5};
+		      rooted = put(s, "rooted"), key = digest_of("k1", 2),
+		      other = digest_of("k2", 2);
+	struct record_object output = {"out", kept, 4}, refs = {NULL, ref, 3},
+			     gone = {"out", loose, 5};
 	struct buf part = {"p", 1};
 	struct store_stat st;
 	struct arena a = {0};
@@ -469,7 +471,8 @@ TEST(stat_table_survives_torn_tails_and_damage)
 		c = statcache_new(&os.ops, table, 0);
 		CHECK(statcache_digest(c, file, &d, NULL, &e));
 		if (statcache_nhashed(c))
-			FAIL("round %d: keep %zu, flip %zu: the table did not heal", round, keep, flip);
+			FAIL("round %d: keep %zu, flip %zu: the table did not heal", round, keep,
+				flip);
 		statcache_free(c);
 	}
 	strbuf_release(&b);

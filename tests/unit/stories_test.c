@@ -8,7 +8,7 @@
 #include "emit.h"
 #include "file.h"
 #include "model_run.h"
-#include "pack.h"
+#include "packed.h"
 #include "test.h"
 #include "tok.h"
 #include "tokenizer.h"

@@ -114,6 +114,8 @@ TEST(spm_merges_by_score_and_leftmost_among_equals)
 	put(&m, "<u>", TOKEN_USER | TOKEN_LSTRIP | TOKEN_RSTRIP, 0);
 	put(&m, "<u>u", TOKEN_USER, 0);
 	put(&m, "", TOKEN_NORMAL, 0);
+	put(&m, "q", TOKEN_CONTROL, 0);
+	put(&m, "w", TOKEN_UNUSED, 0);
 	REQUIRE(finish(&m));
 	check(&m, "", TOKENIZER_ADD_START, "<s>");
 	check(&m, "aba", 0, " |ab|a");
@@ -125,12 +127,14 @@ TEST(spm_merges_by_score_and_leftmost_among_equals)
 	check(&m, "x\xc3\xa9x", TOKENIZER_CONTINUE, "x\xc3\xa9|?");
 	check(&m, "zz\xff\xc3", TOKENIZER_CONTINUE, "?");
 	check(&m, "zaz", TOKENIZER_CONTINUE, "?|a|?");
+	check(&m, "qaw", TOKENIZER_CONTINUE, "?|a|?"); /* text becomes no control token */
+	check(&m, "qaw", TOKENIZER_CONTINUE | TOKENIZER_PARSE_SPECIAL, "q| a|?");
 	check(&m, "<s>a", TOKENIZER_CONTINUE, "?|a"); /* fused: not asked for */
 	check(&m, "<s>a", TOKENIZER_CONTINUE | TOKENIZER_PARSE_SPECIAL, "<s>| a");
 	check(&m, "b \n<u>\t\xc2\xa0 b<u>ub", 0, " |b|<u>| |b|<u>u| |b");
 	CHECK_INT(tokenizer_find(&m.t, " a", 2), 8);
 	CHECK_INT(tokenizer_find(&m.t, "<s>", 3), m.t.start_id);
-	CHECK_INT(tokenizer_find(&m.t, "q", 1), TOKENIZER_NONE);
+	CHECK_INT(tokenizer_find(&m.t, "w", 1), TOKENIZER_NONE);
 	CHECK_INT(tokenizer_find(&m.t, "", 0), TOKENIZER_NONE);
 	made_release(&m);
 }
@@ -146,10 +150,12 @@ TEST(merges_follow_the_list_not_the_text)
 	merge(&m, b, a, ba);
 	merge(&m, ab, a, aba); /* only behind a merge of a b, which comes later in the list */
 	merge(&m, a, b, ab);
+	put(&m, "<u>", TOKEN_USER, 0);
 	REQUIRE(finish(&m));
 	check(&m, "aba", 0, "a|ba");
 	check(&m, "abb", 0, "ab|b");
 	check(&m, "axxb", 0, "a|?|b");
+	check(&m, "xx<u>x", 0, "?|<u>|?");
 	made_release(&m);
 }
 

@@ -229,7 +229,8 @@ static bool run_shell(struct rule_call *c, struct err *e)
 static const char *const pair_output[] = {"a", "b", NULL};
 const struct rule mix_rule = {.name = "mix", .version = 1, .run = run_mix};
 const struct rule first_rule = {.name = "first", .version = 1, .run = run_first};
-const struct rule pair_rule = {.name = "pair", .version = 1, .output = pair_output, .run = run_pair};
+const struct rule pair_rule = {
+	.name = "pair", .version = 1, .output = pair_output, .run = run_pair};
 const struct rule tool_rule = {.name = "tool", .version = 1, .run = run_tool, .tools = tool_fields};
 const struct rule parts_rule = {.name = "parts", .version = 1, .run = run_parts};
 const struct rule pick_rule = {.name = "pick", .version = 1, .run = run_pick};

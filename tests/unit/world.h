@@ -31,7 +31,8 @@ struct world {
 	int jobs;
 	const char *tool; /* the version of the tool rule's tool */
 	const atomic_int *stop;
-	void (*in_rule)(struct rule_call *c, void *ctx); /* called at the start of each; may be NULL */
+	void (*in_rule)(
+		struct rule_call *c, void *ctx); /* called at the start of each; may be NULL */
 	void *in_rule_ctx;
 	void (*on_event)(void *ctx, const struct build_event *ev);
 	void *on_event_ctx;
@@ -51,8 +52,8 @@ struct world {
 	int nslow, most_slow;
 };
 
-extern const struct rule mix_rule, first_rule, pair_rule, tool_rule, parts_rule, pick_rule, sum_rule,
-	heavy_rule, slow_rule, fail_rule, shell_rule;
+extern const struct rule mix_rule, first_rule, pair_rule, tool_rule, parts_rule, pick_rule,
+	sum_rule, heavy_rule, slow_rule, fail_rule, shell_rule;
 
 const struct os_ops *quiet_os(void);
 
@@ -62,12 +63,14 @@ void world_release(struct world *w);
 void world_write(struct world *w, const char *file, const char *text); /* below dir */
 const char *world_path(struct world *w, const char *file);            /* valid until the next two */
 
-/* open: store, stat table and an empty build. close: all of them freed, and the stat table saved. */
+/* open: store, stat table and an empty build. close: all of them freed, and the stat table saved.
+ */
 bool world_open(struct world *w);
 void world_run(struct world *w);
 void world_close(struct world *w);
 
-/* The names of what ran since world_open, sorted, with spaces between; lives until the next call. */
+/* The names of what ran since world_open, sorted, with spaces between; lives until the next call.
+ */
 const char *world_ran(struct world *w);
 
 /* Adds an action with parameter p=PARAM (if not NULL) and the inputs given. */

@@ -2,8 +2,8 @@
  * Weights as generated code reads them: converted to the dtype and layout that a planned graph binds.
  * Rounding to bf16 is to nearest even, denormals to zero: the same as the op `cast`.
  */
-#ifndef PACK_H
-#define PACK_H
+#ifndef PACKED_H
+#define PACKED_H
 
 #include "forward.h"
 

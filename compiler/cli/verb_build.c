@@ -1,0 +1,234 @@
+#include "work.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "eval.h"
+#include "file.h"
+
+static double seconds(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* out/ with a .gitignore of its own, and the targets' folders. */
+static bool make_folders(struct work *w, struct err *e)
+{
+	const char *out = w->plan.out, *slash = strrchr(out, '/');
+	const char *ignore = arena_printf(w->cli->arena, "%.*s/.gitignore", (int)(slash - out), out);
+	for (size_t i = 0; i < w->plan.ntarget; i++) {
+		const char *path = w->plan.target[i].path;
+		const char *folder = path ? arena_strndup(w->cli->arena, path,
+						   (size_t)(strrchr(path, '/') - path))
+					  : NULL;
+		if (folder && access(folder, F_OK) != 0 && !make_directories(folder, e))
+			return false;
+	}
+	if (access(ignore, F_OK) == 0 || access(arena_strndup(w->cli->arena, out, (size_t)(slash - out)), F_OK))
+		return true;
+	return file_write(ignore, (struct buf){"*\n", 2}, 0644, e);
+}
+
+/* Writes the lock, or with --locked compares it. */
+static bool finish_lock(struct work *w, struct err *e)
+{
+	struct strbuf b, recorded;
+	struct json *now;
+	bool locked = cli_flag(w->cli, "locked");
+	if (locked && !w->lock)
+		return err_set(e, ERR_IO, "--locked: there is no '%s'", w->lock_path);
+	strbuf_init(&b);
+	strbuf_init(&recorded);
+	bool ok = lock_write(&b, &w->plan, w->lock, e);
+	if (ok && locked)
+		ok = json_parse(w->cli->arena, strbuf_buf(&b), w->lock_path, 1, &now, e) &&
+			(lock_compare(w->lock, now, e) || err_context(e, "%s", w->lock_path));
+	else if (ok && !(w->lock && file_read(&recorded, w->lock_path, NULL) && recorded.n == b.n &&
+				!memcmp(recorded.s, b.s, b.n)))
+		ok = file_write(w->lock_path, strbuf_buf(&b), 0644, e);
+	strbuf_release(&recorded);
+	strbuf_release(&b);
+	return ok;
+}
+
+static void add_outputs(struct strbuf *out, const struct work *w)
+{
+	bool first = true;
+	for (size_t i = 0; i < w->plan.ntarget; i++) {
+		const struct plan_target *t = &w->plan.target[i];
+		struct digest d;
+		if (t->failed || !action_digest(t->binary, 0, &d))
+			continue;
+		strbuf_adds(out, first ? "{\"target\":" : ",{\"target\":");
+		strbuf_add_json(out, t->spec->name, strlen(t->spec->name));
+		strbuf_adds(out, ",\"path\":");
+		strbuf_add_json(out, t->path, strlen(t->path));
+		strbuf_addf(out, ",\"gate\":%s}", !t->nverdict ? "null" : t->gate_failed ? "\"failed\"" : "\"passed\"");
+		first = false;
+	}
+}
+
+/* "NAME": the metrics of an evaluation, with where they were measured. */
+static bool add_metrics(struct strbuf *out, const struct work *w, const char *name, struct action *evaluate,
+	bool here)
+{
+	struct buf text;
+	struct digest d;
+	if (!evaluate || !action_digest(evaluate, EVALUATE_METRICS, &d) ||
+		!build_read(w->build, evaluate, EVALUATE_METRICS, w->cli->arena, &text, NULL))
+		return false;
+	size_t n = text.n;
+	while (n && ((const char *)text.p)[n - 1] != '}')
+		n--;
+	strbuf_adds(out, out->s[out->n - 1] == '{' ? "" : ",");
+	strbuf_add_json(out, name, strlen(name));
+	strbuf_addc(out, ':');
+	strbuf_add(out, text.p, n ? n - 1 : 0);
+	strbuf_addf(out, ",\"measured\":\"%s\"}", here ? "here" : "twin");
+	return true;
+}
+
+static void add_all_metrics(struct strbuf *out, const struct work *w)
+{
+	bool parent = false;
+	for (size_t i = 0; i < w->plan.ntarget && !parent; i++)
+		parent = add_metrics(out, w, "parent", w->plan.target[i].evaluate_parent, true);
+	for (size_t i = 0; i < w->plan.ntarget; i++) {
+		const struct plan_target *t = &w->plan.target[i];
+		if (!t->failed)
+			add_metrics(out, w, t->spec->name, t->evaluate, target_runs_here(t->hardware));
+	}
+}
+
+static bool gates_passed(const struct work *w)
+{
+	bool passed = true;
+	for (size_t i = 0; i < w->plan.ntarget; i++) {
+		const struct plan_target *t = &w->plan.target[i];
+		struct buf text;
+		if (!t->gate_failed)
+			continue;
+		passed = false;
+		for (size_t k = 0; k < t->nverdict; k++)
+			if (build_read(w->build, t->verdict[k], 0, w->cli->arena, &text, NULL))
+				cli_say(w->cli, "target '%s': gate not passed: %.*s", t->spec->name,
+					(int)text.n, (const char *)text.p);
+	}
+	return passed;
+}
+
+static void print_result(struct work *w, double took)
+{
+	const struct build_result *r = &w->result;
+	struct strbuf b;
+	strbuf_init(&b);
+	if (w->cli->json) {
+		strbuf_addf(&b, "{\"actions\":{\"run\":%zu,\"cached\":%zu,\"failed\":%zu},\"outputs\":[",
+			r->nrun, r->ncached, r->nfailed);
+		add_outputs(&b, w);
+		strbuf_adds(&b, "],\"metrics\":{");
+		add_all_metrics(&b, w);
+		strbuf_adds(&b, "}}");
+		fprintf(w->cli->out, "%s\n", b.s);
+	} else {
+		for (size_t i = 0; i < w->plan.ntarget; i++) {
+			struct digest d;
+			const struct plan_target *t = &w->plan.target[i];
+			if (!t->failed && action_digest(t->binary, 0, &d) && !access(t->path, X_OK))
+				fprintf(w->cli->out, "%s\n", t->path);
+		}
+	}
+	strbuf_release(&b);
+	cli_say(w->cli, "%zu run, %zu cached, %zu failed, %zu skipped; %zu file%s written, %.3f s", r->nrun,
+		r->ncached, r->nfailed, r->nskipped, r->nwritten, r->nwritten == 1 ? "" : "s", took);
+}
+
+/* What gc keeps: a root for the spec; while only some targets are built, one for each of those beside it,
+ * so that the others' objects stay. */
+static bool put_roots(struct work *w, struct err *e)
+{
+	const char *root = w->root ? w->root : w->spec->name;
+	if (!w->options.ntarget && !build_root(w->build, root, e))
+		return false;
+	for (int i = 0; i < w->spec->ntarget; i++) {
+		const char *name = w->spec->target[i].name;
+		const char *part = arena_printf(w->cli->arena, "%s-%s", root, name);
+		bool chosen = false;
+		for (size_t k = 0; k < w->options.ntarget; k++)
+			chosen |= !strcmp(w->options.target[k], name);
+		if (w->options.ntarget ? chosen && !build_root(w->build, part, e)
+				       : !store_root_drop(w->store, part, e))
+			return false;
+	}
+	return true;
+}
+
+static int worse(int a, int b)
+{
+	return a == EXIT_OK ? b : a;
+}
+
+/* What the build itself, then each target that could not be planned, ends with. */
+static int finish(struct work *w, bool ok)
+{
+	struct err e;
+	int code = EXIT_OK;
+	if (!ok) {
+		code = w->view.nfail ? cli_exit_code(w->err.kind) : cli_fail(w->cli, &w->err);
+		if (w->result.interrupted)
+			cli_say(w->cli, "interrupted; the same command goes on from here");
+	}
+	for (size_t i = 0; i < w->plan.ntarget; i++)
+		if (w->plan.target[i].failed)
+			code = worse(code, cli_fail(w->cli, &w->plan.target[i].err));
+	if (ok && !(put_roots(w, &e) && finish_lock(w, &e)))
+		code = worse(code, cli_fail(w->cli, &e));
+	if (ok && !gates_passed(w))
+		code = worse(code, EXIT_GATE);
+	return code;
+}
+
+static int build_one(struct cli *c, const char *path)
+{
+	struct work w;
+	struct err e;
+	double began = seconds();
+	enum build_flags flags = (cli_flag(c, "keep-going") ? BUILD_KEEP_GOING : 0) |
+		(cli_flag(c, "dry-run") ? BUILD_DRY_RUN : 0);
+	int code = work_open(&w, c, path, flags);
+	if (code == EXIT_OK && !(flags & BUILD_DRY_RUN) && !make_folders(&w, &e))
+		code = cli_fail(c, &e);
+	if (code == EXIT_OK) {
+		bool ok = work_run(&w);
+		if (flags & BUILD_DRY_RUN) {
+			struct strbuf b;
+			strbuf_init(&b);
+			build_plan(w.build, &b);
+			fputs(b.s, c->out);
+			strbuf_release(&b);
+			code = ok ? EXIT_OK : cli_fail(c, &w.err);
+		} else {
+			code = finish(&w, ok);
+			print_result(&w, seconds() - began);
+		}
+	}
+	work_close(&w);
+	return code;
+}
+
+int verb_build(struct cli *c)
+{
+	int worst = EXIT_OK;
+	const char *path;
+	for (int i = 0; (path = cli_spec_path(c, i)); i++) {
+		int code = build_one(c, path);
+		worst = worse(worst, code);
+		if (code == EXIT_INTERRUPTED)
+			return code;
+	}
+	return worst;
+}

@@ -1,0 +1,84 @@
+#include "cli.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "emit.h"
+#include "link.h"
+#include "store.h"
+
+struct report {
+	struct cli *cli;
+	struct strbuf json;
+	bool lacking;
+};
+
+/* found NULL: missing, and how to get it. */
+static void tell(struct report *r, const char *what, const char *found, const char *remedy)
+{
+	strbuf_adds(&r->json, r->json.n ? "," : "{");
+	strbuf_add_json(&r->json, what, strlen(what));
+	strbuf_addc(&r->json, ':');
+	if (found)
+		strbuf_add_json(&r->json, found, strlen(found));
+	else
+		strbuf_adds(&r->json, "null");
+	if (!r->cli->json)
+		fprintf(r->cli->out, "%-18s %s%s%s\n", what, found ? found : "missing", found ? "" : ": ",
+			found ? "" : remedy);
+}
+
+static void tell_err(struct report *r, const char *what, const char *found, const struct err *e)
+{
+	tell(r, what, found, e->msg);
+	r->lacking |= !found;
+}
+
+static void tell_cpu(struct report *r)
+{
+	const struct target *best = target_native();
+	struct strbuf runs;
+	strbuf_init(&runs);
+	for (int i = 0; i < ntargets; i++)
+		if (target_runs_here(&targets[i]))
+			strbuf_addf(&runs, "%s%s", runs.n ? " " : "", targets[i].name);
+	tell(r, "native", best ? best->name : NULL, "this CPU is below x86-64-v3");
+	tell(r, "runs here", runs.s, "");
+	r->lacking |= !best;
+	strbuf_release(&runs);
+}
+
+static void tell_store(struct report *r)
+{
+	struct strbuf path;
+	struct store *s = NULL;
+	struct err e;
+	strbuf_init(&path);
+	bool ok = store_default_path(&path, &e) && store_open(&s, NULL, path.s, STORE_WRITE, &e);
+	tell_err(r, "cache", ok ? path.s : NULL, &e);
+	store_free(s);
+	strbuf_release(&path);
+}
+
+int verb_doctor(struct cli *c)
+{
+	struct report r = {.cli = c};
+	struct strbuf linker;
+	struct err e = {0};
+	strbuf_init(&r.json);
+	strbuf_init(&linker);
+	tell_cpu(&r);
+	tell_err(&r, "code generator", emit_version(&e), &e);
+	tell_err(&r, "linker", link_version(&linker, &e) ? linker.s : NULL, &e);
+	for (int arch = ARCH_X86_64; arch <= ARCH_AARCH64; arch++) {
+		const char *what = arena_printf(c->arena, "runtime %s", link_arch_name((enum target_arch)arch));
+		/* only targets of that architecture need it */
+		tell(&r, what, link_runtime_folder(c->arena, (enum target_arch)arch, &e), e.msg);
+	}
+	tell_store(&r);
+	if (c->json)
+		fprintf(c->out, "%s}\n", r.json.s);
+	strbuf_release(&linker);
+	strbuf_release(&r.json);
+	return r.lacking ? EXIT_LACKING : EXIT_OK;
+}

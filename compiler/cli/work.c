@@ -1,0 +1,136 @@
+#include "work.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "file.h"
+
+/* 0 run, 1 save and stop, 2 stop now. A signal handler can reach nothing but a global. */
+static atomic_int stop_level;
+
+static void on_signal(int number)
+{
+	(void)number;
+	int level = atomic_load(&stop_level);
+	atomic_store(&stop_level, level < 2 ? level + 1 : 2);
+}
+
+/* Without SA_RESTART, so that waits end; the terminal's second Ctrl-C comes here too. */
+static void catch_signals(void)
+{
+	struct sigaction action = {.sa_handler = on_signal};
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+}
+
+static const char *hardware(void *ctx, const char *target)
+{
+	const struct work *w = ctx;
+	return lock_hardware(w->lock, target);
+}
+
+static bool open_store(struct work *w, struct err *e)
+{
+	struct strbuf path;
+	strbuf_init(&path);
+	bool ok = store_default_path(&path, e) && store_open(&w->store, NULL, path.s, STORE_WRITE, e);
+	if (ok) {
+		strbuf_adds(&path, "/stat");
+		bool rehash = cli_verb_takes(w->cli->verb, cli_option_find("rehash")) &&
+			cli_flag(w->cli, "rehash");
+		w->stat = statcache_new(NULL, path.s, rehash ? STATCACHE_REHASH : 0);
+	}
+	strbuf_release(&path);
+	return ok;
+}
+
+/* The journal's file name without its ending is unique for a spec on this machine: it names the root. */
+static void open_journal(struct work *w)
+{
+	struct strbuf path;
+	struct err e;
+	strbuf_init(&path);
+	if (journal_default_path(&path, w->path, &e)) {
+		w->journal = arena_strdup(w->cli->arena, path.s);
+		const char *base = strrchr(w->journal, '/') + 1;
+		w->root = arena_strndup(w->cli->arena, base, strlen(base) - strlen(".journal"));
+	} else {
+		cli_note(w->cli, &e);
+	}
+	strbuf_release(&path);
+}
+
+static bool open_events(struct work *w, struct err *e)
+{
+	bool takes = cli_verb_takes(w->cli->verb, cli_option_find("events"));
+	const char *path = takes ? cli_option(w->cli, "events") : NULL;
+	if (!path)
+		return true;
+	w->view.events = fopen(path, "we");
+	return w->view.events || err_errno(e, "unable to write '%s'", path);
+}
+
+static bool choose(struct work *w, long *jobs, struct err *e)
+{
+	struct cli *c = w->cli;
+	const char *name;
+	const char **target = NULL;
+	int n = 0;
+	while (cli_verb_takes(c->verb, cli_option_find("target")) && (name = cli_option_at(c, "target", n)))
+		*arena_push(c->arena, target, n) = name;
+	w->options = (struct plan_options){.path = w->path, .target = target, .ntarget = (size_t)n, .ctx = w};
+	if (cli_verb_takes(c->verb, cli_option_find("locked")) && cli_flag(c, "locked"))
+		w->options.hardware = hardware;
+	return !cli_verb_takes(c->verb, cli_option_find("jobs")) ||
+		cli_option_int(c, "jobs", 1, 1024, jobs, e);
+}
+
+static bool prepare(struct work *w, enum build_flags flags, struct err *e)
+{
+	long jobs = 0;
+	w->lock_path = lock_path(w->cli->arena, w->path);
+	if (!choose(w, &jobs, e) || !lock_read(w->cli->arena, w->lock_path, &w->lock, e) ||
+		!open_store(w, e) || !open_events(w, e))
+		return false;
+	open_journal(w);
+	catch_signals();
+	struct build_options o = {.store = w->store, .stat = w->stat, .jobs = (int)jobs, .flags = flags,
+		.journal = w->journal, .stop = &stop_level, .env = &w->env, .event = view_event,
+		.event_ctx = &w->view};
+	if (!build_new(&w->build, &o, e))
+		return false;
+	w->plan = (struct plan){.arena = w->cli->arena, .build = w->build, .spec = w->spec,
+		.o = &w->options, .env = &w->env};
+	return plan_spec(&w->plan, e);
+}
+
+int work_open(struct work *w, struct cli *c, const char *path, enum build_flags flags)
+{
+	struct err e = {0};
+	*w = (struct work){.cli = c, .path = path, .view.cli = c};
+	int code = cli_load_spec(c, path, &w->spec);
+	if (code != EXIT_OK)
+		return code;
+	return prepare(w, flags, &e) ? EXIT_OK : cli_fail(c, &e);
+}
+
+bool work_run(struct work *w)
+{
+	bool ok = build_run(w->build, &w->result, &w->err);
+	view_clear(&w->view);
+	statcache_save(w->stat, NULL);
+	return ok;
+}
+
+void work_close(struct work *w)
+{
+	build_free(w->build);
+	if (w->stat)
+		statcache_free(w->stat);
+	store_free(w->store);
+	if (w->view.events)
+		fclose(w->view.events);
+}

@@ -1,0 +1,49 @@
+/*
+ * What the verbs that build share: a spec with its plan, the store, the journal, the engine, and the lines
+ * that tell what happens.
+ */
+#ifndef WORK_H
+#define WORK_H
+
+#include "cli.h"
+#include "lock.h"
+
+/* Events as lines on stderr (redrawn on a terminal) and as JSON lines in a file. */
+struct view {
+	struct cli *cli;
+	FILE *events;      /* NULL: none */
+	size_t nrun, nfail;
+	bool line;         /* a redrawn line stands there */
+};
+void view_event(void *ctx, const struct build_event *ev);
+void view_clear(struct view *v);
+
+struct work {
+	struct cli *cli;
+	struct spec *spec;
+	const char *path;     /* of the spec */
+	const char *journal;  /* NULL: none */
+	const char *root;     /* name of this spec's root in the store */
+	struct store *store;
+	struct statcache *stat;
+	struct build *build;
+	struct rule_env env;
+	struct plan plan;
+	struct plan_options options;
+	struct json *lock;    /* as recorded; NULL: none */
+	const char *lock_path;
+	struct view view;
+	struct build_result result;
+	struct err err;       /* the engine's first failure, if it failed */
+};
+
+/* Loads spec and lock, opens store and engine, plans. Returns EXIT_OK or what the process ends with, the
+ * message printed. work_close in either case. */
+int work_open(struct work *w, struct cli *c, const char *path, enum build_flags flags);
+
+/* Runs the build, dry or not; false: w->err. */
+bool work_run(struct work *w);
+
+void work_close(struct work *w);
+
+#endif

@@ -1,0 +1,115 @@
+#include "train.h"
+
+#include <string.h>
+
+#include "arch.h"
+
+static const char *prefixed(struct graph *g, const char *prefix, const char *name)
+{
+	return arena_printf(g->arena, "%s%s", prefix, name);
+}
+
+static enum dtype weight_dtype(void *ctx, const char *name)
+{
+	const struct train *t = ctx;
+	return t->trains(t->ctx, name) ? DT_F32
+				       : forward_weight_dtype(&numerics_classes[t->numerics], name);
+}
+
+static struct forward forward_of(const struct train *t)
+{
+	return (struct forward){.config = &t->state->config, .has_attn = t->state->has_attn,
+		.has_mlp = t->state->has_mlp, .numerics = t->numerics, .max_rows = t->max_rows,
+		.max_out = t->max_out, .weight_dtype = weight_dtype,
+		.ctx = (void *)(uintptr_t)t};
+}
+
+struct graph *train_grad(struct arena *a, const struct train *t)
+{
+	struct graph *g = graph_new(a, "grad");
+	struct forward f = forward_of(t);
+	int logits = forward_build(g, &f);
+	int target = ir_leaf(g, OP_INPUT, "target", graph_type(g, DT_I32, "O"));
+	int share = ir_leaf(g, OP_INPUT, "share", graph_type(g, DT_F32, "O"));
+	int nll = forward_nll(g, logits, target);
+	int loss = ir_reduce(g, OP_SUM, ir_mul(g, nll, share), graph_type(g, DT_F32, ""));
+	int *wrt = arena_array(a, int, g->nnode), *dwrt = arena_array(a, int, g->nnode), nwrt = 0;
+	for (int i = 0; i < g->nnode; i++)
+		if (g->node[i].op == OP_PARAM && t->trains(t->ctx, g->node[i].name))
+			wrt[nwrt++] = i;
+	graph_gradient(g, loss, wrt, nwrt, dwrt);
+	for (int i = 0; i < nwrt; i++) {
+		struct type type = g->node[wrt[i]].type;
+		if (dwrt[i] < 0)
+			continue;
+		int sum = ir_leaf(g, OP_STATE, prefixed(g, "g.", g->node[wrt[i]].name), type);
+		ir_assign(g, sum, ir_add(g, sum, dwrt[i]));
+	}
+	graph_add_output(g, "loss", loss);
+	graph_add_output(g, "nll", nll);
+	return g;
+}
+
+/* Sum of squares: along the last axis, then of the rest, so that it spreads over threads. */
+static int square_sum(struct graph *g, int x)
+{
+	int square = ir_mul(g, x, x);
+	struct type scalar = {.dtype = DT_F32}, rows = g->node[x].type;
+	if (rows.naxis > 1) {
+		rows.naxis--;
+		square = ir_reduce(g, OP_SUM, square, rows);
+	}
+	return ir_reduce(g, OP_SUM, square, scalar);
+}
+
+static void adamw(struct graph *g, const struct train *t, const char *name, struct type type,
+	const int *scalar)
+{
+	enum { RATE, C1, C2, SCALE };
+	int w = graph_find_leaf(g, name), grad = graph_find_leaf(g, prefixed(g, "g.", name));
+	int m = ir_leaf(g, OP_STATE, prefixed(g, "m.", name), type);
+	int v = ir_leaf(g, OP_STATE, prefixed(g, "v.", name), type);
+	int d = ir_mul(g, grad, scalar[SCALE]);
+	int m1 = ir_fma(g, ir_const(g, t->beta1), m, ir_mul(g, ir_const(g, 1 - t->beta1), d));
+	int v1 = ir_fma(g, ir_const(g, t->beta2), v, ir_mul(g, ir_const(g, 1 - t->beta2), ir_mul(g, d, d)));
+	int root = ir_unary(g, OP_SQRT, ir_mul(g, v1, scalar[C2]));
+	int step = ir_div(g, ir_mul(g, m1, scalar[C1]), ir_add(g, root, ir_const(g, t->eps)));
+	if (t->decay > 0 && type.naxis > 1)
+		step = ir_fma(g, ir_const(g, t->decay), w, step);
+	ir_assign(g, m, m1);
+	ir_assign(g, v, v1);
+	ir_assign(g, w, ir_sub(g, w, ir_mul(g, scalar[RATE], step)));
+	ir_assign(g, grad, ir_expand(g, ir_const(g, 0), type));
+}
+
+struct graph *train_update(struct arena *a, const struct train *t)
+{
+	struct graph *g = graph_new(a, "update"), *forward = graph_new(a, "shape");
+	struct forward f = forward_of(t);
+	struct type none = {.dtype = DT_F32};
+	/* The weights and their axes, as the forward pass names them. */
+	forward_build(forward, &f);
+	for (int i = 0; i < forward->naxis; i++)
+		graph_axis(g, forward->axis[i].name, forward->axis[i].extent, false);
+	int total = -1;
+	for (int i = 0; i < forward->nnode; i++) {
+		const struct node *n = &forward->node[i];
+		if (n->op != OP_PARAM || !t->trains(t->ctx, n->name))
+			continue;
+		ir_leaf(g, OP_STATE, n->name, n->type);
+		int sum = square_sum(g, ir_leaf(g, OP_STATE, prefixed(g, "g.", n->name), n->type));
+		total = total < 0 ? sum : ir_add(g, total, sum);
+	}
+	if (total < 0)
+		BUG("nothing trains");
+	int scalar[] = {ir_leaf(g, OP_INPUT, "rate", none), ir_leaf(g, OP_INPUT, "c1", none),
+		ir_leaf(g, OP_INPUT, "c2", none), -1};
+	int clip = ir_leaf(g, OP_INPUT, "clip", none);
+	int norm = ir_unary(g, OP_SQRT, total), one = ir_const(g, 1);
+	scalar[3] = ir_map(g, OP_MIN, ir_div(g, clip, ir_add(g, norm, ir_const(g, 1e-6))), one, -1);
+	for (int i = 0; i < forward->nnode; i++)
+		if (forward->node[i].op == OP_PARAM && t->trains(t->ctx, forward->node[i].name))
+			adamw(g, t, forward->node[i].name, forward->node[i].type, scalar);
+	graph_add_output(g, "grad_norm", norm);
+	return g;
+}

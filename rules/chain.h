@@ -1,0 +1,32 @@
+/*
+ * A schedule as actions: data, the parent's scores, round 0, and rounds of score, choose, drop and tune
+ * until every target of the schedule has its state. What a round drops is known only when its scores are,
+ * so each round is planned when the one before has chosen.
+ *
+ * Actions (S: the schedule's name, "-" before a number a round):
+ *
+ *     data/NAME/rows.FILE, data/NAME/split, data/NAME/tokens.SPLIT, data/NAME/task
+ *     S/parent/score, S/trainable        only when less than all blocks train
+ *     S/round-0/tune, S/round-1/score, S/round-1/choose, S/round-1/drop, S/round-1/tune, ...
+ *     STATE/evaluate-NUMERICS            of the parent, of round 0 and of each target's state: test rows
+ *
+ * Nothing in a round depends on how many follow, so targets that keep less only add rounds.
+ */
+#ifndef CHAIN_H
+#define CHAIN_H
+
+#include "eval.h"
+#include "plan.h"
+
+extern const struct rule rule_task, rule_init, rule_bpe, rule_score, rule_choose, rule_trainable, rule_drop, rule_tune;
+
+/* Plans the data of the spec and the chains of all schedules that the chosen targets use; targets without a
+ * schedule take the import, evaluated when there is data. As states become
+ * known it calls `found` for each target on them, on the graph's thread, with target->state and
+ * target->state_name set. Errors of a target are written there. */
+bool chain_plan(struct plan *p, void (*found)(struct plan *p, struct plan_target *t), struct err *e);
+
+/* The action that trains the spec's tokenizer on its dataset's train rows. NULL and an error on failure. */
+struct action *plan_bpe(struct plan *p, struct err *e);
+
+#endif

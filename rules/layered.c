@@ -1,0 +1,207 @@
+#include "layered.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "packed.h"
+#include "program.h"
+
+enum { MEMORY_ALIGN = 64, MAX_EXTERNALS = 32 };
+enum piece { PIECE_EMBED, PIECE_ATTN, PIECE_MLP, PIECE_HEAD, NPIECES };
+
+struct layered {
+	struct arena arena;
+	struct layered_options o;
+	struct loaded loaded;
+	struct pool *pool;
+	const struct graph *plan[NPIECES];
+	const struct program *prog[NPIECES];
+	void ***t[NPIECES]; /* per layer (one for embed and head): pointers of its externals */
+	void **owned;       /* every allocation */
+	size_t nowned;
+	void *slab, *scratch;
+};
+
+static void *own(struct layered *l, size_t bytes)
+{
+	bytes = (bytes + 2 * MEMORY_ALIGN - 1) / MEMORY_ALIGN * MEMORY_ALIGN;
+	void *p = aligned_alloc(MEMORY_ALIGN, bytes);
+	if (!p)
+		oom();
+	*arena_push(&l->arena, l->owned, l->nowned) = p;
+	return memset(p, 0, bytes);
+}
+
+float *layered_residual(struct layered *l)
+{
+	return own(l, (size_t)(l->o.rows * l->o.state->config.width) * sizeof(float));
+}
+
+static bool load_code(struct layered *l, struct err *e)
+{
+	struct forward f = {.config = &l->o.state->config, .numerics = l->o.numerics,
+		.max_rows = l->o.rows, .max_out = l->o.outs, .slots = l->o.slots};
+	struct arena *a = &l->arena;
+	l->plan[PIECE_EMBED] = graph_plan(a, forward_piece_embed(a, &f));
+	l->plan[PIECE_ATTN] = graph_plan(a, forward_piece_half(a, &f, HALF_ATTN));
+	l->plan[PIECE_MLP] = graph_plan(a, forward_piece_half(a, &f, HALF_MLP));
+	l->plan[PIECE_HEAD] = graph_plan(a, forward_piece_head(a, &f));
+	struct emit_request request = {target_native(), l->plan, NPIECES, EMIT_OBJECT};
+	struct strbuf object;
+	if (!request.target)
+		return err_set(e, ERR_TOOL, "no target runs on this machine; trim needs x86-64-v3");
+	strbuf_init(&object);
+	bool ok = emit_object(&request, &object, e) && emit_load(strbuf_buf(&object), &l->loaded, e);
+	strbuf_release(&object);
+	for (int i = 0; i < NPIECES && ok; i++)
+		l->prog[i] = l->loaded.program[i];
+	return ok;
+}
+
+/* "blk.0.attn.q" of a piece is "blk.LAYER.attn.q" of the state. */
+static const char *name_in_state(struct layered *l, const char *name, int layer)
+{
+	return strncmp(name, "blk.0.", 6) ? name
+					  : arena_printf(&l->arena, "blk.%d.%s", layer, name + 6);
+}
+
+static bool load_weight(struct layered *l, const struct graph *g, int node, int layer, void **out,
+	struct err *e)
+{
+	const char *name = name_in_state(l, g->node[node].name, layer);
+	struct strbuf bytes;
+	struct buf data;
+	bool ok = true;
+	strbuf_init(&bytes);
+	if (!strcmp(name, "rope.freq")) {
+		float *freq = arena_array(&l->arena, float, l->o.state->config.head_dim);
+		forward_rope_freq(&l->o.state->config, freq);
+		pack_weight(g, node, MODEL_F32, freq, &bytes);
+	} else {
+		const struct state_tensor *s = state_find(l->o.state, name);
+		if (!s)
+			BUG("the state lacks '%s'", name);
+		ok = l->o.read(l->o.ctx, s, &data, e);
+		if (ok)
+			pack_weight(g, node, s->dtype, data.p, &bytes);
+	}
+	if (ok)
+		*out = memcpy(own(l, bytes.n), bytes.s, bytes.n);
+	strbuf_release(&bytes);
+	return ok;
+}
+
+static bool bind(struct layered *l, int piece, int layer, struct err *e)
+{
+	const struct program *prog = l->prog[piece];
+	void **t = l->t[piece][layer] = arena_array(&l->arena, void *, prog->nexternal + 1);
+	t[0] = l->slab;
+	for (uint32_t i = 0; i < prog->nexternal; i++) {
+		const struct program_external *x = &prog->external[i];
+		if (x->kind == EXTERNAL_STATE)
+			t[1 + i] = own(l, x->bytes);
+		else if (x->kind == EXTERNAL_PARAM &&
+			!load_weight(l, l->plan[piece], graph_find_leaf(l->plan[piece], x->name), layer,
+				&t[1 + i], e))
+			return false;
+	}
+	return true;
+}
+
+static bool bind_all(struct layered *l, struct err *e)
+{
+	const struct state *s = l->o.state;
+	for (int p = 0; p < NPIECES; p++)
+		l->t[p] = arena_array(&l->arena, void **, s->config.layers);
+	if (!bind(l, PIECE_EMBED, 0, e) || !bind(l, PIECE_HEAD, 0, e))
+		return false;
+	for (int i = 0; i < s->config.layers; i++)
+		if ((s->has_attn[i] && !bind(l, PIECE_ATTN, i, e)) ||
+			(s->has_mlp[i] && !bind(l, PIECE_MLP, i, e)))
+			return false;
+	return true;
+}
+
+bool layered_open(struct layered **out, const struct layered_options *o, struct err *e)
+{
+	struct layered *l = xcalloc(1, sizeof(*l));
+	*out = l;
+	l->o = *o;
+	l->pool = pool_new(o->nthreads);
+	if (!l->pool)
+		return err_set(e, ERR_IO, "unable to start %d threads", o->nthreads);
+	if (!load_code(l, e))
+		return false;
+	uint64_t slab = 0;
+	size_t scratch = 0;
+	for (int p = 0; p < NPIECES; p++) {
+		if (l->prog[p]->slab_bytes > slab)
+			slab = l->prog[p]->slab_bytes;
+		if (program_scratch_bytes(l->prog[p]) > scratch)
+			scratch = program_scratch_bytes(l->prog[p]);
+	}
+	l->slab = own(l, slab);
+	l->scratch = own(l, scratch * (size_t)o->nthreads);
+	return bind_all(l, e);
+}
+
+void layered_free(struct layered *l)
+{
+	if (!l)
+		return;
+	for (size_t i = 0; i < l->nowned; i++)
+		free(l->owned[i]);
+	emit_unload(&l->loaded);
+	pool_free(l->pool);
+	arena_release(&l->arena);
+	free(l);
+}
+
+struct named {
+	const char *name;
+	const void *p;
+};
+
+static void run(struct layered *l, enum piece piece, int layer, const struct layered_rows *r,
+	const struct named *extra, size_t nextra)
+{
+	const struct program *prog = l->prog[piece];
+	const struct named rows[] = {{"tok", r->tok}, {"pos", r->pos}, {"slot", r->slot}, {"lo", r->lo},
+		{"hi", r->hi}, {"out", r->out}, {"target", r->target}};
+	void *t[MAX_EXTERNALS];
+	int64_t dim[2];
+	if (prog->nexternal + 1 > MAX_EXTERNALS)
+		BUG("piece '%s' has %u externals", prog->name, prog->nexternal);
+	memcpy(t, l->t[piece][layer], (prog->nexternal + 1) * sizeof(*t));
+	for (size_t i = 0; i < NELEM(rows) + nextra; i++) {
+		const struct named *n = i < NELEM(rows) ? &rows[i] : &extra[i - NELEM(rows)];
+		int at = program_external_find(prog, n->name);
+		if (at >= 0)
+			t[1 + at] = (void *)(uintptr_t)n->p;
+	}
+	for (uint32_t i = 0; i < prog->ndim; i++)
+		dim[i] = !strcmp(prog->dim[i].name, "R") ? r->nrow : r->nout;
+	program_run(prog, l->pool, t, dim, l->scratch);
+}
+
+void layered_embed(struct layered *l, const struct layered_rows *r, float *y)
+{
+	run(l, PIECE_EMBED, 0, r, &(struct named){"y", y}, 1);
+}
+
+void layered_half(struct layered *l, const struct layered_rows *r, enum half half, int layer,
+	const float *x, float *y, float *norm2)
+{
+	float *norms = norm2 ? norm2 : xcalloc((size_t)r->nrow, sizeof(float));
+	const struct named extra[] = {{"x", x}, {"y", y}, {"norm2", norms}};
+	run(l, half == HALF_ATTN ? PIECE_ATTN : PIECE_MLP, layer, r, extra, NELEM(extra));
+	if (!norm2)
+		free(norms);
+}
+
+void layered_nll(struct layered *l, const struct layered_rows *r, const float *x, float *nll)
+{
+	const struct named extra[] = {{"x", x}, {"nll", nll}};
+	run(l, PIECE_HEAD, 0, r, extra, NELEM(extra));
+}

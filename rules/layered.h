@@ -1,0 +1,43 @@
+/*
+ * A model run half by half in this process, so that a scan restarts in the middle: the programs of
+ * forward_piece_*, weights and KV cache of every block. Halves that the state lacks are not there.
+ *
+ * All arithmetic is generated code of the numerics class; a row's bits are those of the program "step".
+ */
+#ifndef LAYERED_H
+#define LAYERED_H
+
+#include "emit.h"
+#include "state.h"
+
+struct layered_options {
+	const struct state *state;
+	bool (*read)(void *ctx, const struct state_tensor *t, struct buf *out, struct err *e);
+	void *ctx;
+	enum numerics numerics;
+	int64_t rows, outs, slots; /* most of one call; of the cache */
+	int nthreads;
+};
+
+/* Token rows of one call: slots and ranges as model_run.h has them. */
+struct layered_rows {
+	int64_t nrow, nout;
+	int32_t *tok, *pos, *slot, *lo, *hi; /* (nrow) */
+	int32_t *out, *target;               /* (nout): row, and the token whose nll is wanted */
+};
+
+struct layered;
+bool layered_open(struct layered **out, const struct layered_options *o, struct err *e);
+void layered_free(struct layered *l); /* NULL is allowed */
+
+/* x, y: (nrow, D) f32, 64-byte aligned with the rows of `rows` in room. */
+void layered_embed(struct layered *l, const struct layered_rows *r, float *y);
+/* y = x + half(x); y may not be x. norm2 (nrow), the squared norms of half(x), may be NULL. */
+void layered_half(struct layered *l, const struct layered_rows *r, enum half half, int layer,
+	const float *x, float *y, float *norm2);
+void layered_nll(struct layered *l, const struct layered_rows *r, const float *x, float *nll);
+
+/* Zeroed memory for (rows, D), freed with l. */
+float *layered_residual(struct layered *l);
+
+#endif

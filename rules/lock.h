@@ -1,0 +1,49 @@
+/*
+ * NAME.lock, committed beside the spec: what a build was made from and what came out, so that another
+ * machine can tell whether it gets the same. Never times, speeds, host names or paths of a machine.
+ *
+ * JSON, one fact a line, in this order; equal builds give equal bytes:
+ *
+ *     {
+ *       "trim-lock": 1,
+ *       "inputs": {
+ *         "models:smollm/config.json": "HEX"        files by their place below the project or a root
+ *       },
+ *       "chain": [                                  a round a line: what left, and the metric on calibration
+ *                                                   rows without it, before the round was tuned
+ *         {"schedule":"main","round":1,"dropped":[{"unit":"blk.3.mlp","nll":1.25}]}
+ *       ],
+ *       "targets": {
+ *         "laptop": {"hardware":"zen5","numerics":"f32","context":0,"state":"HEX",
+ *           "metrics":{...},"parent":{...},"gates":[...]}      test rows (eval.h, gate.h); absent without data
+ *       },
+ *       "outputs": {
+ *         "laptop": "HEX"                           the binary
+ *       }
+ *     }
+ *
+ * HEX is the XXH3-128 of the bytes. "hardware" is resolved: it pins what `native` was. Building some targets
+ * leaves the sections of the others as they were; those of targets that left the spec go.
+ */
+#ifndef LOCK_H
+#define LOCK_H
+
+#include "json.h"
+#include "plan.h"
+
+/* The lock's path: the spec's without .xml, with .lock. In the arena. */
+const char *lock_path(struct arena *a, const char *spec_path);
+
+/* *out is NULL when there is no such file. */
+bool lock_read(struct arena *a, const char *path, struct json **out, struct err *e);
+
+/* What was recorded as the hardware of a target; NULL when nothing was. */
+const char *lock_hardware(const struct json *lock, const char *target);
+
+/* Appends the lock of a plan that was built; old (may be NULL) gives the sections of targets that were not. */
+bool lock_write(struct strbuf *out, const struct plan *p, const struct json *old, struct err *e);
+
+/* False at the first difference, in the order of the file; ERR_IO names its place and both values. */
+bool lock_compare(const struct json *recorded, const struct json *now, struct err *e);
+
+#endif

@@ -1,0 +1,340 @@
+#include "chain.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "emit.h"
+#include "link.h"
+#include "os.h"
+
+/* ---- helpers ---- */
+
+static const char *number(struct plan *p, int64_t n)
+{
+	return arena_printf(p->arena, "%lld", (long long)n);
+}
+
+struct inputs {
+	struct input *input;
+	size_t n;
+};
+
+static void add_input(struct plan *p, struct inputs *in, struct input i)
+{
+	*arena_push(p->arena, in->input, in->n) = i;
+}
+
+static void add_file(struct plan *p, struct inputs *in, const char *role, const char *path)
+{
+	add_input(p, in, input_file(role, path));
+}
+
+/* An action, or the one of that name that another target has made. */
+static struct action *action(struct plan *p, const char *name, const struct rule *rule,
+	const struct inputs *in, struct fields param)
+{
+	struct action *a = build_find(p->build, name);
+	struct action_def def = {name, rule, param, in->input, in->n};
+	return a ? a : build_action(p->build, &def);
+}
+
+/* ---- model: import and tokenizer ---- */
+
+/* A file of the model as an input called `role`, and in the list of what the lock names. */
+static void model_file(struct plan *p, struct inputs *in, const char *file, const char *role)
+{
+	const struct spec_path *at = p->spec->model.path;
+	const char *path = file ? arena_printf(p->arena, "%s/%s", at->path, file) : at->path;
+	const char *below = file ? arena_printf(p->arena, "%s/%s", at->rel, file) : at->rel;
+	const char *name = at->root ? arena_printf(p->arena, "%s:%s", at->root, below) : below;
+	add_file(p, in, role, path);
+	for (size_t i = 0; i < p->ninput; i++)
+		if (!strcmp(p->input[i].path, path))
+			return;
+	*arena_push(p->arena, p->input, p->ninput) = (struct plan_input){name, path};
+}
+
+static bool has(char **name, size_t n, const char *want)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(name[i], want))
+			return true;
+	return false;
+}
+
+static void add_if(struct plan *p, struct inputs *in, char **name, size_t n, const char *want)
+{
+	if (has(name, n, want))
+		model_file(p, in, want, want);
+}
+
+static void add_weights(struct plan *p, struct inputs *in, char **name, size_t n)
+{
+	static const char suffix[] = ".safetensors";
+	if (has(name, n, "model.safetensors")) {
+		model_file(p, in, "model.safetensors", "model.safetensors");
+		return;
+	}
+	add_if(p, in, name, n, "model.safetensors.index.json");
+	for (size_t i = 0; i < n; i++) {
+		size_t bytes = strlen(name[i]);
+		if (bytes > sizeof(suffix) && !strcmp(name[i] + bytes - sizeof(suffix) + 1, suffix)) {
+			const char *file = arena_strdup(p->arena, name[i]);
+			model_file(p, in, file, file);
+		}
+	}
+}
+
+static void add_tokenizer(struct plan *p, struct inputs *in, char **name, size_t n)
+{
+	if (has(name, n, "tokenizer.json")) {
+		model_file(p, in, "tokenizer.json", "tokenizer.json");
+	} else if (has(name, n, "tokenizer.model")) {
+		model_file(p, in, "tokenizer.model", "tokenizer.model");
+	} else {
+		add_if(p, in, name, n, "vocab.json");
+		add_if(p, in, name, n, "merges.txt");
+	}
+	add_if(p, in, name, n, "config.json");
+	add_if(p, in, name, n, "generation_config.json");
+	add_if(p, in, name, n, "tokenizer_config.json");
+}
+
+static bool folder_inputs(struct plan *p, struct inputs *model, struct inputs *tokenizer, struct err *e)
+{
+	const struct spec_model *m = &p->spec->model;
+	char **name;
+	size_t n;
+	if (!os_list(os_posix(), m->path->path, &name, &n, e))
+		return false;
+	bool ok = has(name, n, "config.json") ||
+		spec_err_at(e, m->at, "'%s' holds no config.json; expected a Hugging Face folder or a GGUF file",
+			m->path->rel);
+	if (ok) {
+		model_file(p, model, "config.json", "config.json");
+		add_if(p, model, name, n, "generation_config.json");
+		add_weights(p, model, name, n);
+		add_tokenizer(p, tokenizer, name, n);
+	}
+	os_list_free(name, n);
+	return ok;
+}
+
+/* A base from nothing: its tokenizer first, which says how many tokens there are. */
+static bool stage_random(struct plan *p, struct err *e)
+{
+	const struct spec_model *m = &p->spec->model;
+	const struct {
+		const char *name;
+		int64_t value;
+	} numbers[] = {{"seed", m->seed}, {"layers", m->layers}, {"width", m->width}, {"ffn", m->ffn},
+		{"heads", m->heads}, {"kv-heads", m->kv_heads}, {"context", m->context}};
+	struct inputs in = {0};
+	struct fields param = {0};
+	if (m->tokenizer.path)
+		return spec_err_at(e, m->tokenizer.at, "<tokenizer path=> is not supported yet; train=\"bpe\" is");
+	p->tokenizer = plan_bpe(p, e);
+	if (!p->tokenizer)
+		return false;
+	fields_add(p->arena, &param, "arch", m->arch);
+	for (size_t i = 0; i < NELEM(numbers); i++)
+		fields_add(p->arena, &param, numbers[i].name, number(p, numbers[i].value));
+	add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
+	p->import = action(p, "import", &rule_init, &in, param);
+	return true;
+}
+
+static bool stage_model(struct plan *p, struct err *e)
+{
+	const struct spec_model *m = &p->spec->model;
+	struct inputs model = {0}, tokenizer = {0};
+	struct stat st;
+	if (m->source == MODEL_RANDOM)
+		return stage_random(p, e);
+	if (m->source != MODEL_PATH)
+		return spec_err_at(e, m->at, "a model from a hub is not supported yet");
+	if (stat(m->path->path, &st) < 0)
+		return spec_err_at(e, m->at, "unable to read '%s'", m->path->path);
+	if (!S_ISDIR(st.st_mode)) {
+		model_file(p, &model, NULL, "model.gguf");
+		tokenizer = model;
+	} else if (!folder_inputs(p, &model, &tokenizer, e)) {
+		return false;
+	}
+	p->import = action(p, "import", &rule_import, &model, (struct fields){0});
+	p->tokenizer = action(p, "tokenizer", &rule_tokenizer, &tokenizer, (struct fields){0});
+	return true;
+}
+
+/* ---- targets ---- */
+
+static bool resolve_numerics(struct plan_target *t, struct err *e)
+{
+	const struct spec_target *s = t->spec;
+	if (s->weights == s->activations && s->weights == s->kv &&
+		numerics_find(spec_dtypes[s->weights], &t->numerics))
+		return true;
+	return spec_err_at(e, s->at, "weights=\"%s\" with activations=\"%s\" and kv=\"%s\" are not supported yet",
+		spec_dtypes[s->weights], spec_dtypes[s->activations], spec_dtypes[s->kv]);
+}
+
+static bool resolve_hardware(struct plan *p, struct plan_target *t, struct err *e)
+{
+	const struct spec_hardware *h = &t->spec->hardware;
+	const char *locked = p->o->hardware ? p->o->hardware(p->o->ctx, t->spec->name) : NULL;
+	if (!h->cpu)
+		return spec_err_at(e, h->at, "GPU targets are not supported yet");
+	t->hardware = target_find(locked && !strcmp(h->cpu, "native") ? locked : h->cpu);
+	if (!t->hardware)
+		return spec_err_at(e, h->at, "no code can be made for '%s'", h->cpu);
+	enum target_arch arch = t->hardware->arch;
+	if (!p->env->runtime_folder[arch])
+		p->env->runtime_folder[arch] = link_runtime_folder(p->arena, arch, e);
+	return p->env->runtime_folder[arch] || err_context(e, "target '%s'", t->spec->name);
+}
+
+struct action *plan_shape(struct plan *p, const char *state_name, struct action *state)
+{
+	struct inputs in = {0};
+	add_input(p, &in, input_output("state", state, 0));
+	return action(p, arena_printf(p->arena, "%s/shape", state_name), &rule_shape, &in, (struct fields){0});
+}
+
+struct action *plan_weights(struct plan *p, const char *state_name, struct action *state,
+	enum numerics numerics)
+{
+	struct inputs in = {0};
+	struct fields param = {0};
+	const char *class = numerics_classes[numerics].name;
+	fields_add(p->arena, &param, "numerics", class);
+	add_input(p, &in, input_output("state", state, 0));
+	return action(p, arena_printf(p->arena, "%s/quantise-%s", state_name, class), &rule_quantise, &in,
+		param);
+}
+
+static void stage_weights(struct plan *p, struct plan_target *t)
+{
+	const char *class = numerics_classes[t->numerics].name;
+	struct inputs golden = {0};
+	struct fields param = {0};
+	fields_add(p->arena, &param, "numerics", class);
+	t->shape = plan_shape(p, t->state_name, t->state);
+	t->weights = plan_weights(p, t->state_name, t->state, t->numerics);
+	add_input(p, &golden, input_output("shape", t->shape, 0));
+	add_input(p, &golden, input_output("weights", t->weights, 0));
+	add_input(p, &golden, input_output("tokenizer", p->tokenizer, 0));
+	t->golden = action(p, arena_printf(p->arena, "%s/golden-%s", t->state_name, class), &rule_golden,
+		&golden, param);
+}
+
+static void stage_compile(struct plan *p, struct plan_target *t)
+{
+	struct inputs in = {0};
+	struct fields param = {0};
+	add_input(p, &in, input_output("shape", t->shape, 0));
+	add_file(p, &in, "emitter", p->emitter);
+	if (p->llvm)
+		add_file(p, &in, "llvm", p->llvm);
+	fields_add(p->arena, &param, "numerics", numerics_classes[t->numerics].name);
+	fields_add(p->arena, &param, "target", t->hardware->name);
+	fields_add(p->arena, &param, "rows", number(p, STEP_ROWS));
+	fields_add(p->arena, &param, "context", number(p, t->spec->context));
+	t->object = action(p, arena_printf(p->arena, "%s/compile", t->spec->name), &rule_compile, &in, param);
+}
+
+static void add_runtime(struct plan *p, struct inputs *in, enum target_arch arch)
+{
+	static const char *const file[] = {"runtime.a", "crt1.o", "crti.o", "crtn.o", "libc.a", "libgcc.a"};
+	for (size_t i = 0; i < NELEM(file); i++) {
+		const char *path = arena_printf(p->arena, "%s/%s", p->env->runtime_folder[arch], file[i]);
+		/* only some architectures have a libgcc.a; without another one linking says so */
+		if (access(path, R_OK) == 0)
+			add_file(p, in, file[i], path);
+	}
+}
+
+static void stage_link(struct plan *p, struct plan_target *t)
+{
+	struct inputs in = {0};
+	struct fields param = {0};
+	add_input(p, &in, input_output("object", t->object, 0));
+	add_input(p, &in, input_output("state", t->state, 0));
+	add_input(p, &in, input_output("weights", t->weights, 0));
+	add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
+	add_input(p, &in, input_output("golden", t->golden, 0));
+	if (p->task)
+		add_input(p, &in, input_output("task", p->task, 0));
+	add_file(p, &in, "linker", p->linker);
+	add_runtime(p, &in, t->hardware->arch);
+	fields_add(p->arena, &param, "name", p->spec->name);
+	fields_add(p->arena, &param, "target", t->spec->name);
+	fields_add(p->arena, &param, "hardware", t->hardware->name);
+	fields_add(p->arena, &param, "arch", link_arch_name(t->hardware->arch));
+	fields_add(p->arena, &param, "numerics", numerics_classes[t->numerics].name);
+	fields_add(p->arena, &param, "context", number(p, t->spec->context));
+	fields_add(p->arena, &param, "threads", number(p, t->spec->threads));
+	t->binary = action(p, arena_printf(p->arena, "%s/link", t->spec->name), &rule_link, &in, param);
+	t->path = arena_printf(p->arena, "%s/%s%s/%s", p->out, t->gate_failed ? "failed/" : "",
+		t->spec->name, p->spec->name);
+	build_output(p->build, t->binary, 0, t->path, OUTPUT_RECIPE | OUTPUT_EXECUTABLE);
+}
+
+static bool stage_target(struct plan *p, struct plan_target *t, struct err *e)
+{
+	if (spec_target_later(p->spec, (int)(t->spec - p->spec->target)))
+		return spec_err_at(e, t->spec->at, "target '%s' needs what is not supported yet (see above)",
+			t->spec->name);
+	return resolve_numerics(t, e) && resolve_hardware(p, t, e);
+}
+
+/* The target's state is known: what turns it into a binary. */
+static void found_state(struct plan *p, struct plan_target *t)
+{
+	stage_weights(p, t);
+	stage_compile(p, t);
+	stage_link(p, t);
+}
+
+static bool find_tools(struct plan *p, struct err *e)
+{
+	p->linker = link_program(p->arena, e);
+	return p->linker && emit_files(p->arena, &p->emitter, &p->llvm, e);
+}
+
+static bool choose_targets(struct plan *p, struct err *e)
+{
+	const char **names = arena_array(p->arena, const char *, p->spec->ntarget);
+	for (int i = 0; i < p->spec->ntarget; i++)
+		names[i] = p->spec->target[i].name;
+	for (size_t i = 0; i < p->o->ntarget; i++) {
+		if (spec_target_find(p->spec, p->o->target[i]))
+			continue;
+		const char *near = nearest_name(p->o->target[i], names, (size_t)p->spec->ntarget);
+		return err_set(e, ERR_SPEC, "%s has no target '%s'%s%s%s", p->spec->file->name,
+			p->o->target[i], near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+	}
+	for (int i = 0; i < p->spec->ntarget; i++) {
+		bool chosen = !p->o->ntarget;
+		for (size_t k = 0; k < p->o->ntarget; k++)
+			chosen |= !strcmp(p->o->target[k], names[i]);
+		if (chosen)
+			*arena_push(p->arena, p->target, p->ntarget) =
+				(struct plan_target){.spec = &p->spec->target[i]};
+	}
+	return true;
+}
+
+bool plan_spec(struct plan *p, struct err *e)
+{
+	const char *slash = strrchr(p->o->path, '/');
+	p->out = arena_printf(p->arena, "%.*sout/%s", slash ? (int)(slash + 1 - p->o->path) : 0, p->o->path,
+		p->spec->name);
+	if (!choose_targets(p, e) || !find_tools(p, e) || !stage_model(p, e))
+		return false;
+	for (size_t i = 0; i < p->ntarget; i++)
+		p->target[i].failed = !stage_target(p, &p->target[i], &p->target[i].err);
+	return chain_plan(p, found_state, e);
+}

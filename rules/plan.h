@@ -1,0 +1,91 @@
+/*
+ * From a spec to the actions of a build: one function per stage (plan.c). Planning reads folder listings
+ * and stats files; it runs nothing and hashes nothing.
+ *
+ * Actions of a spec, and what a second target or state shares:
+ *
+ *     import, tokenizer                  of the model
+ *     STATE/shape                        STATE: "import", or a state of a schedule's chain
+ *     STATE/quantise-NUMERICS, STATE/golden-NUMERICS
+ *     TARGET/compile, TARGET/link        and the file out/SPEC/TARGET/SPEC
+ *
+ * A target that cannot be built here (no runtime for its architecture, no linker, something of the
+ * language that is not built yet) keeps its error and no actions; the others are built.
+ */
+#ifndef PLAN_H
+#define PLAN_H
+
+#include "build.h"
+#include "rules.h"
+#include "spec.h"
+#include "target.h"
+
+struct plan_target {
+	const struct spec_target *spec;
+	const struct target *hardware; /* resolved */
+	enum numerics numerics;
+	const char *state_name;        /* of actions */
+	struct action *state;          /* output 0: a state */
+	struct action *evaluate, *evaluate_parent, *evaluate_tuned; /* test rows; NULL: no data */
+	struct action **verdict;       /* of its gates; output 0: JSON (gate.h) */
+	size_t nverdict;
+	bool gate_failed;              /* known when the binary is planned */
+	struct action *shape, *weights, *golden, *object, *binary;
+	const char *path;              /* of the binary */
+	bool failed;
+	struct err err;
+};
+
+/* A file of the user that went in. */
+struct plan_input {
+	const char *name; /* below its root: "models:smollm/config.json"; no folder of this machine */
+	const char *path;
+};
+
+/* What a round of a schedule dropped, for the lock and for people. */
+struct plan_round {
+	const char *schedule;
+	int round;
+	const char **unit;
+	size_t nunit;
+	struct action *score; /* output 0: scores (scores.h); NULL: chosen without */
+};
+
+struct plan_options {
+	const char *path; /* of the spec, as given: outputs stand beside it */
+	const char *const *target; /* names; ntarget 0: all */
+	size_t ntarget;
+	/* The hardware a target has instead of what `native` is here (from the lock); may return NULL. */
+	const char *(*hardware)(void *ctx, const char *target);
+	void *ctx;
+};
+
+struct plan {
+	struct arena *arena;
+	struct build *build;
+	const struct spec *spec;
+	const struct plan_options *o;
+	struct rule_env *env;
+	const char *out;              /* out/SPEC beside the spec */
+	struct action *import, *tokenizer;
+	struct action *task;          /* a task's record (task.h); NULL: none */
+	struct plan_data *data;       /* chain.c: rows and splits; NULL: not planned yet */
+	const char *emitter, *llvm, *linker;
+	struct plan_input *input;
+	size_t ninput;
+	struct plan_target *target;
+	size_t ntarget;
+	struct plan_round *round;     /* as they were chosen */
+	size_t nround;
+};
+
+/* Fills p, whose arena, build, spec, options and env the caller has set; env is completed. False if nothing
+ * can be built, or a name of options.target is unknown. */
+bool plan_spec(struct plan *p, struct err *e);
+
+/* Of a state, planned once: what code depends on; its weights as code of that class binds them. */
+struct action *plan_shape(struct plan *p, const char *state_name, struct action *state);
+struct action *plan_weights(struct plan *p, const char *state_name, struct action *state,
+	enum numerics numerics);
+
+#endif

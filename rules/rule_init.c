@@ -1,0 +1,133 @@
+/*
+ * A model from nothing: tensors drawn from a seed, f32. The vocabulary is the tokenizer's.
+ *
+ * A weight is (sum of 12 uniforms - 6) * scale: nearly normal and exact on every machine. Scale 0.02 for
+ * embeddings and head, 1 / sqrt(inputs) for matrices, that over sqrt(2 * layers) for those that write to the
+ * residual stream (attn.o, mlp.down); norms are 1. (Radford et al. 2019, section 2.3, for the last one.)
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch.h"
+#include "chain.h"
+#include "rules.h"
+#include "tokenizer.h"
+
+static double uniform(uint64_t *x)
+{
+	*x += 0x9e3779b97f4a7c15u; /* splitmix64 */
+	uint64_t z = *x;
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+	z ^= z >> 31;
+	return (double)(z >> 11) * 0x1p-53;
+}
+
+static bool ends(const char *name, const char *tail)
+{
+	size_t n = strlen(name), t = strlen(tail);
+	return n >= t && !strcmp(name + n - t, tail);
+}
+
+static void draw(const char *name, const struct model_config *c, size_t inputs, uint64_t seed, float *w,
+	size_t n)
+{
+	struct digest d = digest_of(name, strlen(name));
+	uint64_t x = d.lo ^ seed * 0xd1342543de82ef95u;
+	double scale = 1 / sqrt((double)inputs);
+	if (!strcmp(name, "embed") || !strcmp(name, "head"))
+		scale = 0.02;
+	else if (ends(name, "attn.o") || ends(name, "mlp.down"))
+		scale /= sqrt(2.0 * c->layers);
+	for (size_t i = 0; i < n; i++) {
+		double sum = -6;
+		for (int k = 0; k < 12; k++)
+			sum += uniform(&x);
+		w[i] = ends(name, "norm") ? 1.0f : (float)(sum * scale);
+	}
+}
+
+static bool put_tensor(struct rule_call *c, struct state *s, const struct arch_tensor *row,
+	const char *name, uint64_t seed, struct err *e)
+{
+	struct state_tensor t = {.name = name, .dtype = MODEL_F32};
+	size_t n = 1;
+	for (int d = 0; d < 2 && row->dims[d] != DIM_NONE; d++)
+		n *= t.dims[t.ndim++] = arch_dim_size(&s->config, row->dims[d]);
+	float *w = xmalloc(n * sizeof(*w));
+	draw(name, &s->config, t.dims[t.ndim - 1], seed, w, n);
+	t.bytes = n * sizeof(*w);
+	bool ok = call_put(c, (struct buf){w, t.bytes}, &t.digest, e);
+	free(w);
+	*arena_push(call_arena(c), s->tensor, s->ntensor) = t;
+	return ok;
+}
+
+/* In canonical order: what has no layer, then block by block, as the table's run of "{N}" stands. */
+static bool put_tensors(struct rule_call *c, struct state *s, uint64_t seed, struct err *e)
+{
+	const struct arch *arch = s->config.arch;
+	for (size_t i = 0; i < arch->ntensor;) {
+		size_t end = i;
+		while (end < arch->ntensor && strstr(arch->tensor[end].name, "{N}"))
+			end++;
+		for (int layer = 0; layer < s->config.layers && end > i; layer++)
+			for (size_t k = i; k < end; k++) {
+				const char *mark = strstr(arch->tensor[k].name, "{N}");
+				const char *name = arena_printf(call_arena(c), "blk.%d%s", layer, mark + 3);
+				if (!put_tensor(c, s, &arch->tensor[k], name, seed, e))
+					return false;
+			}
+		if (end > i) {
+			i = end;
+			continue;
+		}
+		if (!(s->config.tied && !strcmp(arch->tensor[i].name, "head")) &&
+			!put_tensor(c, s, &arch->tensor[i], arch->tensor[i].name, seed, e))
+			return false;
+		i++;
+	}
+	return true;
+}
+
+static bool run(struct rule_call *c, struct err *e)
+{
+	struct state s = {0};
+	struct buf block;
+	struct tokenizer tok;
+	int64_t layers, width, ffn, heads, kv_heads, context, seed;
+	s.config.arch = arch_find(ARCH_GGUF, call_param(c, "arch"), NULL, e);
+	if (!s.config.arch || !rule_int(c, "layers", &layers, e) || !rule_int(c, "width", &width, e) ||
+		!rule_int(c, "ffn", &ffn, e) || !rule_int(c, "heads", &heads, e) ||
+		!rule_int(c, "kv-heads", &kv_heads, e) || !rule_int(c, "context", &context, e) ||
+		!rule_int(c, "seed", &seed, e) || !call_input_named(c, "tokenizer", &block, e) ||
+		!tokenizer_load(&tok, block, e))
+		return false;
+	s.config.layers = (int)layers;
+	s.config.width = (int)width;
+	s.config.ffn = (int)ffn;
+	s.config.heads = (int)heads;
+	s.config.kv_heads = (int)kv_heads;
+	s.config.context = (int)context;
+	s.config.vocab = (int)tok.nvocab;
+	s.config.rms_eps = 1e-5f;
+	s.config.rope_theta = 10000;
+	s.config.rope_factor = 1;
+	s.config.tied = true;
+	s.config.bos_id = tok.start_id == TOKENIZER_NONE ? -1 : (int)tok.start_id;
+	if (tok.end_id != TOKENIZER_NONE)
+		s.config.eos_id[s.config.neos++] = (int)tok.end_id;
+	tokenizer_release(&tok);
+	if (!arch_finish_config(&s.config, NULL, e) || !put_tensors(c, &s, (uint64_t)seed, e))
+		return false;
+	struct strbuf out;
+	strbuf_init(&out);
+	state_write(&out, &s);
+	bool ok = call_output(c, 0, strbuf_buf(&out), e);
+	strbuf_release(&out);
+	return ok;
+}
+
+static const char *const outputs[] = {"state", NULL};
+const struct rule rule_init = {"init", 1, outputs, NULL, run, NULL};

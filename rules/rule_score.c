@@ -1,0 +1,214 @@
+/*
+ * Scores every unit of a state by a scan over calibration rows. The second output remembers each record's
+ * numbers: a later call for the same state and class takes them from there and runs new records alone.
+ *
+ * The memory: "TRIMMEMO", u64 units, u64 records, then per record its digest (hi, lo) and 1 + units cells
+ * (struct scan_cell), little-endian.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "rules.h"
+#include "scan.h"
+
+enum { SCAN_ROWS = 512, MEMO_HEADER = 24 };
+
+struct score {
+	struct rule_call *call;
+	struct arena *a;
+	struct state state;
+	struct token_table tokens;
+	enum numerics numerics;
+	struct unit *unit;
+	size_t nunit;
+	uint64_t *record; /* that count, in order */
+	size_t nrecord;
+	struct scan_cell **cell; /* per record; NULL until it is known */
+};
+
+static size_t row_bytes(const struct score *s)
+{
+	return sizeof(struct digest) + (1 + s->nunit) * sizeof(struct scan_cell);
+}
+
+static bool read_tensor(void *ctx, const struct state_tensor *t, struct buf *out, struct err *e)
+{
+	const struct score *s = ctx;
+	return call_object(s->call, t->digest, out, e);
+}
+
+/* The first `rows` rows of the table: a row may be several records (windows of a document). */
+static void choose_records(struct score *s, int64_t rows)
+{
+	int64_t seen = 0;
+	for (uint64_t i = 0; i < s->tokens.nrecord; i++) {
+		seen += s->tokens.record[i].part == 0;
+		if (seen > rows)
+			break;
+		*arena_push(s->a, s->record, s->nrecord) = i;
+	}
+	s->cell = arena_array(s->a, struct scan_cell *, s->nrecord + 1);
+}
+
+static void write_memo(const struct score *s, struct strbuf *out)
+{
+	uint64_t known = 0, units = s->nunit;
+	for (size_t i = 0; i < s->nrecord; i++)
+		known += s->cell[i] != NULL;
+	strbuf_add(out, "TRIMMEMO", 8);
+	strbuf_add(out, &units, 8);
+	strbuf_add(out, &known, 8);
+	for (size_t i = 0; i < s->nrecord; i++) {
+		if (!s->cell[i])
+			continue;
+		strbuf_add(out, &s->tokens.record[s->record[i]].digest, sizeof(struct digest));
+		strbuf_add(out, s->cell[i], (1 + s->nunit) * sizeof(struct scan_cell));
+	}
+}
+
+/* Takes what an earlier table knows; one that does not fit is ignored. */
+static void read_memo(struct score *s, struct buf memo)
+{
+	uint64_t head[2];
+	const char *p = memo.p;
+	if (!p || memo.n < MEMO_HEADER || memcmp(p, "TRIMMEMO", 8))
+		return;
+	memcpy(head, p + 8, 16);
+	if (head[0] != s->nunit || head[1] > memo.n / row_bytes(s) ||
+		memo.n != MEMO_HEADER + head[1] * row_bytes(s))
+		return;
+	for (uint64_t k = 0; k < head[1]; k++) {
+		const char *row = p + MEMO_HEADER + k * row_bytes(s);
+		struct digest d;
+		memcpy(&d, row, sizeof(d));
+		for (size_t i = 0; i < s->nrecord; i++)
+			if (!s->cell[i] && digest_equal(d, s->tokens.record[s->record[i]].digest))
+				s->cell[i] = arena_copy(s->a, row + sizeof(d), row_bytes(s) - sizeof(d));
+	}
+}
+
+static bool interlude(struct score *s, struct err *e)
+{
+	enum call_next next = call_next(s->call);
+	bool ok = true;
+	if (next == CALL_SAVE || next == CALL_SAVE_AND_STOP) {
+		struct strbuf memo;
+		strbuf_init(&memo);
+		write_memo(s, &memo);
+		uint64_t known = (memo.n - MEMO_HEADER) / row_bytes(s);
+		struct buf part = strbuf_buf(&memo);
+		ok = call_checkpoint_put(s->call, known, &part, 1, e);
+		strbuf_release(&memo);
+	}
+	if (ok && (next == CALL_STOP || next == CALL_SAVE_AND_STOP))
+		return err_set(e, ERR_CANCELLED, "interrupted while scoring");
+	return ok;
+}
+
+static bool run_missing(struct score *s, struct err *e)
+{
+	struct scan scan;
+	struct layered_options o = {.state = &s->state, .read = read_tensor, .ctx = s,
+		.numerics = s->numerics, .rows = SCAN_ROWS, .nthreads = call_threads(s->call)};
+	uint64_t *todo = NULL;
+	size_t *at = NULL, ntodo = 0, nat = 0;
+	for (size_t i = 0; i < s->nrecord; i++)
+		if (!s->cell[i]) {
+			*arena_push(s->a, todo, ntodo) = s->record[i];
+			*arena_push(s->a, at, nat) = i;
+		}
+	if (!ntodo)
+		return true;
+	bool ok = scan_open(&scan, &o, &s->tokens, s->unit, s->nunit, e);
+	for (size_t i = 0, n; ok && i < ntodo; i += n) {
+		n = scan_batch(&scan, &s->tokens, todo + i, ntodo - i);
+		struct scan_cell **cell = arena_array(s->a, struct scan_cell *, n);
+		for (size_t k = 0; k < n; k++)
+			cell[k] = arena_array(s->a, struct scan_cell, 1 + s->nunit);
+		scan_run(&scan, &s->tokens, todo + i, n, cell);
+		for (size_t k = 0; k < n; k++)
+			s->cell[at[i + k]] = cell[k];
+		call_progress(s->call, &(struct progress){(double)(i + n), (double)ntodo, "records", NULL});
+		ok = interlude(s, e);
+	}
+	scan_release(&scan);
+	return ok;
+}
+
+static bool add_up(const struct score *s, size_t at, double *accuracy, double *nll, double *norm,
+	struct err *e)
+{
+	double sum = 0, tokens = 0, correct = 0, norm2 = 0;
+	for (size_t i = 0; i < s->nrecord; i++) {
+		const struct scan_cell *c = &s->cell[i][at];
+		sum += c->nll;
+		tokens += c->tokens;
+		correct += c->correct;
+		norm2 += c->norm2;
+	}
+	*accuracy = correct / (double)s->nrecord;
+	*nll = tokens > 0 ? sum / tokens : 0;
+	*norm = sqrt(norm2);
+	if (!isfinite(sum) && at == 0)
+		return err_set(e, ERR_NUMERIC, "the state's loss on calibration rows is not finite");
+	if (!isfinite(sum))
+		*nll = HUGE_VAL; /* a unit without which nothing works goes last */
+	return true;
+}
+
+static bool write_scores(struct score *s, struct err *e)
+{
+	struct scores out = {.nunit = s->nunit, .by_accuracy = true};
+	struct strbuf text, memo;
+	double norm;
+	for (size_t i = 0; i < s->nrecord; i++)
+		out.by_accuracy = out.by_accuracy && s->tokens.record[s->record[i]].nanswer > 1;
+	bool ok = add_up(s, 0, &out.base_accuracy, &out.base_nll, &norm, e);
+	out.unit = arena_array(s->a, struct unit_score, s->nunit);
+	for (size_t u = 0; u < s->nunit && ok; u++) {
+		out.unit[u].unit = s->unit[u];
+		ok = add_up(s, 1 + u, &out.unit[u].accuracy, &out.unit[u].nll, &out.unit[u].norm, e);
+	}
+	strbuf_init(&text);
+	strbuf_init(&memo);
+	scores_write(&text, &out);
+	write_memo(s, &memo);
+	ok = ok && call_output(s->call, 0, strbuf_buf(&text), e) &&
+		call_output(s->call, 1, strbuf_buf(&memo), e);
+	strbuf_release(&text);
+	strbuf_release(&memo);
+	return ok;
+}
+
+static bool run_score(struct rule_call *c, struct err *e)
+{
+	struct score s = {.call = c, .a = call_arena(c)};
+	struct buf rows, memo;
+	int64_t want;
+	uint64_t step;
+	if (!rule_state(c, "state", &s.state, e) || !rule_numerics(c, &s.numerics, e) ||
+		!rule_int(c, "rows", &want, e) || !call_input_named(c, "rows", &rows, e) ||
+		!token_table_open(&s.tokens, rows, e))
+		return false;
+	s.unit = state_units(s.a, &s.state, &s.nunit);
+	choose_records(&s, want);
+	if (!s.nrecord)
+		return err_set(e, ERR_SPEC, "there are no calibration rows to score on");
+	char hex[DIGEST_HEX];
+	digest_hex(call_input_digest(c, (size_t)call_find(c, "state")), hex);
+	const char *name = arena_printf(s.a, "%s %s", hex, numerics_classes[s.numerics].name);
+	struct buf seed_name = {name, strlen(name)};
+	if (!call_seed_get(c, seed_name, &memo, e))
+		return false;
+	read_memo(&s, memo);
+	if (!call_checkpoint_get(c, &step, &memo, e))
+		return false;
+	read_memo(&s, memo);
+	if (!run_missing(&s, e) || !write_scores(&s, e))
+		return false;
+	call_seed_put(c, seed_name, 1);
+	return true;
+}
+
+static const char *const outputs[] = {"scores", "memo", NULL};
+const struct rule rule_score = {"score", 1, outputs, "compute", run_score, rule_numerics_tools};

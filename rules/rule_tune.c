@@ -1,0 +1,291 @@
+/*
+ * Tunes a state on token rows: AdamW over generated gradients, warm-up and decay over this call alone, so
+ * nothing depends on how long the chain will be. What the steps see is fixed by (seed, epoch) and the rows.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rules.h"
+#include "trainer.h"
+
+/* A step whose loss is this much above the mean of the first steps, in nats, is a divergence. */
+#define SPIKE_NATS 4.0
+enum { SPIKE_STEPS = 8 };
+
+struct tune {
+	struct rule_call *call;
+	struct arena *a;
+	struct state state;
+	struct token_table rows;
+	enum numerics numerics;
+	int64_t epochs, batch, seed, micro;
+	double rate, warm_up, weight_decay, clip;
+	const char *decay;
+	const char *trainable;  /* text: names of blocks ("blk.3") and "embeddings" */
+	struct trainer *trainer;
+	int64_t step, nsteps;   /* done; in all */
+	double first_sum;       /* of the first SPIKE_STEPS losses */
+	struct strbuf log;
+};
+
+static bool listed(const char *list, const char *word, size_t n)
+{
+	for (const char *p = list; (p = strstr(p, word)); p += n)
+		if ((p == list || p[-1] == ' ' || p[-1] == '\n') &&
+			(p[n] == ' ' || p[n] == '\n' || !p[n]))
+			return true;
+	return false;
+}
+
+static bool trains(void *ctx, const char *name)
+{
+	const struct tune *t = ctx;
+	struct unit u;
+	char block[32];
+	if (!strcmp(name, "rope.freq"))
+		return false;
+	if (!unit_of_tensor(name, &u))
+		return listed(t->trainable, "embeddings", strlen("embeddings"));
+	snprintf(block, sizeof(block), "blk.%d", u.layer);
+	return listed(t->trainable, block, strlen(block));
+}
+
+static bool read_tensor(void *ctx, const struct state_tensor *s, struct buf *out, struct err *e)
+{
+	struct tune *t = ctx;
+	if (!call_object(t->call, s->digest, out, e))
+		return false;
+	return out->n == s->bytes ||
+		err_set(e, ERR_IO, "tensor '%s' has %zu bytes, its state says %llu", s->name, out->n,
+			(unsigned long long)s->bytes);
+}
+
+static bool read_double(const struct rule_call *c, const char *name, double *out, struct err *e)
+{
+	const char *text = call_param(c, name);
+	char *end = NULL;
+	*out = text ? strtod(text, &end) : 0;
+	return text && *text && !*end ? true
+				      : err_set(e, ERR_SPEC, "parameter '%s' is no number", name);
+}
+
+static bool read_params(struct tune *t, struct err *e)
+{
+	const struct rule_call *c = t->call;
+	struct buf list;
+	t->decay = call_param(c, "decay");
+	if (!call_input_named(t->call, "trainable", &list, e))
+		return false;
+	t->trainable = arena_strndup(t->a, list.p, list.n);
+	return rule_numerics(c, &t->numerics, e) && rule_int(c, "epochs", &t->epochs, e) &&
+		rule_int(c, "batch", &t->batch, e) && rule_int(c, "seed", &t->seed, e) &&
+		rule_int(c, "micro", &t->micro, e) && read_double(c, "rate", &t->rate, e) &&
+		read_double(c, "warm-up", &t->warm_up, e) &&
+		read_double(c, "weight-decay", &t->weight_decay, e) && read_double(c, "clip", &t->clip, e);
+}
+
+/* Linear warm-up from 0, then down to 0 (linear, cosine) or flat. Step counts from 0. */
+static double rate_at(const struct tune *t, int64_t step)
+{
+	double warm = floor(t->warm_up * (double)t->nsteps), at = (double)step;
+	if (at < warm)
+		return t->rate * (at + 1) / (warm + 1);
+	double left = ((double)t->nsteps - at) / ((double)t->nsteps - warm);
+	if (t->decay && !strcmp(t->decay, "cosine"))
+		return t->rate * 0.5 * (1 - cos(3.14159265358979323846 * left));
+	return t->decay && !strcmp(t->decay, "constant") ? t->rate : t->rate * left;
+}
+
+static int64_t longest_row(const struct token_table *rows)
+{
+	int64_t longest = 1;
+	for (uint64_t i = 0; i < rows->nrecord; i++)
+		if (rows->record[i].total_tokens > longest)
+			longest = rows->record[i].total_tokens;
+	return longest;
+}
+
+static void name_row(const struct tune *t, uint32_t record, char out[64])
+{
+	char hex[DIGEST_HEX];
+	digest_hex(t->rows.record[record].row, hex);
+	snprintf(out, 64, "row %.12s", hex);
+}
+
+/* The last good state is the one this call began with: it stays where it is. */
+static bool check_numbers(const struct tune *t, double loss, double norm, const uint32_t *record,
+	struct err *e)
+{
+	char row[64];
+	name_row(t, record[0], row);
+	if (!isfinite(loss) || !isfinite(norm))
+		return err_set(e, ERR_NUMERIC,
+			"loss %g and gradient norm %g at step %lld of %lld, which begins with %s: the state before "
+			"stays; a smaller learning rate may help", loss, norm, (long long)t->step + 1,
+			(long long)t->nsteps, row);
+	double usual = t->first_sum / SPIKE_STEPS;
+	if (t->step >= SPIKE_STEPS && loss > usual + SPIKE_NATS)
+		return err_set(e, ERR_NUMERIC,
+			"loss %g at step %lld of %lld, which begins with %s, after %g at the start: it diverges; "
+			"the state before stays; a smaller learning rate may help", loss,
+			(long long)t->step + 1, (long long)t->nsteps, row, usual);
+	return true;
+}
+
+static bool run_step(struct tune *t, const uint32_t *record, size_t n, struct err *e)
+{
+	struct arena scratch = {0};
+	struct pack_batch *batch;
+	size_t nbatch;
+	double weight = 0, loss = 0;
+	bool ok = pack_rows(&scratch, &t->rows, record, n, (uint32_t)t->micro, &batch, &nbatch, e);
+	for (size_t i = 0; ok && i < nbatch; i++)
+		weight += batch[i].weight_sum;
+	for (size_t i = 0; ok && weight > 0 && i < nbatch; i++)
+		trainer_add(t->trainer, &batch[i], weight, &loss);
+	arena_release(&scratch);
+	if (!ok)
+		return false;
+	double norm = trainer_update(t->trainer, t->step + 1, rate_at(t, t->step), t->clip);
+	if (!check_numbers(t, loss, norm, record, e))
+		return false;
+	if (t->step < SPIKE_STEPS)
+		t->first_sum += loss;
+	t->step++;
+	strbuf_addf(&t->log, "%lld %.6g %.6g\n", (long long)t->step, loss, norm);
+	char text[64];
+	snprintf(text, sizeof(text), "loss %.4f", loss);
+	call_progress(t->call, &(struct progress){(double)t->step, (double)t->nsteps, "steps", text});
+	return true;
+}
+
+/* ---- checkpoints: u64 bytes of the log, first_sum, the log, then the trainer's parts ---- */
+
+static bool save(struct tune *t, struct err *e)
+{
+	struct arena scratch = {0};
+	struct buf *part, *all;
+	size_t npart;
+	struct {
+		uint64_t log_bytes;
+		double first_sum;
+	} head = {t->log.n, t->first_sum};
+	trainer_parts(t->trainer, &scratch, &part, &npart);
+	all = arena_array(&scratch, struct buf, npart + 2);
+	all[0] = (struct buf){&head, sizeof(head)};
+	all[1] = strbuf_buf(&t->log);
+	memcpy(all + 2, part, npart * sizeof(*part));
+	bool ok = call_checkpoint_put(t->call, (uint64_t)t->step, all, npart + 2, e);
+	arena_release(&scratch);
+	return ok;
+}
+
+static bool resume(struct tune *t, struct err *e)
+{
+	uint64_t step, log_bytes;
+	struct buf payload;
+	if (!call_checkpoint_get(t->call, &step, &payload, e))
+		return false;
+	if (!payload.p || payload.n < 16)
+		return true;
+	const char *p = payload.p;
+	memcpy(&log_bytes, p, 8);
+	if (log_bytes > payload.n - 16 ||
+		!trainer_restore(t->trainer, (struct buf){p + 16 + log_bytes, payload.n - 16 - log_bytes}))
+		return true; /* of another version: begin again */
+	memcpy(&t->first_sum, p + 8, 8);
+	strbuf_add(&t->log, p + 16, log_bytes);
+	t->step = (int64_t)step;
+	return true;
+}
+
+static bool interlude(struct tune *t, struct err *e)
+{
+	enum call_next next = call_next(t->call);
+	if ((next == CALL_SAVE || next == CALL_SAVE_AND_STOP) && !save(t, e))
+		return false;
+	if (next == CALL_STOP || next == CALL_SAVE_AND_STOP)
+		return err_set(e, ERR_CANCELLED, "interrupted at step %lld of %lld", (long long)t->step,
+			(long long)t->nsteps);
+	return true;
+}
+
+static bool run_epochs(struct tune *t, struct err *e)
+{
+	int64_t at = 0;
+	for (int64_t epoch = 0; epoch < t->epochs; epoch++) {
+		size_t n;
+		uint32_t *order = pack_order(t->a, &t->rows, (uint64_t)t->seed, (uint64_t)epoch, &n);
+		for (size_t i = 0; i < n; i += (size_t)t->batch, at++) {
+			size_t left = n - i, take = left < (size_t)t->batch ? left : (size_t)t->batch;
+			if (at < t->step)
+				continue; /* done before the interrupt */
+			if (!run_step(t, order + i, take, e) || !interlude(t, e))
+				return false;
+		}
+	}
+	return true;
+}
+
+static bool write_state(struct tune *t, struct err *e)
+{
+	struct strbuf bytes;
+	bool ok = true;
+	strbuf_init(&bytes);
+	struct state out = t->state;
+	out.tensor = arena_copy(t->a, t->state.tensor, t->state.ntensor * sizeof(*out.tensor));
+	for (size_t i = 0; i < out.ntensor && ok; i++) {
+		struct state_tensor *s = &out.tensor[i];
+		if (!t->step || !trains(t, s->name)) {
+			call_ref(t->call, s->digest, s->bytes);
+			continue;
+		}
+		strbuf_clear(&bytes);
+		trainer_weight(t->trainer, s->name, &bytes);
+		s->dtype = MODEL_F32;
+		s->bytes = bytes.n;
+		ok = call_put(t->call, strbuf_buf(&bytes), &s->digest, e);
+	}
+	strbuf_clear(&bytes);
+	state_write(&bytes, &out);
+	ok = ok && call_output(t->call, 0, strbuf_buf(&bytes), e) &&
+		call_output(t->call, 1, strbuf_buf(&t->log), e);
+	strbuf_release(&bytes);
+	return ok;
+}
+
+static bool open_trainer(struct tune *t, struct err *e)
+{
+	int64_t longest = longest_row(&t->rows);
+	if (t->micro < longest)
+		t->micro = longest;
+	struct trainer_options o = {.state = &t->state, .read = read_tensor, .trains = trains, .ctx = t,
+		.numerics = t->numerics, .rows = t->micro, .nthreads = call_threads(t->call), .beta1 = 0.9,
+		.beta2 = 0.999, .eps = 1e-8, .decay = t->weight_decay};
+	return trainer_open(&t->trainer, &o, e);
+}
+
+static bool run_tune(struct rule_call *c, struct err *e)
+{
+	struct tune t = {.call = c, .a = call_arena(c)};
+	struct buf rows;
+	strbuf_init(&t.log);
+	bool ok = read_params(&t, e) && rule_state(c, "state", &t.state, e) &&
+		call_input_named(c, "rows", &rows, e) && token_table_open(&t.rows, rows, e);
+	if (ok) {
+		size_t n;
+		pack_order(t.a, &t.rows, (uint64_t)t.seed, 0, &n);
+		t.nsteps = t.epochs * (((int64_t)n + t.batch - 1) / t.batch);
+		if (t.nsteps)
+			ok = open_trainer(&t, e) && resume(&t, e) && run_epochs(&t, e);
+	}
+	ok = ok && write_state(&t, e);
+	trainer_free(t.trainer);
+	strbuf_release(&t.log);
+	return ok;
+}
+
+static const char *const outputs[] = {"state", "log", NULL};
+const struct rule rule_tune = {"tune", 1, outputs, "compute", run_tune, rule_numerics_tools};

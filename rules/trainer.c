@@ -1,0 +1,255 @@
+#include "trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "packed.h"
+#include "program.h"
+
+enum { MEMORY_ALIGN = 64 };
+
+struct memory {
+	const char *name; /* of the leaf or output */
+	void *p;
+	size_t bytes;
+	int node;         /* in grad's plan, -1: only in update's */
+};
+
+struct code {
+	const struct graph *plan;
+	const struct program *prog;
+	void **t;
+	void *slab;
+};
+
+struct trainer {
+	struct arena arena;
+	struct trainer_options o;
+	struct loaded loaded;
+	struct pool *pool;
+	struct code grad, update;
+	struct memory *memory;
+	size_t nmemory;
+	void *scratch;
+};
+
+static void *zeroed(size_t bytes)
+{
+	bytes = (bytes + 2 * MEMORY_ALIGN - 1) / MEMORY_ALIGN * MEMORY_ALIGN;
+	void *p = aligned_alloc(MEMORY_ALIGN, bytes);
+	if (!p)
+		oom();
+	return memset(p, 0, bytes);
+}
+
+static struct memory *find(const struct trainer *t, const char *name)
+{
+	for (size_t i = 0; i < t->nmemory; i++)
+		if (!strcmp(t->memory[i].name, name))
+			return &t->memory[i];
+	return NULL;
+}
+
+/* Memory of every external of a program; what two programs name alike is one memory. */
+static void bind(struct trainer *t, struct code *c)
+{
+	c->slab = zeroed(c->prog->slab_bytes);
+	c->t = arena_array(&t->arena, void *, c->prog->nexternal + 1);
+	c->t[0] = c->slab;
+	for (uint32_t i = 0; i < c->prog->nexternal; i++) {
+		const struct program_external *x = &c->prog->external[i];
+		struct memory *m = find(t, x->name);
+		if (!m) {
+			m = arena_push(&t->arena, t->memory, t->nmemory);
+			*m = (struct memory){x->name, zeroed(x->bytes), x->bytes,
+				graph_find_leaf(t->grad.plan, x->name)};
+		}
+		if (m->bytes != x->bytes)
+			BUG("'%s' has %zu bytes in one program, %llu in the other", x->name, m->bytes,
+				(unsigned long long)x->bytes);
+		c->t[1 + i] = m->p;
+	}
+}
+
+/* A master has one memory, so the update takes the layout that the gradient's products want. */
+static struct graph *same_layouts(struct graph *update, const struct graph *grad)
+{
+	for (int i = 0; i < update->nnode; i++) {
+		int leaf = update->node[i].name ? graph_find_leaf(grad, update->node[i].name) : -1;
+		if (leaf >= 0)
+			update->node[i].layout = grad->node[leaf].layout;
+	}
+	return update;
+}
+
+static bool load_code(struct trainer *t, struct err *e)
+{
+	struct train train = {.state = t->o.state, .numerics = t->o.numerics, .max_rows = t->o.rows,
+		.max_out = t->o.rows, .trains = t->o.trains, .ctx = t->o.ctx, .beta1 = t->o.beta1,
+		.beta2 = t->o.beta2, .eps = t->o.eps, .decay = t->o.decay};
+	struct strbuf object;
+	t->grad.plan = graph_plan(&t->arena, train_grad(&t->arena, &train));
+	t->update.plan = graph_plan(&t->arena,
+		same_layouts(train_update(&t->arena, &train), t->grad.plan));
+	const struct graph *plans[] = {t->grad.plan, t->update.plan};
+	struct emit_request request = {target_native(), plans, 2, EMIT_OBJECT};
+	if (!request.target)
+		return err_set(e, ERR_TOOL, "no target runs on this machine; trim needs x86-64-v3");
+	strbuf_init(&object);
+	bool ok = emit_object(&request, &object, e) && emit_load(strbuf_buf(&object), &t->loaded, e);
+	strbuf_release(&object);
+	if (ok) {
+		t->grad.prog = t->loaded.program[0];
+		t->update.prog = t->loaded.program[1];
+	}
+	return ok;
+}
+
+static bool load_weight(struct trainer *t, int node, struct err *e)
+{
+	const struct graph *g = t->grad.plan;
+	const char *name = g->node[node].name;
+	struct memory *m = find(t, name);
+	struct strbuf bytes;
+	struct buf data;
+	strbuf_init(&bytes);
+	bool ok = true;
+	if (!strcmp(name, "rope.freq")) {
+		float *freq = arena_array(&t->arena, float, t->o.state->config.head_dim);
+		forward_rope_freq(&t->o.state->config, freq);
+		pack_weight(g, node, MODEL_F32, freq, &bytes);
+	} else {
+		const struct state_tensor *s = state_find(t->o.state, name);
+		if (!s)
+			BUG("the graph wants a tensor '%s' that the state lacks", name);
+		ok = t->o.read(t->o.ctx, s, &data, e);
+		if (ok)
+			pack_weight(g, node, s->dtype, data.p, &bytes);
+	}
+	if (ok)
+		memcpy(m->p, bytes.s, bytes.n);
+	strbuf_release(&bytes);
+	return ok;
+}
+
+bool trainer_open(struct trainer **out, const struct trainer_options *o, struct err *e)
+{
+	struct trainer *t = xcalloc(1, sizeof(*t));
+	*out = t;
+	t->o = *o;
+	t->pool = pool_new(o->nthreads);
+	if (!t->pool)
+		return err_set(e, ERR_IO, "unable to start %d threads", o->nthreads);
+	if (!load_code(t, e))
+		return false;
+	bind(t, &t->grad);
+	bind(t, &t->update);
+	for (int i = 0; i < t->grad.plan->nnode; i++)
+		if (t->grad.plan->node[i].op == OP_PARAM && !load_weight(t, i, e))
+			return false;
+	size_t a = program_scratch_bytes(t->grad.prog), b = program_scratch_bytes(t->update.prog);
+	t->scratch = zeroed((a > b ? a : b) * (size_t)o->nthreads);
+	return true;
+}
+
+void trainer_free(struct trainer *t)
+{
+	if (!t)
+		return;
+	for (size_t i = 0; i < t->nmemory; i++)
+		free(t->memory[i].p);
+	free(t->grad.slab);
+	free(t->update.slab);
+	free(t->scratch);
+	emit_unload(&t->loaded);
+	pool_free(t->pool);
+	arena_release(&t->arena);
+	free(t);
+}
+
+static void *input(struct trainer *t, const char *name)
+{
+	struct memory *m = find(t, name);
+	if (!m)
+		BUG("the programs have no '%s'", name);
+	return m->p;
+}
+
+void trainer_add(struct trainer *t, const struct pack_batch *b, double total_weight, double *loss)
+{
+	int32_t *tok = input(t, "tok"), *pos = input(t, "pos"), *lo = input(t, "lo"), *hi = input(t, "hi");
+	int32_t *out = input(t, "out"), *target = input(t, "target");
+	float *share = input(t, "share");
+	int64_t dim[2] = {b->nused, 0}; /* R, O */
+	for (uint32_t i = 0; i < b->nused; i++) {
+		tok[i] = (int32_t)b->token[i];
+		pos[i] = (int32_t)b->position[i];
+		lo[i] = (int32_t)b->lo[i];
+		hi[i] = (int32_t)i + 1;
+		if (b->target[i] < 0 || b->weight[i] == 0)
+			continue;
+		out[dim[1]] = (int32_t)i;
+		target[dim[1]] = b->target[i];
+		share[dim[1]++] = (float)((double)b->weight[i] / total_weight);
+	}
+	if (!dim[1])
+		return;
+	program_run(t->grad.prog, t->pool, t->grad.t, dim, t->scratch);
+	*loss += (double)*(float *)input(t, "loss");
+}
+
+double trainer_update(struct trainer *t, int64_t step, double rate, double clip)
+{
+	*(float *)input(t, "rate") = (float)rate;
+	*(float *)input(t, "c1") = (float)(1 / (1 - pow(t->o.beta1, (double)step)));
+	*(float *)input(t, "c2") = (float)(1 / (1 - pow(t->o.beta2, (double)step)));
+	*(float *)input(t, "clip") = clip > 0 ? (float)clip : HUGE_VALF;
+	program_run(t->update.prog, t->pool, t->update.t, NULL, t->scratch);
+	return (double)*(float *)input(t, "grad_norm");
+}
+
+void trainer_weight(const struct trainer *t, const char *name, struct strbuf *out)
+{
+	const struct memory *m = find(t, name);
+	const struct graph *g = t->grad.plan;
+	const struct node *n = &g->node[m->node];
+	int64_t index[IR_MAX_AXES] = {0};
+	for (;;) {
+		const float *p = m->p;
+		strbuf_add(out, p + layout_offset(g, &n->type, n->layout, index), sizeof(*p));
+		int a = n->type.naxis - 1;
+		while (a >= 0 && ++index[a] == g->axis[n->type.axis[a]].extent)
+			index[a--] = 0;
+		if (a < 0)
+			return;
+	}
+}
+
+void trainer_parts(struct trainer *t, struct arena *a, struct buf **part, size_t *npart)
+{
+	*part = NULL;
+	*npart = 0;
+	for (uint32_t i = 0; i < t->update.prog->nexternal; i++) {
+		const struct program_external *x = &t->update.prog->external[i];
+		/* Gradients are 0 between steps. */
+		if (x->kind == EXTERNAL_STATE && strncmp(x->name, "g.", 2))
+			*arena_push(a, *part, *npart) = (struct buf){t->update.t[1 + i], x->bytes};
+	}
+}
+
+bool trainer_restore(struct trainer *t, struct buf payload)
+{
+	struct arena a = {0};
+	struct buf *part;
+	size_t npart, at = 0, total = 0;
+	trainer_parts(t, &a, &part, &npart);
+	for (size_t i = 0; i < npart; i++)
+		total += part[i].n;
+	for (size_t i = 0; i < npart && total == payload.n; i++) {
+		memcpy((void *)(uintptr_t)part[i].p, (const char *)payload.p + at, part[i].n);
+		at += part[i].n;
+	}
+	arena_release(&a);
+	return total == payload.n;
+}

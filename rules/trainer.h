@@ -1,0 +1,46 @@
+/*
+ * A model in training, in this process: weights, masters, moments and gradients of one state, and the
+ * generated programs "grad" and "update" (train.h) over them.
+ *
+ * A step is any number of trainer_add calls (micro-batches) and one trainer_update. All arithmetic is
+ * generated code; the same inputs give the same bits for any number of threads.
+ */
+#ifndef TRAINER_H
+#define TRAINER_H
+
+#include "data_pack.h"
+#include "emit.h"
+#include "train.h"
+
+struct trainer_options {
+	const struct state *state;
+	/* Bytes of the state's tensor of that name; they need not stay. */
+	bool (*read)(void *ctx, const struct state_tensor *t, struct buf *out, struct err *e);
+	bool (*trains)(void *ctx, const char *name);
+	void *ctx;
+	enum numerics numerics;
+	int64_t rows; /* token rows of one micro-batch */
+	int nthreads;
+	double beta1, beta2, eps, decay;
+};
+
+struct trainer;
+bool trainer_open(struct trainer **out, const struct trainer_options *o, struct err *e);
+void trainer_free(struct trainer *t); /* NULL is allowed */
+
+/* Adds the gradients of a packed batch; total_weight: of all batches of this step. *loss is increased by the
+ * batch's part of the step's mean loss. */
+void trainer_add(struct trainer *t, const struct pack_batch *b, double total_weight, double *loss);
+
+/* One step of AdamW, number `step` from 1, with this rate; returns the gradient's norm before clipping. */
+double trainer_update(struct trainer *t, int64_t step, double rate, double clip);
+
+/* A trained tensor as f32, row-major, appended to out. */
+void trainer_weight(const struct trainer *t, const char *name, struct strbuf *out);
+
+/* Masters and moments as they are in memory, for checkpoints: equal parts in the same order for the same
+ * options. restore is false when sizes differ. */
+void trainer_parts(struct trainer *t, struct arena *a, struct buf **part, size_t *npart);
+bool trainer_restore(struct trainer *t, struct buf payload);
+
+#endif
