@@ -136,6 +136,7 @@ int verb_inspect(struct cli *c);
 int verb_log(struct cli *c);
 int verb_plan(struct cli *c);
 int verb_schema(struct cli *c);
+int verb_show(struct cli *c);
 int verb_status(struct cli *c);
 int verb_version(struct cli *c);
 int verb_why(struct cli *c);
