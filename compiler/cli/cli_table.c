@@ -10,6 +10,7 @@ const struct cli_option cli_options[] = {
 	{"model", 0, "PATH", "model that the new spec names", NULL, NULL, false, false},
 	{"data", 0, "FILE", "rows (JSON, JSONL or text) that the new spec names", NULL, NULL, false,
 		false},
+	{"no-data", 0, NULL, "look at the spec alone, read no rows", NULL, NULL, false, false},
 	{"row", 0, "N", "which row, from 1 in the order of the files", NULL, NULL, false, false},
 	{"split", 0, "SPLIT", "count rows of this split alone", NULL, splits, false, false},
 	{"dataset", 0, "NAME", "of this dataset (default: the first)", NULL, NULL, false, false},
@@ -38,7 +39,7 @@ const struct cli_option cli_options[] = {
 
 const struct cli_verb cli_verbs[] = {
 	{"init", "[SPEC]", "write a commented spec to begin with", "model data", 0, 1, verb_init},
-	{"check", "[SPEC]...", "validate specs, all errors in one run", "", 0, -1, verb_check},
+	{"check", "[SPEC]...", "validate specs and their data, all errors in one run", "no-data", 0, -1, verb_check},
 	{"expand", "[SPEC]", "print the effective spec: includes, defaults, lists", "", 0, 1,
 		verb_expand},
 	{"show", "[SPEC]", "a row as rendered, tokenised and masked, its split and choices",

@@ -62,7 +62,7 @@ static int check(struct cli *c, const char *path, const struct spec_roots *roots
 	int code = cli_print_log(c, &log);
 	strbuf_init(&data.text);
 	strbuf_init(&data.json);
-	if (ok) {
+	if (ok && !cli_flag(c, "no-data")) {
 		data_report(c->arena, s, &data);
 		code = print_data(c, &data);
 	}

@@ -83,7 +83,7 @@ static const struct spec_attr tokenizer_attrs[] = {
 
 static const struct spec_attr dataset_attrs[] = {
 	A("name", name, .required = true, .doc = "by which others refer to it"),
-	A("format", enum, .values = spec_formats, .later = "csv parquet",
+	A("format", enum, .values = spec_formats, .later = "parquet",
 		.doc = "default: by the ending of path"),
 	A("path", path, .doc = "file, folder or pattern; may stand in each <split> instead"),
 	A("weight", number, .later = "*", .min_open = true,

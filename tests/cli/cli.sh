@@ -75,6 +75,7 @@ spec none.xml 'test="100%" train="r/none*.jsonl"' ''
 expect check.no-file 2 "none.xml:2:[0-9]*: no file matches 'r/none\*.jsonl'" "$TRIM" check none.xml
 echo '{"q":"What?"}' >r/c.jsonl
 expect check.bad-row 2 "^trim: r/c.jsonl:1:.*'a'" "$TRIM" check all.xml
+expect check.no-data 0 '^all.xml: ok' "$TRIM" check --no-data all.xml
 rm r/c.jsonl
 sed -i 's,<model path="m"/>,<model init="random" arch="llama" layers="2" width="32" ffn="64" heads="2" context="64">\
 <tokenizer train="bpe" vocab="300" dataset="d"/></model>,' leak.xml
