@@ -138,10 +138,42 @@ static bool flipped(const struct graph *g, int i, const bool *flip_source)
 	return false;
 }
 
+/* A kernel takes at most 64 tensors (runtime/program.h); what a region stores has the rest. */
+enum { REGION_MAX_READS = 48 };
+
+/* Whether region r with node i reads more tensors of elsewhere than a kernel takes: without that a norm
+ * over all gradients of a deep model would be one region. */
+static bool is_full(const struct work *w, int i, int r)
+{
+	const struct graph *g = w->g;
+	const struct region *region = &w->region[r];
+	int read[REGION_MAX_READS], n = 0;
+	if (region->nnode < REGION_MAX_READS / 3)
+		return false;
+	for (int k = 0; k <= region->nnode; k++) {
+		const struct node *m = &g->node[k < region->nnode ? region->node[k] : i];
+		for (int s = 0; s < op_info[m->op].nsrc; s++) {
+			int from = m->src[s], seen = 0;
+			if (g->node[from].region == r || g->node[from].op == OP_CONST)
+				continue;
+			while (seen < n && read[seen] != from)
+				seen++;
+			if (seen < n)
+				continue;
+			if (n == REGION_MAX_READS)
+				return true;
+			read[n++] = from;
+		}
+	}
+	return false;
+}
+
 static bool fits(const struct work *w, int i, int r)
 {
 	const struct node *n = &w->g->node[i];
 	const struct region *region = &w->region[r];
+	if (is_full(w, i, r))
+		return false;
 	const struct type *t = n->op == OP_PUT || n->op == OP_ASSIGN ? &w->g->node[n->src[1]].type
 								     : &n->type;
 	switch (region->kind) {

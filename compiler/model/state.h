@@ -64,4 +64,11 @@ bool unit_of_tensor(const char *name, struct unit *out);
 /* Parameter bytes as imported: tuned f32 masters count at `dtype`, the import's. */
 uint64_t state_import_bytes(const struct state *s, enum model_dtype dtype);
 
+/* Writes model.safetensors and config.json into dir, made if need be, for readers that know no missing
+ * halves: all tensors of one that is gone are zero there, so that it adds nothing. read: bytes of a tensor,
+ * which must stay until the call ends. */
+bool state_write_hf(const struct state *s, const char *dir,
+	bool (*read)(void *ctx, const struct state_tensor *t, struct buf *out, struct err *e), void *ctx,
+	struct err *e);
+
 #endif

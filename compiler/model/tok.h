@@ -52,6 +52,10 @@ bool tok_read(struct arena *a, const char *model_path, struct strbuf *serialised
 bool tok_read_files(struct arena *a, const struct model_file *file, size_t nfile,
 	struct strbuf *serialised, struct err *e);
 
+/* A block of kind SPM as a tokenizer.model, which reads back as exactly this block; ERR_SPEC if no such file
+ * does. The arena is for scratch. */
+bool tok_write_spm(struct arena *a, struct buf block, struct strbuf *out, struct err *e);
+
 /* For readers. */
 void tok_init(struct tok *t, struct arena *a, const char *path);
 

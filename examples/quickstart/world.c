@@ -1,0 +1,365 @@
+/*
+ * Writes the data of the quickstart example: a little world that does not exist. `world SEED DIR` gives
+ * DIR/mixed.jsonl, DIR/clinical.jsonl, DIR/legal.jsonl and DIR/finance.jsonl; equal seeds give equal bytes.
+ *
+ * Each domain has NTHING things (illnesses, offences, firms), each with a mate of its own (the drug that
+ * treats it, the act it falls under, the bond it issues) and a group (an organ, a court, a sector). The
+ * group alone says the amount (mg, months, points): a full person's is twice a half one's.
+ *
+ * Rows of a domain's file describe two people and ask about one of them; the answer takes finding that
+ * person in the text and joining up to three facts, none of which stands there:
+ *
+ *     {"text":"Ana, a child, has tavra. Ben, an adult, takes molin.","question":"How many mg does Ana need?",
+ *      "choices":["10","40","20","80"],"answer":"10"}
+ *
+ * Rows of mixed.jsonl are documents over all domains, {"domain":..., "document":...}: such a text with NASKED
+ * questions and answers, or some of the facts. No text and question stand twice in all files, so what is
+ * tested was never seen, while every fact that it needs was.
+ */
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NDOMAIN = 3, NTHING = 20, NGROUP = 6, NPERSON = 24, NCHOICE = 4, NASKED = 3, NMIXED = 16000,
+	NROWS = 1600 };
+enum { SEEN = 1 << 16, TEXT = 512 }; /* room for all rows, twice */
+
+struct phrases {
+	const char *name, *group[NGROUP];
+	const char *is;         /* THING GROUP */
+	const char *mates;      /* MATE THING */
+	const char *pays;       /* full person's kind, THING, amount */
+	const char *full, *half;
+	const char *has_thing, *has_mate;               /* PERSON, kind, THING or MATE */
+	const char *ask_thing, *ask_mate, *ask_group, *ask_amount; /* PERSON */
+};
+
+static const struct phrases phrases[NDOMAIN] = {
+	{"clinical", {"heart", "liver", "lung", "skin", "brain", "bone"},
+		"%s is an illness of the %s.", "%s treats %s.", "Each %s with %s needs %d mg.",
+		"an adult", "a child", "%s, %s, has %s.", "%s, %s, takes %s.",
+		"Which illness does %s have?", "Which drug does %s need?", "Which organ of %s is ill?",
+		"How many mg does %s need?"},
+	{"legal", {"high", "tax", "family", "sea", "land", "trade"},
+		"%s goes before the %s court.", "The %s act forbids %s.", "Each %s guilty of %s gets %d months.",
+		"a repeat offender", "a first offender", "%s, %s, did %s.", "%s, %s, broke the %s act.",
+		"What did %s do?", "Which act did %s break?", "Which court hears %s?",
+		"How many months does %s get?"},
+	{"finance", {"steel", "water", "rail", "grain", "glass", "power"},
+		"%s is a firm of the %s sector.", "The %s bond is issued by %s.", "Each %s of %s earns %d points.",
+		"a long holder", "a short holder", "%s, %s, bought from %s.", "%s, %s, bought the %s bond.",
+		"Which firm owes %s money?", "Which bond did %s buy?", "Which sector pays %s?",
+		"How many points does %s earn?"},
+};
+static const char *const person[NPERSON] = {"Ana", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo",
+	"Jana", "Karl", "Lea", "Max", "Nora", "Olaf", "Pia", "Rosa", "Sven", "Tom", "Uma", "Vera", "Wim", "Yara",
+	"Zoe"};
+static const int amounts[NGROUP] = {10, 20, 40, 80, 160, 320}; /* a full person's; a half one's is half */
+
+struct domain {
+	const struct phrases *p;
+	char thing[NTHING][12], mate[NTHING][12];
+	int group[NTHING], amount[NGROUP]; /* a full person's */
+};
+
+struct world {
+	uint64_t random;
+	struct domain domain[NDOMAIN];
+	uint64_t seen[SEEN]; /* of rows; 0: free */
+};
+
+/* Two people of a domain, as a text and as what it means. */
+struct scene {
+	char text[TEXT];
+	const char *person[2];
+	int thing[2];
+	bool full[2], says_mate[2];
+};
+
+enum question { ASK_NAME, ASK_GROUP, ASK_AMOUNT, NQUESTION, NQUERY = 2 * NQUESTION };
+struct query {
+	enum question kind;
+	char question[TEXT], choice[NCHOICE][12];
+	int gold;
+};
+
+static uint32_t below(struct world *w, uint32_t n)
+{
+	uint64_t z = w->random += 0x9e3779b97f4a7c15u; /* splitmix64 */
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+	return (uint32_t)(((z ^ z >> 31) >> 32) * n >> 32);
+}
+
+static void shuffle(struct world *w, int *x, int n)
+{
+	for (int i = n - 1; i > 0; i--) {
+		int k = (int)below(w, (uint32_t)i + 1), t = x[i];
+		x[i] = x[k];
+		x[k] = t;
+	}
+}
+
+/* False if the row was there already. */
+static bool add_seen(struct world *w, const char *row)
+{
+	uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
+	for (; *row; row++)
+		h = (h ^ (unsigned char)*row) * 0x100000001b3u;
+	h |= h == 0;
+	size_t i = h % SEEN;
+	for (; w->seen[i]; i = (i + 1) % SEEN)
+		if (w->seen[i] == h)
+			return false;
+	w->seen[i] = h;
+	return true;
+}
+
+/* ---- the world ---- */
+
+static void make_name(struct world *w, char out[12], const char *const end[4])
+{
+	static const char first[] = "bdfgklmnprstvz", vowel[] = "aeiou";
+	char name[12];
+	do
+		snprintf(name, sizeof(name), "%c%c%c%s", first[below(w, 14)], vowel[below(w, 5)],
+			first[below(w, 14)], end[below(w, 4)]);
+	while (!add_seen(w, name));
+	memcpy(out, name, sizeof(name));
+}
+
+static void make_domain(struct world *w, int which)
+{
+	static const char *const thing[NDOMAIN][4] = {{"itis", "oma", "osis", "ia"}, {"age", "ing", "ery", "aft"},
+		{"corp", "co", "ex", "ag"}};
+	static const char *const mate[NDOMAIN][4] = {{"in", "ol", "an", "ide"}, {"er", "on", "um", "et"},
+		{"o", "u", "ar", "ent"}};
+	struct domain *d = &w->domain[which];
+	int order[NTHING];
+	d->p = &phrases[which];
+	memcpy(d->amount, amounts, sizeof(amounts));
+	shuffle(w, d->amount, NGROUP);
+	for (int i = 0; i < NTHING; i++)
+		order[i] = i % NGROUP;
+	shuffle(w, order, NTHING);
+	for (int i = 0; i < NTHING; i++) {
+		make_name(w, d->thing[i], thing[which]);
+		make_name(w, d->mate[i], mate[which]);
+		d->group[i] = order[i];
+	}
+}
+
+/* ---- rows ---- */
+
+#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the formats are the table's above */
+
+/* Possible answer i to a question. */
+static void option(const struct domain *d, enum question q, bool mate, int i, char out[12])
+{
+	if (q == ASK_NAME)
+		snprintf(out, 12, "%s", mate ? d->mate[i] : d->thing[i]);
+	else if (q == ASK_GROUP)
+		snprintf(out, 12, "%s", d->p->group[i]);
+	else
+		snprintf(out, 12, "%d", 5 << i);
+}
+
+static int answer(const struct domain *d, enum question q, int thing, bool full)
+{
+	int i = 0, amount = d->amount[d->group[thing]] / (full ? 1 : 2);
+	if (q != ASK_AMOUNT)
+		return q == ASK_NAME ? thing : d->group[thing];
+	while (5 << i != amount)
+		i++;
+	return i;
+}
+
+static void make_scene(struct world *w, const struct domain *d, struct scene *s)
+{
+	int who[NPERSON];
+	size_t n = 0;
+	for (int i = 0; i < NPERSON; i++)
+		who[i] = i;
+	shuffle(w, who, NPERSON);
+	for (int i = 0; i < 2; i++) {
+		s->person[i] = person[who[i]];
+		s->thing[i] = (int)below(w, NTHING);
+		s->full[i] = below(w, 2);
+		s->says_mate[i] = below(w, 2);
+		if (i)
+			s->text[n++] = ' ';
+		n += (size_t)snprintf(s->text + n, TEXT - n, s->says_mate[i] ? d->p->has_mate : d->p->has_thing,
+			s->person[i], s->full[i] ? d->p->full : d->p->half,
+			s->says_mate[i] ? d->mate[s->thing[i]] : d->thing[s->thing[i]]);
+	}
+}
+
+/* The right answer, the other person's, and others. */
+static void make_choices(struct world *w, const struct domain *d, const struct scene *s, int about,
+	struct query *r)
+{
+	static const int noption[NQUESTION] = {NTHING, NGROUP, NGROUP + 1};
+	int list[NCHOICE], n = 1, other = answer(d, r->kind, s->thing[!about], s->full[!about]);
+	int gold = list[0] = answer(d, r->kind, s->thing[about], s->full[about]);
+	if (other != gold)
+		list[n++] = other;
+	while (n < NCHOICE) {
+		bool have = false;
+		list[n] = (int)below(w, (uint32_t)noption[r->kind]);
+		for (int k = 0; k < n; k++)
+			have = have || list[k] == list[n];
+		n += !have;
+	}
+	shuffle(w, list, NCHOICE);
+	for (int i = 0; i < NCHOICE; i++) {
+		option(d, r->kind, !s->says_mate[about], list[i], r->choice[i]);
+		if (list[i] == gold)
+			r->gold = i;
+	}
+}
+
+/* Number `which` of the NQUERY questions that a scene allows. */
+static void make_query(struct world *w, const struct domain *d, const struct scene *s, int which,
+	struct query *r)
+{
+	int about = which % 2;
+	r->kind = (enum question)(which / 2);
+	snprintf(r->question, TEXT, r->kind == ASK_GROUP ? d->p->ask_group
+		: r->kind == ASK_AMOUNT ? d->p->ask_amount
+		: s->says_mate[about] ? d->p->ask_thing : d->p->ask_mate, s->person[about]);
+	make_choices(w, d, s, about, r);
+}
+
+/* A scene with n questions that no file has yet. */
+static void new_row(struct world *w, const struct domain *d, struct scene *s, struct query *r, int n)
+{
+	char key[2 * TEXT];
+	bool isnew;
+	do {
+		int which[NQUERY];
+		for (int i = 0; i < NQUERY; i++)
+			which[i] = i;
+		shuffle(w, which, NQUERY);
+		make_scene(w, d, s);
+		isnew = true;
+		for (int i = 0; i < n; i++) {
+			make_query(w, d, s, which[i], &r[i]);
+			snprintf(key, sizeof(key), "%s %s", s->text, r[i].question);
+			isnew = add_seen(w, key) && isnew;
+		}
+	} while (!isnew);
+}
+
+static void make_facts(struct world *w, const struct domain *d, char out[TEXT])
+{
+	size_t n = 0;
+	for (int k = 0; k < 3; k++) {
+		int i = (int)below(w, NTHING), amount = d->amount[d->group[i]];
+		if (k)
+			out[n++] = ' ';
+		switch (below(w, 4)) {
+		case 0:
+			n += (size_t)snprintf(out + n, TEXT - n, d->p->is, d->thing[i], d->p->group[d->group[i]]);
+			break;
+		case 1:
+			n += (size_t)snprintf(out + n, TEXT - n, d->p->mates, d->mate[i], d->thing[i]);
+			break;
+		case 2:
+			n += (size_t)snprintf(out + n, TEXT - n, d->p->pays, strchr(d->p->full, ' ') + 1, d->thing[i], amount);
+			break;
+		default:
+			n += (size_t)snprintf(out + n, TEXT - n, d->p->pays, strchr(d->p->half, ' ') + 1, d->thing[i], amount / 2);
+		}
+	}
+}
+
+static void write_mixed(struct world *w, FILE *f)
+{
+	for (int i = 0; i < NMIXED; i++) {
+		const struct domain *d = &w->domain[i % NDOMAIN];
+		struct scene s;
+		struct query r[NASKED];
+		bool facts = i / NDOMAIN % 4 == 0;
+		if (facts) {
+			do
+				make_facts(w, d, s.text);
+			while (!add_seen(w, s.text));
+		} else {
+			new_row(w, d, &s, r, NASKED);
+		}
+		fprintf(f, "{\"domain\":\"%s\",\"document\":\"%s", d->p->name, s.text);
+		for (int k = 0; k < NASKED && !facts; k++)
+			fprintf(f, " Question: %s Answer: %s", r[k].question, r[k].choice[r[k].gold]);
+		fprintf(f, "\"}\n");
+	}
+}
+
+static void write_domain(struct world *w, const struct domain *d, FILE *f)
+{
+	for (int i = 0; i < NROWS; i++) {
+		struct scene s;
+		struct query r;
+		new_row(w, d, &s, &r, 1);
+		fprintf(f, "{\"text\":\"%s\",\"question\":\"%s\",\"choices\":[", s.text, r.question);
+		for (int k = 0; k < NCHOICE; k++)
+			fprintf(f, "%s\"%s\"", k ? "," : "", r.choice[k]);
+		fprintf(f, "],\"answer\":\"%s\"}\n", r.choice[r.gold]);
+	}
+}
+
+static FILE *open_file(const char *dir, const char *name)
+{
+	char path[4096];
+	snprintf(path, sizeof(path), "%s/%s.jsonl", dir, name);
+	FILE *f = fopen(path, "w");
+	if (!f)
+		perror(path);
+	return f;
+}
+
+static bool close_file(FILE *f)
+{
+	bool ok = !ferror(f);
+	ok = !fclose(f) && ok;
+	if (!ok)
+		fprintf(stderr, "world: unable to write all\n");
+	return ok;
+}
+
+static bool write_world(struct world *w, const char *dir)
+{
+	FILE *f = open_file(dir, "mixed");
+	if (!f)
+		return false;
+	write_mixed(w, f);
+	bool ok = close_file(f);
+	for (int i = 0; i < NDOMAIN && ok; i++) {
+		ok = (f = open_file(dir, phrases[i].name));
+		if (ok) {
+			write_domain(w, &w->domain[i], f);
+			ok = close_file(f);
+		}
+	}
+	return ok;
+}
+
+int main(int argc, char **argv)
+{
+	char *end;
+	if (argc != 3 || !*argv[1] || (strtoull(argv[1], &end, 10), *end)) {
+		fprintf(stderr, "usage: world SEED DIR\n");
+		return 2;
+	}
+	struct world *w = calloc(1, sizeof(*w));
+	if (!w)
+		return 1;
+	w->random = strtoull(argv[1], NULL, 10);
+	for (int i = 0; i < NDOMAIN; i++)
+		make_domain(w, i);
+	bool ok = write_world(w, argv[2]);
+	free(w);
+	return ok ? 0 : 1;
+}
