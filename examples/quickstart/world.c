@@ -24,8 +24,8 @@
 #include <string.h>
 
 enum { NDOMAIN = 3, NTHING = 20, NGROUP = 6, NPERSON = 24, NCHOICE = 4, NASKED = 3, NMIXED = 16000,
-	NROWS = 1600 };
-enum { SEEN = 1 << 16, TEXT = 512 }; /* room for all rows, twice */
+	NROWS = 4000 };
+enum { SEEN = 1 << 18, TEXT = 512 }; /* room for all rows, and more */
 
 struct phrases {
 	const char *name, *group[NGROUP];
