@@ -210,6 +210,8 @@ static struct action *plan_choose(struct chain *c)
 	fields_add(a, &param, "count", number(c->p, c->spec->per_round));
 	fields_add(a, &param, "unit", c->spec->unit == UNIT_BLOCK ? "block" : "half");
 	fields_add(a, &param, "seed", number(c->p, c->spec->tune.seed));
+	if (s->units)
+		fields_add(a, &param, "units", s->units);
 	fields_add(a, &param, "tie-break", arena_strdup(a, order.s));
 	strbuf_release(&order);
 	return action(c->p, named(c, "choose"), &rule_choose, in, n, param);

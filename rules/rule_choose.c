@@ -1,8 +1,8 @@
 /*
  * Two choices that follow from scores: which units go next, and which blocks stay trainable.
  *
- * choose     inputs state, [scores]; parameters method (scan, random, last), count, unit (half, block),
- *            seed, tie-break -> unit names, one a line, the first to go first
+ * choose     inputs state, [scores]; parameters method (scan, random, last, given), count, unit (half,
+ *            block), seed, tie-break, units -> unit names, one a line, the first to go first
  * trainable  inputs state, [scores]; parameters share, embeddings -> "embeddings" and block names
  */
 #include <math.h>
@@ -55,6 +55,23 @@ static bool scan_keys(struct candidate *c, const struct scores *s, const char *t
 	return true;
 }
 
+/* Where a list of units names the candidate (any half of a block); infinity: nowhere. */
+static double given_place(const char *units, const struct candidate *c)
+{
+	double place = 0;
+	for (const char *p = units + strspn(units, " "); *p; place++) {
+		char name[32];
+		size_t n = strcspn(p, " ");
+		for (size_t k = 0; k < c->nunit; k++) {
+			unit_name(c->unit[k], name);
+			if (strlen(name) == n && !strncmp(p, name, n))
+				return place;
+		}
+		p += n + strspn(p + n, " ");
+	}
+	return HUGE_VAL;
+}
+
 static double hashed(int64_t seed, const struct candidate *c)
 {
 	struct {
@@ -105,6 +122,8 @@ static bool run_choose(struct rule_call *c, struct err *e)
 			all[i].key[0] = hashed(seed, &all[i]);
 		else if (!strcmp(method, "last"))
 			all[i].key[0] = -(double)all[i].index;
+		else if (!strcmp(method, "given"))
+			all[i].key[0] = given_place(call_param(c, "units"), &all[i]);
 		else if (!found)
 			return err_set(e, ERR_SPEC, "method '%s' needs scores", method);
 		else if (!scan_keys(&all[i], &scores, ties ? ties : "", e))
@@ -113,6 +132,9 @@ static bool run_choose(struct rule_call *c, struct err *e)
 	if (n < (size_t)count)
 		return err_set(e, ERR_SPEC, "%lld units shall go, but %zu are left", (long long)count, n);
 	qsort(all, n, sizeof(*all), compare);
+	if (!strcmp(method, "given") && count && all[count - 1].key[0] == HUGE_VAL)
+		return err_set(e, ERR_SPEC, "units=\"%s\" names too few that are left: %lld shall go",
+			call_param(c, "units"), (long long)count);
 	struct strbuf out;
 	strbuf_init(&out);
 	for (int64_t i = 0; i < count; i++)

@@ -31,7 +31,7 @@ struct trainer {
 	struct code grad, update;
 	struct memory *memory;
 	size_t nmemory;
-	void *scratch;
+	void *scratch, *unread;
 };
 
 static void *zeroed(size_t bytes)
@@ -148,6 +148,7 @@ bool trainer_open(struct trainer **out, const struct trainer_options *o, struct 
 	for (int i = 0; i < t->grad.plan->nnode; i++)
 		if (t->grad.plan->node[i].op == OP_PARAM && !load_weight(t, i, e))
 			return false;
+	t->unread = zeroed((size_t)o->rows * sizeof(int32_t));
 	size_t a = program_scratch_bytes(t->grad.prog), b = program_scratch_bytes(t->update.prog);
 	t->scratch = zeroed((a > b ? a : b) * (size_t)o->nthreads);
 	return true;
@@ -162,18 +163,18 @@ void trainer_free(struct trainer *t)
 	free(t->grad.slab);
 	free(t->update.slab);
 	free(t->scratch);
+	free(t->unread);
 	emit_unload(&t->loaded);
 	pool_free(t->pool);
 	arena_release(&t->arena);
 	free(t);
 }
 
+/* A model without attention has no use for positions: what nobody reads goes to memory for nobody. */
 static void *input(struct trainer *t, const char *name)
 {
 	struct memory *m = find(t, name);
-	if (!m)
-		BUG("the programs have no '%s'", name);
-	return m->p;
+	return m ? m->p : t->unread;
 }
 
 void trainer_add(struct trainer *t, const struct pack_batch *b, double total_weight, double *loss)

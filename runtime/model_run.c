@@ -44,6 +44,8 @@ static bool check_inputs(struct session *s, struct err *e)
 	list_inputs(s, in);
 	for (int i = 0; i < NINPUTS; i++) {
 		int at = program_external_find(s->prog, in[i].name);
+		if (at < 0 && in[i].at != &s->tok && in[i].at != &s->out)
+			continue; /* a model without attention has no use for it */
 		int64_t rows = s->prog->dim[in[i].at == &s->out ? s->out_dim : s->rows_dim].max;
 		if (at < 0 || s->prog->external[at].kind != EXTERNAL_INPUT ||
 			s->prog->external[at].bytes < (uint64_t)rows * sizeof(int32_t))
@@ -131,6 +133,9 @@ static uint64_t place(struct session *s, uint8_t *memory)
 		at += pad(x->bytes);
 	}
 	if (memory)
+		s->unread = (int32_t *)(memory + at);
+	at += pad((uint64_t)s->max_rows * sizeof(int32_t));
+	if (memory)
 		s->scratch = memory + at;
 	return at + program_scratch_bytes(prog) * (uint64_t)pool_threads(s->pool);
 }
@@ -154,8 +159,10 @@ bool session_open(struct session *s, const struct program *prog, const struct pa
 		s->dim[i] = prog->dim[i].max;
 	struct input in[NINPUTS];
 	list_inputs(s, in);
-	for (int i = 0; i < NINPUTS; i++)
-		*in[i].at = s->t[1 + program_external_find(prog, in[i].name)];
+	for (int i = 0; i < NINPUTS; i++) {
+		int at = program_external_find(prog, in[i].name);
+		*in[i].at = at < 0 ? s->unread : s->t[1 + at];
+	}
 	s->logits = s->t[1 + program_external_find(prog, "logits")];
 	if (bind_params(s, params, e))
 		return true;

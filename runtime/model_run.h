@@ -3,7 +3,8 @@
  * compiler's evaluate rule both go through here.
  *
  * The program's contract (compiler/emit): dynamic dims R (rows of a call) and O (rows whose logits
- * are wanted); i32 inputs tok, pos, slot, lo, hi (R) and out (O, indices of rows); params by name;
+ * are wanted); i32 inputs tok, pos, slot, lo, hi (R) and out (O, indices of rows), where a model without attention
+ * lacks pos, slot, lo and hi; params by name;
  * states (the KV cache; zeroed once); output logits (O,V) f32, row-major, V exact. It may have
  * further inputs and outputs for nobody here: unknown inputs are an error, other outputs get memory
  * that is not read.
@@ -41,6 +42,7 @@ struct session {
 	void **t;
 	int64_t *dim;
 	int32_t *tok, *pos, *slot, *lo, *hi, *out;
+	int32_t *unread;           /* (max_rows): inputs that the program lacks */
 	int rows_dim, out_dim;
 };
 

@@ -279,6 +279,8 @@ const char *edge_source_text(const struct build *b, const struct edge *edge, str
 
 bool action_digest(const struct action *a, size_t output, struct digest *out)
 {
+	if (!a)
+		return false;
 	if (!a->known || output >= a->noutput)
 		return false;
 	*out = a->output[output].digest;

@@ -213,7 +213,7 @@ struct build_result {
  * is filled in either case. May be called again after adding more. */
 bool build_run(struct build *b, struct build_result *out, struct err *e);
 
-/* Of a finished action. */
+/* Of a finished action; false for one that is not, and for NULL: one that was never planned. */
 bool action_digest(const struct action *a, size_t output, struct digest *out);
 bool action_key(const struct action *a, struct digest *out);
 /* Of a file that is an input; false if no action needed it yet. */

@@ -138,6 +138,7 @@ int verb_log(struct cli *c);
 int verb_plan(struct cli *c);
 int verb_report(struct cli *c);
 int verb_schema(struct cli *c);
+int verb_show(struct cli *c);
 int verb_status(struct cli *c);
 int verb_version(struct cli *c);
 int verb_why(struct cli *c);

@@ -1,6 +1,7 @@
 #include "cli.h"
 
 static const char *const emits[] = {"ir", "lowered", "plan", "llvm", "asm", NULL};
+static const char *const splits[] = {"test", "validation", "calibration", "train", "none", NULL};
 static const char *const colors[] = {"auto", "always", "never", NULL};
 
 /* Options of verbs stand in the order in which help shows them. */
@@ -9,6 +10,10 @@ const struct cli_option cli_options[] = {
 	{"model", 0, "PATH", "model that the new spec names", NULL, NULL, false, false},
 	{"data", 0, "FILE", "rows (JSON, JSONL or text) that the new spec names", NULL, NULL, false,
 		false},
+	{"no-data", 0, NULL, "look at the spec alone, read no rows", NULL, NULL, false, false},
+	{"row", 0, "N", "which row, from 1 in the order of the files", NULL, NULL, false, false},
+	{"split", 0, "SPLIT", "count rows of this split alone", NULL, splits, false, false},
+	{"dataset", 0, "NAME", "of this dataset (default: the first)", NULL, NULL, false, false},
 	{"target", 0, "NAME", "only this target of the spec", NULL, NULL, false, true},
 	{"jobs", 'j', "N", "use N threads (default: one per processor)", "TRIM_JOBS", NULL, false, false},
 	{"keep-going", 'k', NULL, "after a failure build what does not depend on it", NULL, NULL, false, false},
@@ -34,9 +39,11 @@ const struct cli_option cli_options[] = {
 
 const struct cli_verb cli_verbs[] = {
 	{"init", "[SPEC]", "write a commented spec to begin with", "model data", 0, 1, verb_init},
-	{"check", "[SPEC]...", "validate specs, all errors in one run", "", 0, -1, verb_check},
+	{"check", "[SPEC]...", "validate specs and their data, all errors in one run", "no-data", 0, -1, verb_check},
 	{"expand", "[SPEC]", "print the effective spec: includes, defaults, lists", "", 0, 1,
 		verb_expand},
+	{"show", "[SPEC]", "a row as rendered, tokenised and masked, its split and choices",
+		"row split dataset", 0, 1, verb_show},
 	{"plan", "[SPEC]...", "what would run and why, with estimates", "target jobs locked rehash", 0, -1,
 		verb_plan},
 	{"build", "[SPEC]...", "build what is out of date",

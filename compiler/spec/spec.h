@@ -96,6 +96,7 @@ struct spec_dataset {
 struct spec_score {
 	enum spec_score_method method;
 	int64_t rows, scan_every;
+	const char *units; /* SCORE_GIVEN: names, by spaces; else NULL */
 	enum spec_tie_break tie_break[2];
 	int ntie_break;
 	int *on; /* datasets that score; all of them if the spec does not say */

@@ -153,6 +153,7 @@ static void build_score(struct build *b, const struct xml_node *n, struct spec_s
 	*s = (struct spec_score){
 		.method = (enum spec_score_method)get_word(n, "method", spec_score_methods),
 		.rows = get_count(b, n, "rows"),
+		.units = xml_value(n, "units"),
 		.scan_every = get_count(b, n, "scan-every"),
 		.at = n->at,
 	};

@@ -226,6 +226,9 @@ static void check_schedule(struct sema *s, struct xml_node *n)
 {
 	if (!xml_child(s->root, "dataset", 0))
 		spec_error(s->log, &n->at, "<schedule> without a <dataset> to score and tune on");
+	const struct xml_node *score = xml_child(n, "score", 0);
+	if (score && is(score, "method", "given") && !xml_value(score, "units"))
+		spec_error(s->log, &score->at, "method=\"given\" without units=\"blk.3.mlp ...\" on <score>");
 }
 
 static void check_gate(struct sema *s, struct xml_node *n)

@@ -19,7 +19,8 @@ const char *const spec_states_words[] = {
 const char *const spec_score_methods[] = {[SCORE_SCAN] = "scan",
 	[SCORE_PERPLEXITY] = "perplexity", [SCORE_BLOCK_INFLUENCE] = "block-influence",
 	[SCORE_ANGULAR] = "angular", [SCORE_COSINE] = "cosine", [SCORE_TAYLOR] = "taylor",
-	[SCORE_MAGNITUDE] = "magnitude", [SCORE_RANDOM] = "random", [SCORE_LAST] = "last", NULL};
+	[SCORE_MAGNITUDE] = "magnitude", [SCORE_RANDOM] = "random", [SCORE_LAST] = "last",
+	[SCORE_GIVEN] = "given", NULL};
 const char *const spec_tie_breaks[] = {
 	[TIE_LIKELIHOOD] = "likelihood", [TIE_ACTIVATION_NORM] = "activation-norm", NULL};
 const char *const spec_tune_methods[] = {
@@ -82,7 +83,7 @@ static const struct spec_attr tokenizer_attrs[] = {
 
 static const struct spec_attr dataset_attrs[] = {
 	A("name", name, .required = true, .doc = "by which others refer to it"),
-	A("format", enum, .values = spec_formats, .later = "csv parquet",
+	A("format", enum, .values = spec_formats, .later = "parquet",
 		.doc = "default: by the ending of path"),
 	A("path", path, .doc = "file, folder or pattern; may stand in each <split> instead"),
 	A("weight", number, .later = "*", .min_open = true,
@@ -131,13 +132,13 @@ static const struct spec_attr schedule_attrs[] = {
 	A("name", name, .deflt = "main", .doc = "by which targets choose it"),
 	A("keep", keep, .later = "gate *tokens/s",
 		.doc = "where the chain may stop, for targets without keep of their own"),
-	A("unit", enum, .values = spec_units, .deflt = "half", .later = "block",
+	A("unit", enum, .values = spec_units, .deflt = "half",
 		.doc = "what one drop removes"),
 	A("device", enum, .values = spec_devices, .deflt = "cpu", .later = "cuda",
 		.doc = "where score, tune and evaluate run"),
 	A("arithmetic", enum, .values = arithmetics, .deflt = "f32",
 		.doc = "numerics class of score, tune and evaluate"),
-	A("per-round", count, .deflt = "1", .min = 1, .max = 1000, .later = "!1",
+	A("per-round", count, .deflt = "1", .min = 1, .max = 1000,
 		.doc = "units dropped in each round"),
 	A("states", enum, .values = spec_states_words, .deflt = "all", .later = "targets",
 		.doc = "which model states stay in the cache"),
@@ -152,6 +153,8 @@ static const struct spec_attr score_attrs[] = {
 		.doc = "calibration rows that are looked at"),
 	A("tie-break", enum, .values = spec_tie_breaks, .list = true, .when = "method=scan",
 		.deflt = "likelihood activation-norm", .doc = "decides between equal scores, in order"),
+	A("units", text, .when = "method=given",
+		.doc = "the units to drop, in order: blk.3.mlp blk.1.attn ..."),
 	A("scan-every", count, .deflt = "1", .min = 1, .max = 1000, .later = "!1",
 		.doc = "rounds between two rankings"),
 	A("on", name, .refers = "dataset", .list = true, .later = "*",

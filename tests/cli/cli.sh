@@ -20,7 +20,7 @@ expect init.check 0 '^trim.xml: ok, 1 dataset, 1 schedule, 2 targets$' "$TRIM" c
 expect init.again 2 "'trim.xml' is there already" "$TRIM" init
 expect init.rows 0 '200 /dev/stdin' sh -c 'sort -u data/rows.jsonl | wc -l /dev/stdin'
 expect init.text 0 wrote "$TRIM" init --data data/rows.txt --model models:m text.xml
-echo words >data/rows.txt
+for i in $(seq 200); do printf 'words %s\n\n' $i; done >data/rows.txt
 expect root.unset 36 '^trim: text.xml:6:16: root .models. is not set; give --root models=DIR or set TRIM_ROOT_MODELS$' "$TRIM" check text.xml
 expect root.flag 0 ok "$TRIM" check text.xml --root models=../models
 expect root.variable 0 ok env TRIM_ROOT_MODELS=../models "$TRIM" check text.xml
@@ -32,7 +32,7 @@ expect root.bad-configuration 2 "trim/config:1:1: expected 'root NAME DIR'" "$TR
 rm "$XDG_CONFIG_HOME/trim/config"
 expect expand.no-root 0 'path="models:m"' "$TRIM" expand text.xml
 expect several 2 'text.xml:6:16' "$TRIM" check trim.xml text.xml none.xml
-expect json 0 '^{"spec":"trim.xml","ok":true,"errors":0,"later":0,"messages":\[\]}$' "$TRIM" check --json
+expect json 0 '^{"spec":"trim.xml","ok":true,"errors":0,"later":0,"warnings":0,"messages":\[\],"data":\[{"dataset":"rows","rows":200,' "$TRIM" check --json
 expect json.bad 36 '"errors":1.*"line":6,"col":16' "$TRIM" check --json text.xml
 expect quiet 0 '^$' sh -c "'$TRIM' -q check; echo"
 cd / && expect directory 0 '^trim.xml: ok' "$TRIM" -C "$TMP/p" check; cd "$TMP/p" || exit 1
@@ -46,3 +46,40 @@ expect completion 0 '^check --color$' bash -c '. "$1"; COMP_WORDS=(trim ch) COMP
 	COMP_WORDS=(trim check --co) COMP_CWORD=2; _trim; echo "$a ${COMPREPLY[*]}"' - "$TMP/complete.sh"
 expect man 0 '^.TH TRIM 1' "$TRIM" help --man
 expect help.spec 0 '^<schedule> in <trim>' "$TRIM" help spec
+
+# What check says about rows, and show about one of them.
+grid() { "$TRIM" check "$@" 2>/dev/null | sed -n '/test/,/all/p' | tr -s ' ' | tr '\n' '|'; }
+same() { if [ "$2" = "$3" ]; then echo "ok cli/$1"; else printf '%s\n%s\nFAIL cli/%s\n' "$2" "$3" "$1"; fi; }
+task='<task kind="choice"><prompt>{q}</prompt><choice>yes</choice><choice>no</choice><answer field="a"/></task>'
+spec() { # FILE SPLIT REST: a spec over rows of r/
+	printf '<trim xmlns="urn:trim:spec:1" name="x"><model path="m"/><dataset name="d" format="jsonl" path="r">
+<split %s/>%s</dataset>%s<target name="t" hardware="x86-64-v3"/></trim>' "$2" "$task" "$3" >"$1"
+}
+mkdir m r; n=0
+for a in yes no no; do for _ in 1 2 3 4 5 6 7 8 9 10; do
+	n=$((n + 1)); echo "{\"q\":\"Is it $n?\",\"a\":\"$a\"}"; done; done >r/a.jsonl
+echo '{"q":"is it 30","a":"no"}' >r/b.jsonl
+spec all.xml 'test="100%"' ''
+same check.answers "$(grid all.xml)" ' test validation calibration train none| yes 10 0 0 0 0| no 21 0 0 0 0| all 31 0 0 0 0|'
+spec gate.xml 'test="100%"' '<gate against="parent" metric="accuracy" margin="2pp"/>'
+expect check.gate 0 "gate.xml:2:.*: note: .* 31 test rows, and without any loss it takes 149 to prove one below 2pp at 95% " "$TRIM" check gate.xml
+spec gate2.xml 'test="100%"' '<gate against="parent" metric="accuracy" margin="10pp"/>'
+same check.gate-enough "$("$TRIM" -q check gate2.xml 2>&1)" ''
+parts='test="r/b.jsonl" train="80%" validation="10%" calibration="10%"'
+spec leak.xml "$parts" '<schedule keep="50%"><score method="last"/></schedule>'
+expect check.leak 0 '1 test row is as good as equal to a train row, r/b.jsonl:1 to r/a.jsonl:30 for one' "$TRIM" check leak.xml
+spec few.xml "$parts" '<schedule keep="50%"><score rows="20"/></schedule>'
+expect check.few-rows 2 "few.xml:2:.*dataset 'd' has [1-9] calibration rows\?, the score looks at 20$" "$TRIM" check few.xml
+expect check.few-rows-json 2 '"errors":1,.*"level":"error","file":"few.xml","line":2,' "$TRIM" check --json few.xml
+spec none.xml 'test="100%" train="r/none*.jsonl"' ''
+expect check.no-file 2 "none.xml:2:[0-9]*: no file matches 'r/none\*.jsonl'" "$TRIM" check none.xml
+echo '{"q":"What?"}' >r/c.jsonl
+expect check.bad-row 2 "^trim: r/c.jsonl:1:.*'a'" "$TRIM" check all.xml
+expect check.no-data 0 '^all.xml: ok' "$TRIM" check --no-data all.xml
+rm r/c.jsonl
+sed -i 's,<model path="m"/>,<model init="random" arch="llama" layers="2" width="32" ffn="64" heads="2" context="64">\
+<tokenizer train="bpe" vocab="300" dataset="d"/></model>,' leak.xml
+expect show.key 0 '^row: 31 of 31, r/b.jsonl:1, ' "$TRIM" show leak.xml --split test
+expect show.bad-split 2 "bad value 'tset' for --split" "$TRIM" show leak.xml --split tset
+expect show.beyond 2 'no row 2; test has 1' "$TRIM" show leak.xml --split test --row 2
+expect show.dataset 2 "no <dataset> is named 'dd'; did you mean 'd'?" "$TRIM" show leak.xml --dataset dd

@@ -1,0 +1,204 @@
+#include "check_data.h"
+
+#include <string.h>
+
+#include "eval.h"
+
+struct checked {
+	const struct spec_dataset *spec;
+	struct dataset d;
+	struct dataset_rows rows;
+	struct split_counts counts;
+	bool read; /* else it is not supported yet, or an error was reported */
+};
+
+struct checker {
+	struct arena *a;
+	const struct spec *s;
+	struct checked *set;
+	struct data_report *out;
+};
+
+static void add_error(struct checker *c, const struct err *e)
+{
+	*arena_push(c->a, c->out->error, c->out->nerror) = *e;
+}
+
+static void add_warning(struct checker *c, const struct err *e)
+{
+	*arena_push(c->a, c->out->warning, c->out->nwarning) = *e;
+}
+
+static const char *plural(size_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+static size_t rows_of(const struct checked *k)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < k->rows.nt; i++)
+		n += k->rows.t[i].nrow;
+	return n;
+}
+
+/* ---- tables ---- */
+
+static void text_row(struct strbuf *out, const char *label, const size_t n[NSPLIT + 1])
+{
+	strbuf_addf(out, "  %-12.40s", label);
+	for (int k = 0; k <= NSPLIT; k++)
+		strbuf_addf(out, " %11zu", n[k]);
+	strbuf_addc(out, '\n');
+}
+
+static void write_text(struct strbuf *out, const struct checked *k)
+{
+	size_t rows = rows_of(k);
+	strbuf_addf(out, "%s: %zu row%s in %zu file%s\n  %-12s", k->spec->name, rows, plural(rows),
+		k->rows.nt, plural(k->rows.nt), "");
+	for (int i = 0; i <= NSPLIT; i++)
+		strbuf_addf(out, " %11s", split_names[i]);
+	strbuf_addc(out, '\n');
+	for (size_t i = 0; i < k->counts.nlabel; i++)
+		text_row(out, k->counts.label[i], k->counts.n[i]);
+	text_row(out, "all", k->rows.split.nrow);
+}
+
+static void write_json(struct strbuf *out, const struct checked *k)
+{
+	strbuf_adds(out, out->n ? ",{\"dataset\":" : "{\"dataset\":");
+	strbuf_add_json(out, k->spec->name, strlen(k->spec->name));
+	strbuf_addf(out, ",\"rows\":%zu,\"files\":%zu,\"splits\":{", rows_of(k), k->rows.nt);
+	for (int i = 0; i <= NSPLIT; i++) {
+		strbuf_addf(out, "%s\"%s\":{\"rows\":%zu", i ? "," : "", split_names[i],
+			k->rows.split.nrow[i]);
+		for (size_t n = 0; n < k->counts.nlabel; n++) {
+			strbuf_adds(out, n ? "," : ",\"answers\":{");
+			strbuf_add_json(out, k->counts.label[n], strlen(k->counts.label[n]));
+			strbuf_addf(out, ":%zu", k->counts.n[n][i]);
+		}
+		strbuf_adds(out, k->counts.nlabel ? "}}" : "}");
+	}
+	strbuf_adds(out, "}}");
+}
+
+/* ---- checks ---- */
+
+static void read_dataset(struct checker *c, struct checked *k)
+{
+	struct err e = {0};
+	if (k->spec->task.kind == SPEC_CHAT || k->spec->format == FORMAT_PARQUET)
+		return; /* the log says so already */
+	k->read = dataset_open(c->a, k->spec, &k->d, &e) && dataset_read(&k->d, &k->rows, &e) &&
+		split_count(c->a, k->rows.t, k->rows.nt, &k->rows.split, &k->d.task, &k->counts, &e);
+	if (k->read) {
+		write_text(&c->out->text, k);
+		write_json(&c->out->json, k);
+		return;
+	}
+	if (e.file[0] || e.kind != ERR_SPEC) {
+		add_error(c, &e);
+	} else {
+		struct err at;
+		spec_err_at(&at, k->spec->at, "dataset '%s': %s", k->spec->name, e.msg);
+		add_error(c, &at);
+	}
+}
+
+static bool reads_rows(enum spec_score_method m)
+{
+	return m != SCORE_RANDOM && m != SCORE_LAST && m != SCORE_MAGNITUDE;
+}
+
+static void check_score(struct checker *c, const struct spec_score *s)
+{
+	for (int i = 0; i < s->non && reads_rows(s->method); i++) {
+		const struct checked *k = &c->set[s->on[i]];
+		struct err e;
+		size_t n = k->read ? k->rows.split.nrow[SPLIT_CALIBRATION] : 0;
+		if (!k->read || n >= (size_t)s->rows)
+			continue;
+		spec_err_at(&e, s->at, "dataset '%s' has %zu calibration row%s, the score looks at %lld",
+			k->spec->name, n, plural(n), (long long)s->rows);
+		add_error(c, &e);
+	}
+}
+
+static void check_gate(struct checker *c, const struct spec_gate *s)
+{
+	struct gate g = gate_of(s);
+	uint64_t needed = gate_rows_needed(&g);
+	for (int i = 0; i < c->s->ndataset; i++) {
+		const struct checked *k = &c->set[i];
+		struct err e;
+		size_t n = k->read ? k->rows.split.nrow[SPLIT_TEST] : 0;
+		if (!k->read || (s->dataset >= 0 && s->dataset != i) || n >= needed)
+			continue;
+		spec_err_at(&e, s->at, "the gate cannot pass: dataset '%s' has %zu test row%s, and without "
+			"any loss it takes %llu to prove one below %g%s at %g%% confidence", k->spec->name,
+			n, plural(n), (unsigned long long)needed,
+			g.metric == GATE_ACCURACY ? g.margin * 100 : g.margin,
+			g.metric == GATE_ACCURACY ? "pp" : "", g.confidence * 100);
+		add_warning(c, &e);
+	}
+}
+
+static void check_leaks(struct checker *c)
+{
+	struct leak_set *set = arena_array(c->a, struct leak_set, c->s->ndataset);
+	struct checked **of = arena_array(c->a, struct checked *, c->s->ndataset);
+	struct leak *leak;
+	size_t nset = 0;
+	for (int i = 0; i < c->s->ndataset; i++) {
+		struct checked *k = &c->set[i];
+		if (!k->read)
+			continue;
+		of[nset] = k;
+		set[nset++] = (struct leak_set){k->spec->name, k->rows.t, k->rows.nt, &k->rows.split};
+	}
+	size_t n = data_leaks(c->a, set, nset, &leak);
+	if (!n)
+		return;
+	const struct row_table *train = &set[leak->train.set].t[leak->train.table];
+	const struct row_table *test = &set[leak->test.set].t[leak->test.table];
+	struct err e;
+	spec_err_at(&e, of[leak->test.set]->spec->at,
+		"%zu test row%s as good as equal to a train row, %s:%u to %s:%u for one", n,
+		n == 1 ? " is" : "s are", test->file, test->row[leak->test.row].line, train->file,
+		train->row[leak->train.row].line);
+	add_warning(c, &e);
+}
+
+void data_report(struct arena *a, const struct spec *s, struct data_report *out)
+{
+	struct checker c = {a, s, arena_array(a, struct checked, s->ndataset), out};
+	*out = (struct data_report){0};
+	strbuf_init(&out->text);
+	strbuf_init(&out->json);
+	for (int i = 0; i < s->ndataset; i++) {
+		c.set[i].spec = &s->dataset[i];
+		read_dataset(&c, &c.set[i]);
+	}
+	/* A list of seeds has made several schedules of one. */
+	for (int i = 0; i < s->nschedule; i++)
+		if (!i || strcmp(s->schedule[i].group, s->schedule[i - 1].group) != 0)
+			check_score(&c, &s->schedule[i].score);
+	for (int i = 0; i < s->ngate; i++)
+		check_gate(&c, &s->gate[i]);
+	for (int i = 0; i < s->ntarget; i++)
+		for (int k = 0; k < s->target[i].ngate; k++) {
+			const struct spec_gate *g = s->target[i].gate[k];
+			if (g < s->gate || g >= s->gate + s->ngate)
+				check_gate(&c, g);
+		}
+	check_leaks(&c);
+	for (int i = 0; i < s->ndataset; i++)
+		dataset_rows_release(&c.set[i].rows);
+}
+
+void data_report_release(struct data_report *r)
+{
+	strbuf_release(&r->text);
+	strbuf_release(&r->json);
+}

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# A schedule from spec to binaries on a real model and little data: which rounds run when the spec changes,
+# the same digests whatever the threads and interrupts, and `predict`/`score` agreeing with the lock.
+set -u
+data=${TRIM_TEST_DATA:-../shared/data}
+names="rounds-added rounds-back threads interrupted-resumes lower-keep-error learning-rate gate-fails nan-named"
+if ! [ -d "$data/models/stories260K" ]; then
+	for n in $names; do echo "skip schedule/$n: no test data in '$data'"; done
+	exit 0
+fi
+export XDG_STATE_HOME=$TMP/state
+cd "$TMP" && touch .trim-root || exit 1
+head -c 60000 "$data/datasets/tinystories/tinystories_lower_4M.txt" >lower.txt
+
+verdict() { # verdict NAME STATUS
+	if [ "$2" -eq 0 ]; then echo "ok schedule/$1"; else echo "FAIL schedule/$1"; fi
+}
+
+# spec KEEP [RATE] [MORE]
+spec() {
+	cat >s.xml <<EOT
+<trim xmlns="urn:trim:spec:1" name="s">
+  <model path="models:stories260K/hf"/>
+  <dataset name="lower" format="text" path="lower.txt">
+    <split test="20%" train="40%" calibration="20%" validation="10%"/>
+    <task kind="text" length="96"/>
+  </dataset>
+  <schedule arithmetic="f32">
+    <score method="scan" rows="8" tie-break="likelihood activation-norm"/>
+    <tune epochs="1" batch="16" learning-rate="${2:-1e-3}" trainable="50%" seed="1"/>
+  </schedule>
+  ${3:-}
+  <target name="a" hardware="x86-64-v3" weights="f32" keep="$1"/>
+</trim>
+EOT
+}
+build() { # build [OPTION]...: events of rounds that ran go to `ran`
+	"$TRIM" build s.xml --root models="$data/models" --events events "$@" >out.txt 2>err.txt
+	rc=$?
+	sed -n 's/.*"event":"run",.*"action":"main\/\([^"]*\)".*/\1/p' events | sort | tr '\n' ' ' >ran
+	return $rc
+}
+
+export TRIM_CACHE=$TMP/cache
+spec 85%
+build || cat err.txt
+spec 70%
+build || cat err.txt
+cat ran >added
+# rounds 1 .. n of the first build did not run again
+! grep -q 'round-0/\|round-1/' ran && grep -q 'round-[3-9]/tune' ran; verdict rounds-added $?
+cp s.lock lock.70
+spec 85%
+build && [ ! -s ran ]; verdict rounds-back $?
+
+spec 70%
+export TRIM_CACHE=$TMP/cache1
+build -j 1 && cmp -s s.lock lock.70; verdict threads $?
+
+# One interrupt inside a tune: the checkpoint is written, the next build goes on from there.
+export TRIM_CACHE=$TMP/cache2
+rm -f events s.lock
+"$TRIM" build s.xml --root models="$data/models" --events events >out.txt 2>err.txt &
+pid=$!
+tries=0
+while ! grep -q '"event":"progress",.*"action":"main/round-1/tune"' events 2>/dev/null; do
+	kill -0 $pid 2>/dev/null || break
+	tries=$((tries + 1)); [ $tries -gt 100000 ] && break
+done
+kill -INT $pid
+wait $pid; rc=$?
+resumed=1
+if [ $rc -eq 130 ]; then
+	build; cmp -s s.lock lock.70 && grep -q '"event":"resume",.*"action":"main/round-1/tune"' events && resumed=0
+else
+	echo "the build ended with $rc before it could be interrupted"; tail -3 err.txt
+fi
+verdict interrupted-resumes $resumed
+
+export TRIM_CACHE=$TMP/cache
+spec 5%
+build; [ $? -eq 2 ] && grep -q 'keep="5%" is below what no drop can take' err.txt; verdict lower-keep-error $?
+
+spec 85% 5e-4
+build && grep -q 'round-0/tune' ran && grep -q 'round-1/tune' ran && ! grep -q 'parent/score' ran
+verdict learning-rate $?
+
+spec 85% 1e-3 '<gate against="parent" metric="nll" margin="0.00001" confidence="95%"/>'
+sed -i 's/keep="85%"/keep="55%"/' s.xml
+build; [ $? -eq 3 ] && [ -x out/s/failed/a/s ]; verdict gate-fails $?
+
+spec 85% 10
+build; [ $? -eq 1 ] && grep -q 'at step [0-9]* of [0-9]*, which begins with row' err.txt; verdict nan-named $?
