@@ -24,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NDOMAIN = 3, NTHING = 20, NGROUP = 6, NPERSON = 24, NCHOICE = 4, NASKED = 3, NMIXED = 16000,
+enum { NDOMAIN = 3, NTHING = 100, NGROUP = 6, NPERSON = 24, NCHOICE = 4, NASKED = 3, NMIXED = 16000,
 	NROWS = 4000 };
 enum { SEEN = 1 << 18, TEXT = 512 }; /* room for all rows, and more */
 
