@@ -7,14 +7,15 @@
  * group alone says the amount (mg, months, points): a full person's is twice a half one's.
  *
  * Rows of a domain's file describe two people and ask about one of them; the answer takes finding that
- * person in the text and joining up to three facts, none of which stands there:
+ * person in the text and joining up to three facts that do not stand there:
  *
- *     {"text":"Ana, a child, has tavra. Ben, an adult, takes molin.","question":"How many mg does Ana need?",
- *      "choices":["10","40","20","80"],"answer":"10"}
+ *     {"text":"Ana has tavitis and is one child. Ben takes molin and is one adult.",
+ *      "question":"dose of Ana?","choices":["10","40","20","80"],"answer":"10"}
  *
- * Rows of mixed.jsonl are documents over all domains, {"domain":..., "document":...}: such a text with NASKED
- * questions and answers, or some of the facts. No text and question stand twice in all files, so what is
- * tested was never seen, while every fact that it needs was.
+ * Rows of mixed.jsonl are completions over all domains, {"domain":..., "prompt":..., "answer":...}: such a
+ * text with NASKED questions and answers, the prompt ending before the first answer, or some of the facts.
+ * No text and question stand twice in all files, so what is tested was never seen, while every fact that it
+ * needs was.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -23,36 +24,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NDOMAIN = 3, NTHING = 20, NGROUP = 6, NPERSON = 24, NCHOICE = 4, NASKED = 3, NMIXED = 16000,
+enum { NDOMAIN = 3, NTHING = 20, NGROUP = 6, NPERSON = 24, NCHOICE = 4, NASKED = 4, NMIXED = 16000,
 	NROWS = 4000 };
 enum { SEEN = 1 << 18, TEXT = 512 }; /* room for all rows, and more */
 
+enum question { ASK_THING, ASK_MATE, ASK_GROUP, ASK_AMOUNT, NQUESTION, NQUERY = 2 * NQUESTION };
+
 struct phrases {
 	const char *name, *group[NGROUP];
-	const char *is;         /* THING GROUP */
-	const char *mates;      /* MATE THING */
-	const char *pays;       /* full person's kind, THING, amount */
-	const char *full, *half;
-	const char *has_thing, *has_mate;               /* PERSON, kind, THING or MATE */
-	const char *ask_thing, *ask_mate, *ask_group, *ask_amount; /* PERSON */
+	const char *full, *half;                  /* kinds of people */
+	const char *is;                           /* THING GROUP */
+	const char *mates;                        /* MATE THING */
+	const char *pays;                         /* kind THING amount */
+	const char *has_thing, *has_mate;         /* PERSON, THING or MATE, kind */
+	const char *ask[NQUESTION];               /* PERSON */
 };
 
 static const struct phrases phrases[NDOMAIN] = {
-	{"clinical", {"heart", "liver", "lung", "skin", "brain", "bone"},
+	{"clinical", {"heart", "liver", "lung", "skin", "brain", "bone"}, "adult", "child",
 		"%s is an illness of the %s.", "%s treats %s.", "Each %s with %s needs %d mg.",
-		"an adult", "a child", "%s, %s, has %s.", "%s, %s, takes %s.",
-		"Which illness does %s have?", "Which drug does %s need?", "Which organ of %s is ill?",
-		"How many mg does %s need?"},
-	{"legal", {"high", "tax", "family", "sea", "land", "trade"},
+		"%s has %s and is one %s.", "%s takes %s and is one %s.",
+		{"illness of %s?", "drug of %s?", "organ of %s?", "dose of %s?"}},
+	{"legal", {"high", "tax", "family", "sea", "land", "trade"}, "repeater", "beginner",
 		"%s goes before the %s court.", "The %s act forbids %s.", "Each %s guilty of %s gets %d months.",
-		"a repeat offender", "a first offender", "%s, %s, did %s.", "%s, %s, broke the %s act.",
-		"What did %s do?", "Which act did %s break?", "Which court hears %s?",
-		"How many months does %s get?"},
-	{"finance", {"steel", "water", "rail", "grain", "glass", "power"},
-		"%s is a firm of the %s sector.", "The %s bond is issued by %s.", "Each %s of %s earns %d points.",
-		"a long holder", "a short holder", "%s, %s, bought from %s.", "%s, %s, bought the %s bond.",
-		"Which firm owes %s money?", "Which bond did %s buy?", "Which sector pays %s?",
-		"How many points does %s earn?"},
+		"%s did %s and is one %s.", "%s broke %s and is one %s.",
+		{"offence of %s?", "act of %s?", "court of %s?", "months of %s?"}},
+	{"finance", {"steel", "water", "rail", "grain", "glass", "power"}, "saver", "trader",
+		"%s is a firm of the %s sector.", "The %s bond is issued by %s.", "Each %s trusting %s earns %d points.",
+		"%s trusts %s and is one %s.", "%s holds %s and is one %s.",
+		{"firm of %s?", "bond of %s?", "sector of %s?", "points of %s?"}},
 };
 static const char *const person[NPERSON] = {"Ana", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo",
 	"Jana", "Karl", "Lea", "Max", "Nora", "Olaf", "Pia", "Rosa", "Sven", "Tom", "Uma", "Vera", "Wim", "Yara",
@@ -79,7 +79,6 @@ struct scene {
 	bool full[2], says_mate[2];
 };
 
-enum question { ASK_NAME, ASK_GROUP, ASK_AMOUNT, NQUESTION, NQUERY = 2 * NQUESTION };
 struct query {
 	enum question kind;
 	char question[TEXT], choice[NCHOICE][12];
@@ -157,21 +156,19 @@ static void make_domain(struct world *w, int which)
 #pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the formats are the table's above */
 
 /* Possible answer i to a question. */
-static void option(const struct domain *d, enum question q, bool mate, int i, char out[12])
+static void option(const struct domain *d, enum question q, int i, char out[12])
 {
-	if (q == ASK_NAME)
-		snprintf(out, 12, "%s", mate ? d->mate[i] : d->thing[i]);
-	else if (q == ASK_GROUP)
-		snprintf(out, 12, "%s", d->p->group[i]);
-	else
+	if (q == ASK_AMOUNT)
 		snprintf(out, 12, "%d", 5 << i);
+	else
+		snprintf(out, 12, "%s", q == ASK_GROUP ? d->p->group[i] : q == ASK_MATE ? d->mate[i] : d->thing[i]);
 }
 
 static int answer(const struct domain *d, enum question q, int thing, bool full)
 {
 	int i = 0, amount = d->amount[d->group[thing]] / (full ? 1 : 2);
 	if (q != ASK_AMOUNT)
-		return q == ASK_NAME ? thing : d->group[thing];
+		return q == ASK_GROUP ? d->group[thing] : thing;
 	while (5 << i != amount)
 		i++;
 	return i;
@@ -192,8 +189,8 @@ static void make_scene(struct world *w, const struct domain *d, struct scene *s)
 		if (i)
 			s->text[n++] = ' ';
 		n += (size_t)snprintf(s->text + n, TEXT - n, s->says_mate[i] ? d->p->has_mate : d->p->has_thing,
-			s->person[i], s->full[i] ? d->p->full : d->p->half,
-			s->says_mate[i] ? d->mate[s->thing[i]] : d->thing[s->thing[i]]);
+			s->person[i], s->says_mate[i] ? d->mate[s->thing[i]] : d->thing[s->thing[i]],
+			s->full[i] ? d->p->full : d->p->half);
 	}
 }
 
@@ -201,7 +198,7 @@ static void make_scene(struct world *w, const struct domain *d, struct scene *s)
 static void make_choices(struct world *w, const struct domain *d, const struct scene *s, int about,
 	struct query *r)
 {
-	static const int noption[NQUESTION] = {NTHING, NGROUP, NGROUP + 1};
+	static const int noption[NQUESTION] = {NTHING, NTHING, NGROUP, NGROUP + 1};
 	int list[NCHOICE], n = 1, other = answer(d, r->kind, s->thing[!about], s->full[!about]);
 	int gold = list[0] = answer(d, r->kind, s->thing[about], s->full[about]);
 	if (other != gold)
@@ -215,7 +212,7 @@ static void make_choices(struct world *w, const struct domain *d, const struct s
 	}
 	shuffle(w, list, NCHOICE);
 	for (int i = 0; i < NCHOICE; i++) {
-		option(d, r->kind, !s->says_mate[about], list[i], r->choice[i]);
+		option(d, r->kind, list[i], r->choice[i]);
 		if (list[i] == gold)
 			r->gold = i;
 	}
@@ -227,9 +224,7 @@ static void make_query(struct world *w, const struct domain *d, const struct sce
 {
 	int about = which % 2;
 	r->kind = (enum question)(which / 2);
-	snprintf(r->question, TEXT, r->kind == ASK_GROUP ? d->p->ask_group
-		: r->kind == ASK_AMOUNT ? d->p->ask_amount
-		: s->says_mate[about] ? d->p->ask_thing : d->p->ask_mate, s->person[about]);
+	snprintf(r->question, TEXT, d->p->ask[r->kind], s->person[about]);
 	make_choices(w, d, s, about, r);
 }
 
@@ -268,10 +263,10 @@ static void make_facts(struct world *w, const struct domain *d, char out[TEXT])
 			n += (size_t)snprintf(out + n, TEXT - n, d->p->mates, d->mate[i], d->thing[i]);
 			break;
 		case 2:
-			n += (size_t)snprintf(out + n, TEXT - n, d->p->pays, strchr(d->p->full, ' ') + 1, d->thing[i], amount);
+			n += (size_t)snprintf(out + n, TEXT - n, d->p->pays, d->p->full, d->thing[i], amount);
 			break;
 		default:
-			n += (size_t)snprintf(out + n, TEXT - n, d->p->pays, strchr(d->p->half, ' ') + 1, d->thing[i], amount / 2);
+			n += (size_t)snprintf(out + n, TEXT - n, d->p->pays, d->p->half, d->thing[i], amount / 2);
 		}
 	}
 }
@@ -290,9 +285,12 @@ static void write_mixed(struct world *w, FILE *f)
 		} else {
 			new_row(w, d, &s, r, NASKED);
 		}
-		fprintf(f, "{\"domain\":\"%s\",\"document\":\"%s", d->p->name, s.text);
+		fprintf(f, "{\"domain\":\"%s\",\"prompt\":\"%s", d->p->name, facts ? "Facts:" : s.text);
+		if (facts)
+			fprintf(f, "\",\"answer\":\"%s", s.text);
 		for (int k = 0; k < NASKED && !facts; k++)
-			fprintf(f, " Question: %s Answer: %s", r[k].question, r[k].choice[r[k].gold]);
+			fprintf(f, k ? " Question: %s Answer: %s" : " Question: %s Answer:\",\"answer\":\"%s",
+				r[k].question, r[k].choice[r[k].gold]);
 		fprintf(f, "\"}\n");
 	}
 }

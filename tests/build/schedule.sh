@@ -3,7 +3,8 @@
 # the same digests whatever the threads and interrupts, and `predict`/`score` agreeing with the lock.
 set -u
 data=${TRIM_TEST_DATA:-../shared/data}
-names="rounds-added rounds-back threads interrupted-resumes lower-keep-error learning-rate gate-fails nan-named"
+names="rounds-added rounds-back threads interrupted-resumes lower-keep-error learning-rate gate-fails nan-named
+	appended-calibration"
 if ! [ -d "$data/models/stories260K" ]; then
 	for n in $names; do echo "skip schedule/$n: no test data in '$data'"; done
 	exit 0
@@ -91,3 +92,16 @@ build; [ $? -eq 3 ] && [ -x out/s/failed/a/s ]; verdict gate-fails $?
 
 spec 85% 10
 build; [ $? -eq 1 ] && grep -q 'at step [0-9]* of [0-9]*, which begins with row' err.txt; verdict nan-named $?
+
+# Calibration rows of their own; one more of them scores itself alone, in every round that is still the same.
+head -c 6000 "$data/datasets/tinystories/tinystories_lower_4M.txt" | tail -c 3000 >cal.txt
+spec 85%
+sed -i 's/test="20%" train="40%" calibration="20%" validation="10%"/path="lower.txt" test="20%" train="40%" validation="10%"/
+s/ format="text" path="lower.txt">/ format="text"><split path="cal.txt" calibration="100%"\/>/
+s/rows="8"/rows="500"/' s.xml
+build || cat err.txt
+first=$(grep '"event":"progress",.*parent/score' events | sed -n '$s/.*"total":\([0-9]*\).*/\1/p')
+printf '\n\na row that was never there before, about a cat and a very small hat.\n' >>cal.txt
+build || cat err.txt
+grep '"event":"progress",.*parent/score' events | sed -n 's/.*"total":\([0-9]*\).*/\1/p' | sort -u >totals
+[ "${first:-0}" -gt 5 ] && [ "$(cat totals)" = 1 ]; verdict appended-calibration $?

@@ -40,7 +40,8 @@ no_row_seen() { # no text with its question of a domain's file stands in the doc
 import json, sys
 seen = set()
 for line in open(sys.argv[1] + "/mixed.jsonl"):
-	text, *asked = json.loads(line)["document"].split(" Question: ")
+	row = json.loads(line)
+	text, *asked = (row["prompt"] + " " + row["answer"]).split(" Question: ")
 	seen |= {(text, a.split(" Answer: ")[0]) for a in asked}
 assert len(seen) > 10000
 for domain in ("clinical", "legal", "finance"):
@@ -82,7 +83,7 @@ exports_what_is_left() { # zeros add nothing: the exported model says the same, 
 	local a="$TMP/out/again/again/again" b="$TMP/out/clinical/less/clinical" w="$TMP/out/clinical/whole/clinical"
 	[ "$("$a" score "$TMP/text" --json)" = "$("$b" score "$TMP/text" --json)" ] &&
 		[ "$("$w" score "$TMP/text" --json)" != "$("$b" score "$TMP/text" --json)" ] &&
-		[ "$("$a" -p 'Each child' -n 40)" = "$("$b" -p 'Each child' -n 40)" ]
+		[ "$("$a" -p 'Facts:' -n 40)" = "$("$b" -p 'Facts:' -n 40)" ]
 }
 refuses() { # before anything is built, and what there is no writer for
 	! "$trim" export "$TMP/clinical.xml" "$TMP/none" && grep -q 'has 2 targets; say which: --target whole' "$TMP/log" &&
