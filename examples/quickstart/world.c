@@ -6,11 +6,11 @@
  * treats it, the act it falls under, the bond it issues) and a group (an organ, a court, a sector). The
  * group alone says the amount (mg, months, points): a full person's is twice a half one's.
  *
- * Rows of a domain's file describe two people and ask about one of them; the answer takes finding that
- * person in the text and joining up to three facts that do not stand there:
+ * Rows of a domain's file describe two people and ask about the one that something is said of; the answer
+ * takes joining up to three facts that do not stand there:
  *
- *     {"text":"Ana has tavitis and is one child. Ben takes molin and is one adult.",
- *      "question":"dose of Ana?","choices":["10","40","20","80"],"answer":"10"}
+ *     {"text":"Ben is well. Ana takes molin and is one child.","question":"dose of Ana?",
+ *      "choices":["10","40","20","80"],"answer":"10"}
  *
  * Rows of mixed.jsonl are completions over all domains, {"domain":..., "prompt":..., "answer":...}: such a
  * text with NASKED questions and answers, the prompt ending before the first answer, or some of the facts.
@@ -24,11 +24,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NDOMAIN = 3, NTHING = 20, NGROUP = 6, NPERSON = 24, NCHOICE = 4, NASKED = 4, NMIXED = 16000,
+enum { NDOMAIN = 3, NTHING = 100, NGROUP = 6, NPERSON = 24, NCHOICE = 4, NASKED = 3, NMIXED = 16000,
 	NROWS = 4000 };
 enum { SEEN = 1 << 18, TEXT = 512 }; /* room for all rows, and more */
 
-enum question { ASK_THING, ASK_MATE, ASK_GROUP, ASK_AMOUNT, NQUESTION, NQUERY = 2 * NQUESTION };
+enum question { ASK_THING, ASK_MATE, ASK_GROUP, ASK_AMOUNT, NQUESTION };
 
 struct phrases {
 	const char *name, *group[NGROUP];
@@ -37,21 +37,22 @@ struct phrases {
 	const char *mates;                        /* MATE THING */
 	const char *pays;                         /* kind THING amount */
 	const char *has_thing, *has_mate;         /* PERSON, THING or MATE, kind */
+	const char *other;                        /* PERSON, whom nothing happens to */
 	const char *ask[NQUESTION];               /* PERSON */
 };
 
 static const struct phrases phrases[NDOMAIN] = {
 	{"clinical", {"heart", "liver", "lung", "skin", "brain", "bone"}, "adult", "child",
 		"%s is an illness of the %s.", "%s treats %s.", "Each %s with %s needs %d mg.",
-		"%s has %s and is one %s.", "%s takes %s and is one %s.",
+		"%s has %s and is one %s.", "%s takes %s and is one %s.", "%s is well.",
 		{"illness of %s?", "drug of %s?", "organ of %s?", "dose of %s?"}},
 	{"legal", {"high", "tax", "family", "sea", "land", "trade"}, "repeater", "beginner",
 		"%s goes before the %s court.", "The %s act forbids %s.", "Each %s guilty of %s gets %d months.",
-		"%s did %s and is one %s.", "%s broke %s and is one %s.",
+		"%s did %s and is one %s.", "%s broke %s and is one %s.", "%s is honest.",
 		{"offence of %s?", "act of %s?", "court of %s?", "months of %s?"}},
 	{"finance", {"steel", "water", "rail", "grain", "glass", "power"}, "saver", "trader",
 		"%s is a firm of the %s sector.", "The %s bond is issued by %s.", "Each %s trusting %s earns %d points.",
-		"%s trusts %s and is one %s.", "%s holds %s and is one %s.",
+		"%s trusts %s and is one %s.", "%s holds %s and is one %s.", "%s owns nothing.",
 		{"firm of %s?", "bond of %s?", "sector of %s?", "points of %s?"}},
 };
 static const char *const person[NPERSON] = {"Ana", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ivo",
@@ -71,16 +72,15 @@ struct world {
 	uint64_t seen[SEEN]; /* of rows; 0: free */
 };
 
-/* Two people of a domain, as a text and as what it means. */
+/* Two people, one of whom matters, as a text and as what it means. */
 struct scene {
 	char text[TEXT];
-	const char *person[2];
-	int thing[2];
-	bool full[2], says_mate[2];
+	const char *person;
+	int thing;
+	bool full, says_mate;
 };
 
 struct query {
-	enum question kind;
 	char question[TEXT], choice[NCHOICE][12];
 	int gold;
 };
@@ -177,71 +177,58 @@ static int answer(const struct domain *d, enum question q, int thing, bool full)
 static void make_scene(struct world *w, const struct domain *d, struct scene *s)
 {
 	int who[NPERSON];
-	size_t n = 0;
+	char other[TEXT], about[TEXT];
 	for (int i = 0; i < NPERSON; i++)
 		who[i] = i;
 	shuffle(w, who, NPERSON);
-	for (int i = 0; i < 2; i++) {
-		s->person[i] = person[who[i]];
-		s->thing[i] = (int)below(w, NTHING);
-		s->full[i] = below(w, 2);
-		s->says_mate[i] = below(w, 2);
-		if (i)
-			s->text[n++] = ' ';
-		n += (size_t)snprintf(s->text + n, TEXT - n, s->says_mate[i] ? d->p->has_mate : d->p->has_thing,
-			s->person[i], s->says_mate[i] ? d->mate[s->thing[i]] : d->thing[s->thing[i]],
-			s->full[i] ? d->p->full : d->p->half);
-	}
+	s->person = person[who[0]];
+	s->thing = (int)below(w, NTHING);
+	s->full = below(w, 2);
+	s->says_mate = below(w, 2);
+	snprintf(other, sizeof(other), d->p->other, person[who[1]]);
+	snprintf(about, sizeof(about), s->says_mate ? d->p->has_mate : d->p->has_thing, s->person,
+		s->says_mate ? d->mate[s->thing] : d->thing[s->thing], s->full ? d->p->full : d->p->half);
+	bool first = below(w, 2);
+	snprintf(s->text, sizeof(s->text), "%.200s %.200s", first ? about : other, first ? other : about);
 }
 
-/* The right answer, the other person's, and others. */
-static void make_choices(struct world *w, const struct domain *d, const struct scene *s, int about,
+/* A question about a scene; its choices are the right answer and others. */
+static void make_query(struct world *w, const struct domain *d, const struct scene *s, enum question kind,
 	struct query *r)
 {
 	static const int noption[NQUESTION] = {NTHING, NTHING, NGROUP, NGROUP + 1};
-	int list[NCHOICE], n = 1, other = answer(d, r->kind, s->thing[!about], s->full[!about]);
-	int gold = list[0] = answer(d, r->kind, s->thing[about], s->full[about]);
-	if (other != gold)
-		list[n++] = other;
+	int list[NCHOICE], n = 1, gold = list[0] = answer(d, kind, s->thing, s->full);
+	snprintf(r->question, TEXT, d->p->ask[kind], s->person);
 	while (n < NCHOICE) {
 		bool have = false;
-		list[n] = (int)below(w, (uint32_t)noption[r->kind]);
+		list[n] = (int)below(w, (uint32_t)noption[kind]);
 		for (int k = 0; k < n; k++)
 			have = have || list[k] == list[n];
 		n += !have;
 	}
 	shuffle(w, list, NCHOICE);
 	for (int i = 0; i < NCHOICE; i++) {
-		option(d, r->kind, list[i], r->choice[i]);
+		option(d, kind, list[i], r->choice[i]);
 		if (list[i] == gold)
 			r->gold = i;
 	}
 }
 
-/* Number `which` of the NQUERY questions that a scene allows. */
-static void make_query(struct world *w, const struct domain *d, const struct scene *s, int which,
-	struct query *r)
-{
-	int about = which % 2;
-	r->kind = (enum question)(which / 2);
-	snprintf(r->question, TEXT, d->p->ask[r->kind], s->person[about]);
-	make_choices(w, d, s, about, r);
-}
-
-/* A scene with n questions that no file has yet. */
+/* A scene with n questions that no file has yet; none asks for what the text says. */
 static void new_row(struct world *w, const struct domain *d, struct scene *s, struct query *r, int n)
 {
 	char key[2 * TEXT];
 	bool isnew;
 	do {
-		int which[NQUERY];
-		for (int i = 0; i < NQUERY; i++)
-			which[i] = i;
-		shuffle(w, which, NQUERY);
+		int which[NASKED];
 		make_scene(w, d, s);
+		which[0] = s->says_mate ? ASK_THING : ASK_MATE;
+		which[1] = ASK_GROUP;
+		which[2] = ASK_AMOUNT;
+		shuffle(w, which, NASKED);
 		isnew = true;
 		for (int i = 0; i < n; i++) {
-			make_query(w, d, s, which[i], &r[i]);
+			make_query(w, d, s, (enum question)which[i], &r[i]);
 			snprintf(key, sizeof(key), "%s %s", s->text, r[i].question);
 			isnew = add_seen(w, key) && isnew;
 		}
