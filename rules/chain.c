@@ -321,6 +321,13 @@ static bool judged(struct build *b, void *ctx, const struct buf *input, struct e
 	return true;
 }
 
+const char *plan_gate_json(const struct plan_target *t)
+{
+	if (!t->nverdict)
+		return "null";
+	return !t->path ? "\"undecided\"" : t->gate_failed ? "\"failed\"" : "\"passed\"";
+}
+
 /* The binary is planned when the gates have spoken: where it goes depends on them. */
 static void plan_gates(struct chain *c, struct plan_target *t)
 {

@@ -26,6 +26,9 @@ extern const struct rule rule_task, rule_init, rule_bpe, rule_score, rule_choose
  * target->state_name set. Errors of a target are written there. */
 bool chain_plan(struct plan *p, void (*found)(struct plan *p, struct plan_target *t), struct err *e);
 
+/* JSON: null without gates, else "passed", "failed", or "undecided" while a verdict is not known. */
+const char *plan_gate_json(const struct plan_target *t);
+
 /* The action that trains the spec's tokenizer on its dataset's train rows. NULL and an error on failure. */
 struct action *plan_bpe(struct plan *p, struct err *e);
 

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "packed.h"
 #include "program.h"
 
 enum { MEMORY_ALIGN = 64, MAX_EXTERNALS = 32 };
@@ -71,21 +70,8 @@ static bool load_weight(struct layered *l, const struct graph *g, int node, int 
 {
 	const char *name = name_in_state(l, g->node[node].name, layer);
 	struct strbuf bytes;
-	struct buf data;
-	bool ok = true;
 	strbuf_init(&bytes);
-	if (!strcmp(name, "rope.freq")) {
-		float *freq = arena_array(&l->arena, float, l->o.state->config.head_dim);
-		forward_rope_freq(&l->o.state->config, freq);
-		pack_weight(g, node, MODEL_F32, freq, &bytes);
-	} else {
-		const struct state_tensor *s = state_find(l->o.state, name);
-		if (!s)
-			BUG("the state lacks '%s'", name);
-		ok = l->o.read(l->o.ctx, s, &data, e);
-		if (ok)
-			pack_weight(g, node, s->dtype, data.p, &bytes);
-	}
+	bool ok = weight_pack(g, node, name, l->o.state, l->o.read, l->o.ctx, &bytes, e);
 	if (ok)
 		*out = memcpy(own(l, bytes.n), bytes.s, bytes.n);
 	strbuf_release(&bytes);

@@ -9,10 +9,11 @@
 
 #include "emit.h"
 #include "state.h"
+#include "weights.h"
 
 struct layered_options {
 	const struct state *state;
-	bool (*read)(void *ctx, const struct state_tensor *t, struct buf *out, struct err *e);
+	tensor_read *read;
 	void *ctx;
 	enum numerics numerics;
 	int64_t rows, outs, slots; /* most of one call; of the cache */

@@ -3,31 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "packed.h"
 #include "rules.h"
 #include "weights.h"
 
-static bool pack_param(struct rule_call *c, const struct state *s, const struct graph *plan, int node,
-	struct strbuf *out, struct err *e)
+static bool read_object(void *ctx, const struct state_tensor *t, struct buf *out, struct err *e)
 {
-	const char *name = plan->node[node].name;
-	struct buf data;
-	if (!strcmp(name, "rope.freq")) {
-		float *freq = arena_array(call_arena(c), float, s->config.head_dim);
-		forward_rope_freq(&s->config, freq);
-		pack_weight(plan, node, MODEL_F32, freq, out);
-		return true;
-	}
-	const struct state_tensor *t = state_find(s, name);
-	if (!t)
-		return err_set(e, ERR_IO, "the state has no tensor '%s'", name);
-	if (!call_object(c, t->digest, &data, e))
-		return false;
-	if (data.n != t->bytes)
-		return err_set(e, ERR_IO, "tensor '%s' has %zu bytes, its state says %llu", name, data.n,
-			(unsigned long long)t->bytes);
-	pack_weight(plan, node, t->dtype, data.p, out);
-	return true;
+	return call_object(ctx, t->digest, out, e);
 }
 
 static bool pack_all(struct rule_call *c, const struct state *s, const struct graph *plan,
@@ -44,7 +25,7 @@ static bool pack_all(struct rule_call *c, const struct state *s, const struct gr
 		*to = (struct weight){.name = plan->node[i].name};
 		if (call_next(c) == CALL_STOP)
 			ok = err_set(e, ERR_CANCELLED, "interrupted");
-		ok = ok && pack_param(c, s, plan, i, &bytes, e) &&
+		ok = ok && weight_pack(plan, i, to->name, s, read_object, c, &bytes, e) &&
 			call_put(c, strbuf_buf(&bytes), &to->digest, e);
 		to->bytes = bytes.n;
 		call_progress(c, &(struct progress){(double)w->nweight, (double)s->ntensor + 1, "tensors",

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "packed.h"
 #include "program.h"
 
 enum { MEMORY_ALIGN = 64 };
@@ -112,21 +111,8 @@ static bool load_weight(struct trainer *t, int node, struct err *e)
 	const char *name = g->node[node].name;
 	struct memory *m = find(t, name);
 	struct strbuf bytes;
-	struct buf data;
 	strbuf_init(&bytes);
-	bool ok = true;
-	if (!strcmp(name, "rope.freq")) {
-		float *freq = arena_array(&t->arena, float, t->o.state->config.head_dim);
-		forward_rope_freq(&t->o.state->config, freq);
-		pack_weight(g, node, MODEL_F32, freq, &bytes);
-	} else {
-		const struct state_tensor *s = state_find(t->o.state, name);
-		if (!s)
-			BUG("the graph wants a tensor '%s' that the state lacks", name);
-		ok = t->o.read(t->o.ctx, s, &data, e);
-		if (ok)
-			pack_weight(g, node, s->dtype, data.p, &bytes);
-	}
+	bool ok = weight_pack(g, node, name, t->o.state, t->o.read, t->o.ctx, &bytes, e);
 	if (ok)
 		memcpy(m->p, bytes.s, bytes.n);
 	strbuf_release(&bytes);

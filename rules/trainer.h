@@ -11,11 +11,11 @@
 #include "data_pack.h"
 #include "emit.h"
 #include "train.h"
+#include "weights.h"
 
 struct trainer_options {
 	const struct state *state;
-	/* Bytes of the state's tensor of that name; they need not stay. */
-	bool (*read)(void *ctx, const struct state_tensor *t, struct buf *out, struct err *e);
+	tensor_read *read;
 	bool (*trains)(void *ctx, const char *name);
 	void *ctx;
 	enum numerics numerics;

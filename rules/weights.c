@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "packed.h"
+
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(((const struct weight *)a)->name, ((const struct weight *)b)->name);
@@ -52,4 +54,27 @@ bool weights_read(struct arena *a, struct buf text, struct weights *out, struct 
 			return err_set(e, ERR_IO, "the list of weights ends early");
 	}
 	return out->nweight || err_set(e, ERR_IO, "the list of weights is empty");
+}
+
+bool weight_pack(const struct graph *plan, int node, const char *name, const struct state *s,
+	tensor_read *read, void *ctx, struct strbuf *out, struct err *e)
+{
+	struct buf data;
+	if (!strcmp(name, "rope.freq")) {
+		float *freq = xmalloc((size_t)s->config.head_dim * sizeof(*freq));
+		forward_rope_freq(&s->config, freq);
+		pack_weight(plan, node, MODEL_F32, freq, out);
+		free(freq);
+		return true;
+	}
+	const struct state_tensor *t = state_find(s, name);
+	if (!t)
+		return err_set(e, ERR_IO, "the state has no tensor '%s'", name);
+	if (!read(ctx, t, &data, e))
+		return false;
+	if (data.n != t->bytes)
+		return err_set(e, ERR_IO, "tensor '%s' has %zu bytes, its state says %llu", name, data.n,
+			(unsigned long long)t->bytes);
+	pack_weight(plan, node, t->dtype, data.p, out);
+	return true;
 }

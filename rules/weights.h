@@ -11,8 +11,8 @@
 #ifndef WEIGHTS_H
 #define WEIGHTS_H
 
-#include "forward.h"
 #include "digest.h"
+#include "state.h"
 
 struct weight {
 	const char *name;
@@ -28,5 +28,13 @@ struct weights {
 /* Sorts w. */
 void weights_write(struct strbuf *out, struct weights *w);
 bool weights_read(struct arena *a, struct buf text, struct weights *out, struct err *e);
+
+/* The bytes of a state's tensor; they need not stay. */
+typedef bool tensor_read(void *ctx, const struct state_tensor *t, struct buf *out, struct err *e);
+
+/* Appends param `node` of a planned graph as code binds it: the state's tensor of that name (packed.h), or
+ * what forward graphs make up (rope.freq). name is the state's. */
+bool weight_pack(const struct graph *plan, int node, const char *name, const struct state *s,
+	tensor_read *read, void *ctx, struct strbuf *out, struct err *e);
 
 #endif

@@ -169,6 +169,7 @@ struct build_options {
 	struct store *store;    /* borrowed, as all pointers here */
 	struct statcache *stat; /* NULL: every file is hashed */
 	int jobs;               /* threads in all; 0: one per processor */
+	int checkpoint_s;       /* how often long actions save at most; 0: 60, negative: at every step */
 	enum build_flags flags;
 	const struct pool_limit *pool; /* besides "compute", whose depth is 1 */
 	size_t npool;

@@ -228,7 +228,10 @@ enum call_next call_next(struct rule_call *c)
 		return CALL_STOP;
 	if (level == 1)
 		return c->saves ? CALL_SAVE_AND_STOP : CALL_GO;
-	int64_t every = (int64_t)CHECKPOINT_EVERY_S * 1000000000;
+	int seconds = c->build->o.checkpoint_s;
+	if (seconds < 0)
+		return c->saves ? CALL_SAVE : CALL_GO;
+	int64_t every = (int64_t)(seconds ? seconds : CHECKPOINT_EVERY_S) * 1000000000;
 	if (every < CHECKPOINT_COST_FACTOR * c->save_cost_ns)
 		every = CHECKPOINT_COST_FACTOR * c->save_cost_ns;
 	int64_t now = c->build->os->tick_ns(c->build->os);

@@ -5,7 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "eval.h"
+#include "chain.h"
 #include "file.h"
 
 static double seconds(void)
@@ -67,7 +67,7 @@ static void add_outputs(struct strbuf *out, const struct work *w)
 		strbuf_add_json(out, t->spec->name, strlen(t->spec->name));
 		strbuf_adds(out, ",\"path\":");
 		strbuf_add_json(out, t->path, strlen(t->path));
-		strbuf_addf(out, ",\"gate\":%s}", !t->nverdict ? "null" : t->gate_failed ? "\"failed\"" : "\"passed\"");
+		strbuf_addf(out, ",\"gate\":%s}", plan_gate_json(t));
 		first = false;
 	}
 }

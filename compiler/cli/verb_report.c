@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "chain.h"
 #include "eval.h"
 #include "scores.h"
 
@@ -60,7 +61,7 @@ static bool add_target(struct work *w, struct strbuf *out, const struct plan_tar
 		t->spec->schedule < 0 ? "" : w->spec->schedule[t->spec->schedule].name,
 		t->spec->schedule < 0 ? "" : "\"", t->hardware->name, numerics_classes[t->numerics].name,
 		built && action_digest(t->binary, 0, &d) ? "true" : "false",
-		!t->nverdict ? "null" : t->gate_failed ? "\"failed\"" : "\"passed\"");
+		plan_gate_json(t));
 	if (built) {
 		if (!recipe_parse(w->cli->arena, text, &r, e))
 			return false;

@@ -73,7 +73,7 @@ static bool open_events(struct work *w, struct err *e)
 	return w->view.events || err_errno(e, "unable to write '%s'", path);
 }
 
-static bool choose(struct work *w, long *jobs, struct err *e)
+static bool choose(struct work *w, long *jobs, long *checkpoint, struct err *e)
 {
 	struct cli *c = w->cli;
 	const char *name;
@@ -84,20 +84,24 @@ static bool choose(struct work *w, long *jobs, struct err *e)
 	w->options = (struct plan_options){.path = w->path, .target = target, .ntarget = (size_t)n, .ctx = w};
 	if (cli_verb_takes(c->verb, cli_option_find("locked")) && cli_flag(c, "locked"))
 		w->options.hardware = hardware;
+	if (cli_verb_takes(c->verb, cli_option_find("checkpoint")) &&
+		!cli_option_int(c, "checkpoint", 0, 1 << 20, checkpoint, e))
+		return false;
 	return !cli_verb_takes(c->verb, cli_option_find("jobs")) ||
 		cli_option_int(c, "jobs", 1, 1024, jobs, e);
 }
 
 static bool prepare(struct work *w, enum build_flags flags, struct err *e)
 {
-	long jobs = 0;
+	long jobs = 0, checkpoint = 60;
 	w->lock_path = lock_path(w->cli->arena, w->path);
-	if (!choose(w, &jobs, e) || !lock_read(w->cli->arena, w->lock_path, &w->lock, e) ||
+	if (!choose(w, &jobs, &checkpoint, e) || !lock_read(w->cli->arena, w->lock_path, &w->lock, e) ||
 		!open_store(w, e) || !open_events(w, e))
 		return false;
 	open_journal(w);
 	catch_signals();
 	struct build_options o = {.store = w->store, .stat = w->stat, .jobs = (int)jobs, .flags = flags,
+		.checkpoint_s = checkpoint ? (int)checkpoint : -1,
 		.journal = w->journal, .stop = &stop_level, .env = &w->env, .event = view_event,
 		.event_ctx = &w->view};
 	if (!build_new(&w->build, &o, e))

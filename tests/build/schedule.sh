@@ -4,7 +4,8 @@
 set -u
 data=${TRIM_TEST_DATA:-../shared/data}
 names="rounds-added rounds-back threads interrupted-resumes lower-keep-error learning-rate gate-fails nan-named
-	appended-calibration"
+	appended-calibration
+	killed-in-tune killed-in-scan"
 if ! [ -d "$data/models/stories260K" ]; then
 	for n in $names; do echo "skip schedule/$n: no test data in '$data'"; done
 	exit 0
@@ -92,6 +93,30 @@ build; [ $? -eq 3 ] && [ -x out/s/failed/a/s ]; verdict gate-fails $?
 
 spec 85% 10
 build; [ $? -eq 1 ] && grep -q 'at step [0-9]* of [0-9]*, which begins with row' err.txt; verdict nan-named $?
+
+# kill -9 inside an action that saves at every step (so also inside the save): the next build resumes there.
+killed() { # killed NAME ACTION
+	export TRIM_CACHE=$TMP/cache-$1
+	rm -f events s.lock
+	spec 70%
+	sed -i 's/rows="8"/rows="60"/' s.xml
+	"$TRIM" build s.xml --root models="$data/models" --events events --checkpoint 0 >out.txt 2>err.txt &
+	pid=$!
+	until [ -e events ] && [ "$(grep -c "\"event\":\"progress\",.*\"action\":\"main/$2\"" events)" -ge 2 ]; do
+		kill -0 $pid 2>/dev/null || break
+	done
+	kill -9 $pid 2>/dev/null
+	wait $pid 2>/dev/null
+	build -j 1 || cat err.txt
+	grep -q "\"event\":\"resume\",.*\"action\":\"main/$2\"" events && cmp -s s.lock lock.60
+	verdict "$1" $?
+}
+spec 70%
+sed -i 's/rows="8"/rows="60"/' s.xml
+build || cat err.txt
+cp s.lock lock.60
+killed killed-in-tune round-0/tune
+killed killed-in-scan round-1/score
 
 # Calibration rows of their own; one more of them scores itself alone, in every round that is still the same.
 head -c 6000 "$data/datasets/tinystories/tinystories_lower_4M.txt" | tail -c 3000 >cal.txt
