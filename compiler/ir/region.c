@@ -141,8 +141,8 @@ static bool flipped(const struct graph *g, int i, const bool *flip_source)
 /* A kernel takes at most 64 tensors (runtime/program.h); what a region stores has the rest. */
 enum { REGION_MAX_READS = 48 };
 
-/* Whether region r with node i reads more tensors of elsewhere than a kernel takes: without that a norm
- * over all gradients of a deep model would be one region. */
+/* Whether region r with node i reads more tensors of elsewhere than a kernel takes: without that the steps
+ * of all norms of a deep model would be one region. */
 static bool is_full(const struct work *w, int i, int r)
 {
 	const struct graph *g = w->g;

@@ -123,10 +123,11 @@ static void make_name(struct world *w, char out[12], const char *const end[4])
 {
 	static const char first[] = "bdfgklmnprstvz", vowel[] = "aeiou";
 	char name[12];
-	do
-		snprintf(name, sizeof(name), "%c%c%c%s", first[below(w, 14)], vowel[below(w, 5)],
-			first[below(w, 14)], end[below(w, 4)]);
-	while (!add_seen(w, name));
+	do { /* one by one: C does not say in which order arguments are evaluated */
+		const char *tail = end[below(w, 4)];
+		char last = first[below(w, 14)], middle = vowel[below(w, 5)];
+		snprintf(name, sizeof(name), "%c%c%c%s", first[below(w, 14)], middle, last, tail);
+	} while (!add_seen(w, name));
 	memcpy(out, name, sizeof(name));
 }
 

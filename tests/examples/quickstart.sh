@@ -33,7 +33,11 @@ one_world() {
 	mkdir -p "$TMP/again" "$TMP/other"
 	"$BUILD/world_data" 1 "$TMP" && "$BUILD/world_data" 1 "$TMP/again" && "$BUILD/world_data" 2 "$TMP/other" &&
 		cmp "$TMP/mixed.jsonl" "$TMP/again/mixed.jsonl" && ! cmp -s "$TMP/mixed.jsonl" "$TMP/other/mixed.jsonl" &&
-		cmp "$TMP/clinical.jsonl" "$TMP/again/clinical.jsonl"
+		cmp "$TMP/clinical.jsonl" "$TMP/again/clinical.jsonl" &&
+		sha256sum -c - <<-END # what base/ was made from, whatever compiler made the generator
+			ca480128b8a06dbad38040dc8e8ce681b6e7fe685357e851dbdaec4ae525df76  $TMP/mixed.jsonl
+			9a13705692891475f0d641f5aca07e110279297d9e62c5b0341ee9edf390c1d3  $TMP/clinical.jsonl
+		END
 }
 no_row_seen() { # no text with its question of a domain's file stands in the documents of the base
 	python3 - "$TMP" <<'PY'

@@ -174,3 +174,34 @@ TEST(adamw_is_its_formula)
 	arena_release(&a);
 	arena_release(&t.a);
 }
+
+/* Steps of many tensors with equal axes would be one region, but a kernel takes 64 tensors. */
+TEST(regions_read_no_more_than_a_kernel_takes)
+{
+	struct arena a = {0};
+	struct graph *g = graph_new(&a, "steps");
+	struct type scalar = {.dtype = DT_F32}, vector = {DT_F32, 1, {graph_axis(g, "D", 8, false)}};
+	int rate = ir_leaf(g, OP_INPUT, "rate", scalar), nregion = 0;
+	for (int i = 0; i < 100; i++) {
+		int x = ir_leaf(g, OP_STATE, arena_printf(&a, "x%d", i), vector);
+		int d = ir_leaf(g, OP_STATE, arena_printf(&a, "d%d", i), vector);
+		ir_assign(g, x, ir_sub(g, x, ir_mul(g, rate, d)));
+	}
+	const struct graph *plan = graph_plan(&a, g);
+	for (int r = 0; r < plan->nregion; r++, nregion++) {
+		const struct region *region = &plan->region[r];
+		bool *read = arena_array(&a, bool, plan->nnode);
+		int n = 0;
+		for (int k = 0; k < region->nnode; k++) {
+			const struct node *m = &plan->node[region->node[k]];
+			n += m->stored && m->op != OP_ASSIGN; /* that is where it was read */
+			for (int s = 0; s < op_info[m->op].nsrc; s++) {
+				n += plan->node[m->src[s]].region != r && !read[m->src[s]];
+				read[m->src[s]] = true;
+			}
+		}
+		CHECK(n <= 64);
+	}
+	CHECK(nregion > 4);
+	arena_release(&a);
+}
