@@ -205,15 +205,29 @@ static void print_rounds(struct cli *c, const struct json *rounds)
 	fputs(rounds->nitem ? "\n" : " nothing\n", c->out);
 }
 
+static bool json_equal(const struct json *x, const struct json *y)
+{
+	struct strbuf a, b;
+	strbuf_init(&a);
+	strbuf_init(&b);
+	json_write(&a, x);
+	json_write(&b, y);
+	bool equal = a.n == b.n && !memcmp(a.s, b.s, a.n);
+	strbuf_release(&a);
+	strbuf_release(&b);
+	return equal;
+}
+
 static void print_report(struct cli *c, const struct json *o)
 {
-	const struct json *schedules = json_get(o, "schedules");
+	const struct json *schedules = json_get(o, "schedules"), *told = NULL;
 	print_targets(c, json_get(o, "targets"));
 	for (size_t i = 0; i < schedules->nitem; i++) {
 		const struct json *s = &schedules->item[i], *parent = json_get(s, "parent");
 		fprintf(c->out, "\nschedule %s\n", text_of(s, "schedule"));
-		if (json_get(parent, "without"))
-			print_costs(c, parent);
+		/* Schedules that score the same rows say the same. */
+		if (json_get(parent, "without") && !(told && json_equal(told, parent)))
+			print_costs(c, told = parent);
 		print_rounds(c, json_get(s, "rounds"));
 	}
 }
