@@ -212,7 +212,8 @@ static int build_one(struct cli *c, const char *path)
 			strbuf_release(&b);
 			code = ok ? EXIT_OK : cli_fail(c, &w.err);
 		} else {
-			code = finish(&w, ok);
+			/* Targets of a schedule have their folders only now. */
+			code = make_folders(&w, &e) ? finish(&w, ok) : cli_fail(c, &e);
 			print_result(&w, seconds() - began);
 		}
 	}
