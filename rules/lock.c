@@ -155,11 +155,17 @@ static bool add_chain(struct strbuf *out, const struct plan *p, const struct jso
 			json_write(out, &old->item[i]);
 		}
 	} else {
-		for (size_t i = 0; i < p->nround; i++) {
-			strbuf_adds(out, i ? ",\n    " : "\n    ");
-			if (!add_round(out, p, &p->round[i], e))
-				return false;
-		}
+		/* Chains go on side by side: their rounds stand in the plan as they came. */
+		const char *comma = "\n    ";
+		for (int s = 0; s < p->spec->nschedule; s++)
+			for (size_t i = 0; i < p->nround; i++) {
+				if (strcmp(p->round[i].schedule, p->spec->schedule[s].name))
+					continue;
+				strbuf_adds(out, comma);
+				comma = ",\n    ";
+				if (!add_round(out, p, &p->round[i], e))
+					return false;
+			}
 	}
 	strbuf_adds(out, p->nround ? "\n  ],\n" : "],\n");
 	return true;
