@@ -597,6 +597,14 @@ static void case_memory(struct graph *g, struct rng *r)
 	graph_add_output(g, "logits", logits);
 }
 
+/* As they are, scores are so far apart that one slot has all the weight; small ones share it. */
+static int scaled(struct graph *g, struct rng *r, int q)
+{
+	static const double by[] = {1, 1e-2, 1e-4};
+	uint64_t i = rng_below(r, NELEM(by));
+	return i ? ir_mul(g, q, ir_const(g, by[i])) : q;
+}
+
 static void case_attention(struct graph *g, struct rng *r)
 {
 	enum dtype t = rng_below(r, 2) ? DT_F32 : DT_BF16;
@@ -613,7 +621,7 @@ static void case_attention(struct graph *g, struct rng *r)
 	int flipped = ir_flip(g, q, graph_find_axis(g, "X"));
 	int iota = ir_unary(g, OP_TO_F32, ir_iota(g, graph_find_axis(g, "X")));
 	int sign = ir_sub(g, ir_add(g, iota, iota), ir_const(g, 1));
-	q = ir_add(g, q, ir_mul(g, flipped, sign));
+	q = scaled(g, r, ir_add(g, q, ir_mul(g, flipped, sign)));
 	int k = ir_cast(g, leaf(g, "k", DT_F32, "R K X E"), t);
 	int v = ir_cast(g, leaf(g, "v", DT_F32, "R K X E"), t);
 	int ks = ir_leaf(g, OP_STATE, "ks", graph_type(g, t, "K S X E"));
@@ -635,7 +643,7 @@ static void case_attention_grad(struct graph *g, struct rng *r)
 	/* hi is 4 + the row: the row itself is among its slots, and rows that do not exist never are. */
 	hi = ir_map(g, OP_MAX, ir_map(g, OP_SUB, hi, ir_const_i32(g, 3), -1), ir_const_i32(g, 1), -1);
 	lo = ir_map(g, OP_MIN, lo, ir_map(g, OP_SUB, hi, ir_const_i32(g, 1), -1), -1);
-	int q = leaf(g, "q", DT_F32, "R K G E");
+	int q = scaled(g, r, leaf(g, "q", DT_F32, "R K G E"));
 	int k = ir_expand(g, ir_cast(g, leaf(g, "k", DT_F32, "R K E"), t), graph_type(g, t, "K R E"));
 	int v = ir_expand(g, ir_cast(g, leaf(g, "v", DT_F32, "R K E"), t), graph_type(g, t, "K R E"));
 	int o = ir_attention(g, q, k, v, lo, hi, rows);
