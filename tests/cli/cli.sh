@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The program from outside: init, check, expand, variables, configuration, exit codes, help.
 set -u
+here=$PWD
 TRIM=${TRIM:-$PWD/.build/trim} TMP=${TMP:-$(mktemp -d)}
 for v in $(compgen -e TRIM_); do unset "$v"; done
 unset CLICOLOR_FORCE
@@ -70,6 +71,13 @@ spec leak.xml "$parts" '<schedule keep="50%"><score method="last"/></schedule>'
 expect check.leak 0 '1 test row is as good as equal to a train row, r/b.jsonl:1 to r/a.jsonl:30 for one' "$TRIM" check leak.xml
 spec few.xml "$parts" '<schedule keep="50%"><score rows="20"/></schedule>'
 expect check.few-rows 2 "few.xml:2:.*dataset 'd' has [1-9] calibration rows\?, the score looks at 20$" "$TRIM" check few.xml
+# build says the same, before anything that takes long
+cp -r "$here/tests/rules/model" few; sed -i 's,path="m",path="few",' few.xml
+export TRIM_CACHE=$TMP/cache XDG_STATE_HOME=$TMP/state
+"$TRIM" -q check few.xml 2>&1 | grep -v note: >few.said
+same build.few-rows "$("$TRIM" -q build -k --events events few.xml 2>&1; echo $?)" "$(cat few.said; echo 2)"
+same build.few-rows-early "$(sed -n 's/.*"event":"run".*"rule":"\([^"]*\)".*/\1/p' events | sort -u | tr '\n' ' ')" \
+	'import rows split tokenizer '
 expect check.few-rows-json 2 '"errors":1,.*"level":"error","file":"few.xml","line":2,' "$TRIM" check --json few.xml
 spec none.xml 'test="100%" train="r/none*.jsonl"' ''
 expect check.no-file 2 "none.xml:2:[0-9]*: no file matches 'r/none\*.jsonl'" "$TRIM" check none.xml
