@@ -2,7 +2,7 @@
 # The program from outside: init, check, expand, variables, configuration, exit codes, help.
 set -u
 here=$PWD
-TRIM=${TRIM:-$PWD/.build/trim} TMP=${TMP:-$(mktemp -d)}
+TRIM=${TRIM:-$PWD/.build/trim} BUILD=${BUILD:-$PWD/.build} TMP=${TMP:-$(mktemp -d)}
 for v in $(compgen -e TRIM_); do unset "$v"; done
 unset CLICOLOR_FORCE
 export HOME=$TMP XDG_CONFIG_HOME=$TMP/config
@@ -51,6 +51,10 @@ expect help.spec 0 '^<schedule> in <trim>' "$TRIM" help spec
 # What check says about rows, and show about one of them.
 grid() { "$TRIM" check "$@" 2>/dev/null | sed -n '/test/,/all/p' | tr -s ' ' | tr '\n' '|'; }
 same() { if [ "$2" = "$3" ]; then echo "ok cli/$1"; else printf '%s\n%s\nFAIL cli/%s\n' "$2" "$3" "$1"; fi; }
+expect offline.help 0 'trim never does' "$TRIM" build --help
+# that it never does: no part of it knows a function that could
+for a in "$BUILD"/*.a "$BUILD"/lib/*/runtime.a; do nm -u "$a" 2>/dev/null; done | awk 'NF == 2 {print $2}' | sort -u >"$TMP/needs"
+same offline.no-sockets "$(grep -c '^open$' "$TMP/needs") $(grep -xE 'socket|socketpair|connect|bind|accept4?|send(to|msg)?|getaddrinfo|gethostby.*|popen|system' "$TMP/needs")" '1 '
 task='<task kind="choice"><prompt>{q}</prompt><choice>yes</choice><choice>no</choice><answer field="a"/></task>'
 spec() { # FILE SPLIT REST: a spec over rows of r/
 	printf '<trim xmlns="urn:trim:spec:1" name="x"><model path="m"/><dataset name="d" format="jsonl" path="r">
