@@ -117,6 +117,10 @@ int verb_export(struct cli *c)
 		err_set(&e, ERR_SPEC, "unable to export as '%s'; only hf is supported", format);
 		return cli_fail(c, &e);
 	}
+	if (c->narg == 1 && strstr(c->arg[0], ".xml")) {
+		err_set(&e, ERR_SPEC, "missing argument: trim export %s DIR", c->arg[0]);
+		return cli_fail(c, &e);
+	}
 	int code = work_open(&w, c, path, BUILD_DRY_RUN);
 	if (code == EXIT_OK && !work_run(&w))
 		code = work_failed(&w);

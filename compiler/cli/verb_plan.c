@@ -111,6 +111,10 @@ int verb_log(struct cli *c)
 	const char *action, *path = spec_and_action(c, &action);
 	struct strbuf journal, b;
 	struct err e;
+	if (access(path, F_OK) != 0) {
+		err_set(&e, ERR_SPEC, "no such file '%s'", path);
+		return cli_fail(c, &e);
+	}
 	strbuf_init(&journal);
 	strbuf_init(&b);
 	bool ok = journal_default_path(&journal, path, &e) &&
