@@ -180,7 +180,10 @@ static struct action *plan_tune(struct chain *c, struct action *state)
 		input_output("rows", c->tokens[SPLIT_TRAIN], 0), input_output("trainable", c->trainable, 0)};
 	enum { MICRO_ROWS = 512 };
 	fields_add(a, &param, "numerics", numerics_classes[c->numerics].name);
-	fields_add(a, &param, "epochs", number(c->p, t->epochs));
+	if (t->steps)
+		fields_add(a, &param, "steps", number(c->p, t->steps));
+	else
+		fields_add(a, &param, "epochs", number(c->p, t->epochs));
 	fields_add(a, &param, "batch", number(c->p, t->batch * (t->accumulate > 1 ? t->accumulate : 1)));
 	fields_add(a, &param, "seed", number(c->p, t->seed));
 	fields_add(a, &param, "micro", number(c->p, MICRO_ROWS));

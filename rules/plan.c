@@ -43,14 +43,20 @@ static struct action *action(struct plan *p, const char *name, const struct rule
 
 /* ---- model: import and tokenizer ---- */
 
-/* A file of the model as an input called `role`, and in the list of what the lock names. */
-static void model_file(struct plan *p, struct inputs *in, const char *file, const char *role)
+/* Inputs that are files of one model or tokenizer, a folder or a file. */
+struct source {
+	const struct spec_path *at;
+	struct inputs *in;
+};
+
+/* A file of a model as an input called `role`, and in the list of what the lock names. */
+static void model_file(struct plan *p, struct source s, const char *file, const char *role)
 {
-	const struct spec_path *at = p->spec->model.path;
+	const struct spec_path *at = s.at;
 	const char *path = file ? arena_printf(p->arena, "%s/%s", at->path, file) : at->path;
 	const char *below = file ? arena_printf(p->arena, "%s/%s", at->rel, file) : at->rel;
 	const char *name = at->root ? arena_printf(p->arena, "%s:%s", at->root, below) : below;
-	add_file(p, in, role, path);
+	add_file(p, s.in, role, path);
 	for (size_t i = 0; i < p->ninput; i++)
 		if (!strcmp(p->input[i].path, path))
 			return;
@@ -65,47 +71,48 @@ static bool has(char **name, size_t n, const char *want)
 	return false;
 }
 
-static void add_if(struct plan *p, struct inputs *in, char **name, size_t n, const char *want)
+static void add_if(struct plan *p, struct source s, char **name, size_t n, const char *want)
 {
 	if (has(name, n, want))
-		model_file(p, in, want, want);
+		model_file(p, s, want, want);
 }
 
-static void add_weights(struct plan *p, struct inputs *in, char **name, size_t n)
+static void add_weights(struct plan *p, struct source s, char **name, size_t n)
 {
 	static const char suffix[] = ".safetensors";
 	if (has(name, n, "model.safetensors")) {
-		model_file(p, in, "model.safetensors", "model.safetensors");
+		model_file(p, s, "model.safetensors", "model.safetensors");
 		return;
 	}
-	add_if(p, in, name, n, "model.safetensors.index.json");
+	add_if(p, s, name, n, "model.safetensors.index.json");
 	for (size_t i = 0; i < n; i++) {
 		size_t bytes = strlen(name[i]);
 		if (bytes > sizeof(suffix) && !strcmp(name[i] + bytes - sizeof(suffix) + 1, suffix)) {
 			const char *file = arena_strdup(p->arena, name[i]);
-			model_file(p, in, file, file);
+			model_file(p, s, file, file);
 		}
 	}
 }
 
-static void add_tokenizer(struct plan *p, struct inputs *in, char **name, size_t n)
+static void add_tokenizer(struct plan *p, struct source s, char **name, size_t n)
 {
 	if (has(name, n, "tokenizer.json")) {
-		model_file(p, in, "tokenizer.json", "tokenizer.json");
+		model_file(p, s, "tokenizer.json", "tokenizer.json");
 	} else if (has(name, n, "tokenizer.model")) {
-		model_file(p, in, "tokenizer.model", "tokenizer.model");
+		model_file(p, s, "tokenizer.model", "tokenizer.model");
 	} else {
-		add_if(p, in, name, n, "vocab.json");
-		add_if(p, in, name, n, "merges.txt");
+		add_if(p, s, name, n, "vocab.json");
+		add_if(p, s, name, n, "merges.txt");
 	}
-	add_if(p, in, name, n, "config.json");
-	add_if(p, in, name, n, "generation_config.json");
-	add_if(p, in, name, n, "tokenizer_config.json");
+	add_if(p, s, name, n, "config.json");
+	add_if(p, s, name, n, "generation_config.json");
+	add_if(p, s, name, n, "tokenizer_config.json");
 }
 
 static bool folder_inputs(struct plan *p, struct inputs *model, struct inputs *tokenizer, struct err *e)
 {
 	const struct spec_model *m = &p->spec->model;
+	struct source s = {m->path, model};
 	char **name;
 	size_t n;
 	if (!os_list(os_posix(), m->path->path, &name, &n, e))
@@ -114,13 +121,45 @@ static bool folder_inputs(struct plan *p, struct inputs *model, struct inputs *t
 		spec_err_at(e, m->at, "'%s' holds no config.json; expected a Hugging Face folder or a GGUF file",
 			m->path->rel);
 	if (ok) {
-		model_file(p, model, "config.json", "config.json");
-		add_if(p, model, name, n, "generation_config.json");
-		add_weights(p, model, name, n);
-		add_tokenizer(p, tokenizer, name, n);
+		model_file(p, s, "config.json", "config.json");
+		add_if(p, s, name, n, "generation_config.json");
+		add_weights(p, s, name, n);
+		add_tokenizer(p, (struct source){m->path, tokenizer}, name, n);
 	}
 	os_list_free(name, n);
 	return ok;
+}
+
+static bool is_folder(const struct spec_path *at)
+{
+	struct stat st;
+	return !stat(at->path, &st) && S_ISDIR(st.st_mode);
+}
+
+/* The tokenizer of another model: its folder, its GGUF file, or the one file that holds it. */
+static struct action *plan_read_tokenizer(struct plan *p, const struct spec_tokenizer *t, struct err *e)
+{
+	struct inputs in = {0};
+	struct source s = {t->path, &in};
+	const char *file = strrchr(t->path->path, '/');
+	file = file ? file + 1 : t->path->path;
+	char **name;
+	size_t n;
+	if (!is_folder(t->path)) {
+		bool known = !strcmp(file, "tokenizer.json") || !strcmp(file, "tokenizer.model");
+		model_file(p, s, NULL, known ? file : "model.gguf");
+	} else {
+		if (!os_list(os_posix(), t->path->path, &name, &n, e))
+			return NULL;
+		add_tokenizer(p, s, name, n);
+		os_list_free(name, n);
+		if (!in.n) {
+			spec_err_at(e, t->at, "'%s' holds no tokenizer; expected tokenizer.json, tokenizer.model or "
+				"vocab.json and merges.txt", t->path->rel);
+			return NULL;
+		}
+	}
+	return action(p, "tokenizer", &rule_tokenizer, &in, (struct fields){0});
 }
 
 /* A base from nothing: its tokenizer first, which says how many tokens there are. */
@@ -134,9 +173,7 @@ static bool stage_random(struct plan *p, struct err *e)
 		{"heads", m->heads}, {"kv-heads", m->kv_heads}, {"context", m->context}};
 	struct inputs in = {0};
 	struct fields param = {0};
-	if (m->tokenizer.path)
-		return spec_err_at(e, m->tokenizer.at, "<tokenizer path=> is not supported yet; train=\"bpe\" is");
-	p->tokenizer = plan_bpe(p, e);
+	p->tokenizer = m->tokenizer.path ? plan_read_tokenizer(p, &m->tokenizer, e) : plan_bpe(p, e);
 	if (!p->tokenizer)
 		return false;
 	fields_add(p->arena, &param, "arch", m->arch);
@@ -159,7 +196,7 @@ static bool stage_model(struct plan *p, struct err *e)
 	if (stat(m->path->path, &st) < 0)
 		return spec_err_at(e, m->at, "unable to read '%s'", m->path->path);
 	if (!S_ISDIR(st.st_mode)) {
-		model_file(p, &model, NULL, "model.gguf");
+		model_file(p, (struct source){m->path, &model}, NULL, "model.gguf");
 		tokenizer = model;
 	} else if (!folder_inputs(p, &model, &tokenizer, e)) {
 		return false;

@@ -1,8 +1,9 @@
 /*
- * Speed on this machine. Prefill: a text of up to 512 tokens, read at once. Decode: up to 64 tokens
- * one by one behind it. Each is repeated until it took half a second; the median counts. Bytes per
- * token are all weights and the cache up to the middle of the decoded tokens. Start to first token:
- * this program started anew with `-p "" -n 1`, until its first byte or its end.
+ * Speed on this machine. Prefill: a text of up to 512 tokens, read at once. Decode: up to 64 tokens one by
+ * one, once near the start of the context and once at its end, where attention reads the whole cache
+ * (what it reads was never written there: the time is the same). Each is repeated until it took half a
+ * second; the median counts. Bytes per token are all weights and the cache up to the middle of the decoded
+ * tokens. Start to first token: this program started anew with `-p "" -n 1`, until its first byte or its end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,13 +18,18 @@
 
 extern char **environ;
 
-enum { PREFILL_TOKENS = 512, DECODE_TOKENS = 64, MAX_RUNS = 64, STARTS = 5 };
+enum { PREFILL_TOKENS = 512, DECODE_TOKENS = 64, DECODE_AT = 64, MAX_RUNS = 64, STARTS = 5 };
 static const int64_t enough_ns = 500000000;
 
 struct bench {
 	struct binary *b;
 	uint32_t *token;
 	size_t nprefill, ndecode;
+	size_t near, deep; /* tokens of the context before those that are decoded */
+};
+
+struct times {
+	int64_t prefill, near, deep, start; /* ns */
 };
 
 static int64_t now_ns(void)
@@ -39,11 +45,21 @@ static void prefill(struct bench *x)
 	session_prefill(&x->b->session, &q, x->token, x->nprefill);
 }
 
-static void decode(struct bench *x)
+static void decode_from(struct bench *x, size_t at)
 {
-	struct sequence q = {.n = (uint32_t)x->nprefill};
+	struct sequence q = {.n = (uint32_t)at};
 	for (size_t i = 0; i < x->ndecode; i++)
 		session_decode(&x->b->session, &q, x->token[i % x->nprefill]);
+}
+
+static void decode_near(struct bench *x)
+{
+	decode_from(x, x->near);
+}
+
+static void decode_deep(struct bench *x)
+{
+	decode_from(x, x->deep);
 }
 
 static int by_size(const void *a, const void *b)
@@ -62,7 +78,7 @@ static int64_t median_ns(struct bench *x, void (*run)(struct bench *))
 		run(x);
 		took[n] = now_ns() - begin;
 		all += took[n++];
-	} while (n < MAX_RUNS && (all < enough_ns || n < 3));
+	} while (n < MAX_RUNS && all < enough_ns);
 	qsort(took, (size_t)n, sizeof *took, by_size);
 	return took[n / 2] ? took[n / 2] : 1;
 }
@@ -111,53 +127,68 @@ static double per_second(double amount, int64_t ns)
 	return amount * 1e9 / (double)ns;
 }
 
-static void add_result(struct strbuf *out, const struct bench *x, const int64_t ns[3])
+/* What decoding one token reads: weights, and the cache up to the middle of the tokens decoded at `at`. */
+static double bytes_per_token(const struct bench *x, size_t at)
 {
 	const struct session *s = &x->b->session;
-	double place = ((double)x->nprefill + (double)x->ndecode / 2) / s->context;
-	double bytes = (double)s->param_bytes + (double)s->state_bytes * place;
-	double rate = per_second((double)x->ndecode, ns[1]);
+	double place = ((double)at + (double)x->ndecode / 2) / s->context;
+	return (double)s->param_bytes + (double)s->state_bytes * place;
+}
+
+static void add_result(struct strbuf *out, const struct bench *x, const struct times *t)
+{
+	double near = per_second((double)x->ndecode, t->near);
+	double deep = per_second((double)x->ndecode, t->deep);
+	double bytes = bytes_per_token(x, x->near), deep_bytes = bytes_per_token(x, x->deep);
 	struct rusage usage;
 	getrusage(RUSAGE_SELF, &usage);
 	const char *format = x->b->options.json
 		? "{\"threads\":%d,\"prefill_tokens\":%zu,\"prefill_tokens_per_second\":%.1f,"
-		  "\"decode_tokens\":%zu,\"decode_tokens_per_second\":%.1f,\"bytes_per_token\":%.0f,"
-		  "\"bytes_per_second\":%.0f,\"start_seconds\":%.6f,\"peak_bytes\":%lld}\n"
+		  "\"decode_tokens\":%zu,\"decode_at\":%zu,\"decode_tokens_per_second\":%.2f,"
+		  "\"bytes_per_token\":%.0f,\"bytes_per_second\":%.0f,"
+		  "\"deep_at\":%zu,\"deep_tokens_per_second\":%.2f,\"deep_bytes_per_token\":%.0f,"
+		  "\"start_seconds\":%.6f,\"peak_bytes\":%lld}\n"
 		: "threads            %d\n"
 		  "prefill            of %zu tokens: %.1f tokens/s\n"
-		  "decode             of %zu tokens: %.1f tokens/s\n"
+		  "decode             of %zu tokens behind %zu: %.2f tokens/s\n"
 		  "read per token     %.0f bytes\n"
 		  "reading rate       %.0f bytes/s\n"
+		  "decode             behind %zu: %.2f tokens/s\n"
+		  "read per token     %.0f bytes\n"
 		  "start to a token   %.6f s\n"
 		  "peak memory        %lld bytes\n";
 	strbuf_addf(out, format, pool_threads(x->b->pool), x->nprefill,
-		per_second((double)x->nprefill, ns[0]), x->ndecode, rate, bytes, bytes * rate,
-		(double)ns[2] / 1e9, (long long)usage.ru_maxrss * 1024);
+		per_second((double)x->nprefill, t->prefill), x->ndecode, x->near, near, bytes, bytes * near,
+		x->deep, deep, deep_bytes, (double)t->start / 1e9, (long long)usage.ru_maxrss * 1024);
 }
 
 bool run_bench(struct binary *b, struct err *e)
 {
-	struct bench x = {.b = b, .nprefill = PREFILL_TOKENS, .ndecode = DECODE_TOKENS};
+	struct bench x = {.b = b, .nprefill = PREFILL_TOKENS, .ndecode = DECODE_TOKENS, .near = DECODE_AT};
 	uint32_t context = b->session.context;
-	int64_t ns[3];
+	struct times t;
 	if (context < 4)
 		return err_set(e, ERR_SPEC, "a context of %u tokens is too short to measure",
 			context);
 	if (x.nprefill > context / 2)
 		x.nprefill = context / 2;
-	if (x.ndecode > context - x.nprefill)
-		x.ndecode = context - x.nprefill;
-	x.token = xmalloc(x.nprefill * sizeof *x.token);
-	for (size_t i = 0; i < x.nprefill; i++)
+	if (x.ndecode > context / 2)
+		x.ndecode = context / 2;
+	x.deep = context - x.ndecode;
+	if (x.near > x.deep)
+		x.near = x.deep;
+	x.token = xmalloc(PREFILL_TOKENS * sizeof *x.token);
+	for (size_t i = 0; i < PREFILL_TOKENS; i++)
 		x.token[i] = (uint32_t)(i * 2654435761u % b->tokenizer.nvocab);
-	ns[0] = median_ns(&x, prefill);
-	ns[1] = median_ns(&x, decode);
+	t.prefill = median_ns(&x, prefill);
+	t.near = median_ns(&x, decode_near);
+	t.deep = median_ns(&x, decode_deep);
 	free(x.token);
-	if (!start_ns(&ns[2], e))
+	if (!start_ns(&t.start, e))
 		return false;
 	struct strbuf out;
 	strbuf_init(&out);
-	add_result(&out, &x, ns);
+	add_result(&out, &x, &t);
 	bool ok = binary_print(&out, e);
 	strbuf_release(&out);
 	return ok;

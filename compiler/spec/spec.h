@@ -106,7 +106,8 @@ struct spec_score {
 
 struct spec_tune {
 	enum spec_tune_method method;
-	int64_t epochs, batch, accumulate, seed, rank;
+	int64_t epochs, steps; /* of a round; steps 0: as many as the epochs have, epochs 0: none */
+	int64_t batch, accumulate, seed, rank;
 	double learning_rate, warm_up, weight_decay, clip, trainable, distill; /* shares: 0..1 */
 	enum spec_decay decay;
 	bool train_embeddings; /* and final norm and head */

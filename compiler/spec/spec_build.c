@@ -178,6 +178,7 @@ static void build_tune(struct build *b, const struct xml_node *n, struct spec_tu
 	*t = (struct spec_tune){
 		.method = (enum spec_tune_method)get_word(n, "method", spec_tune_methods),
 		.epochs = get_count(b, n, "epochs"),
+		.steps = get_count(b, n, "steps"),
 		.batch = get_count(b, n, "batch"),
 		.accumulate = get_count(b, n, "accumulate"),
 		.seed = get_count(b, n, "seed"),

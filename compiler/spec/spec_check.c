@@ -32,6 +32,8 @@ bool spec_when(const char *when, const struct xml_node *n)
 	const char *words;
 	if (!when)
 		return true;
+	if (*when == '!')
+		return !condition(n, when + 1, &words);
 	const char *value = condition(n, when, &words);
 	return value && (!words || value_in(words, value));
 }
@@ -41,7 +43,7 @@ static bool when_is_known(const char *when, const struct xml_node *n)
 {
 	const char *words;
 	const char *value = condition(n, when, &words);
-	if (!words)
+	if (!words || *when == '!')
 		return true;
 	size_t len = strcspn(when, "=");
 	for (const struct spec_attr *a = n->row->attr; a->name; a++)
@@ -53,6 +55,8 @@ static bool when_is_known(const char *when, const struct xml_node *n)
 static const char *when_text(struct arena *a, const char *when)
 {
 	size_t len = strcspn(when, "=");
+	if (*when == '!')
+		return arena_printf(a, "cannot stand beside %s", when + 1);
 	if (!when[len])
 		return arena_printf(a, "needs %s", when);
 	char *words = arena_strdup(a, when + len + 1);

@@ -158,7 +158,8 @@ void spec_write_reference(struct strbuf *out)
 					a->deflt);
 			strbuf_adds(out, a->required ? "; required" : "");
 			if (a->when)
-				strbuf_addf(out, " (with %s)", a->when);
+				strbuf_addf(out, *a->when == '!' ? " (without %s)" : " (with %s)",
+					a->when + (*a->when == '!'));
 			if (a->later && strcmp(a->later, "*") == 0)
 				strbuf_adds(out, " (not supported yet)");
 			strbuf_addc(out, '\n');

@@ -165,8 +165,10 @@ static const struct spec_attr score_attrs[] = {
 static const struct spec_attr tune_attrs[] = {
 	A("method", enum, .values = spec_tune_methods, .deflt = "sparse", .later = "lora",
 		.doc = "what is trained: some blocks, all, or low-rank additions"),
-	A("epochs", count, .deflt = "1", .max = 10000,
+	A("epochs", count, .when = "!steps", .deflt = "1", .max = 10000,
 		.doc = "passes over the train rows in each round; 0: untuned"),
+	A("steps", count, .min = 1, .max = 1 << 30,
+		.doc = "of each round, instead of whole passes over the rows"),
 	A("batch", count, .deflt = "16", .min = 1, .max = 1 << 20, .doc = "rows per step"),
 	A("accumulate", count, .deflt = "1", .min = 1, .max = 1 << 20,
 		.doc = "parts in which a batch is computed"),

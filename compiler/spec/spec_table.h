@@ -49,7 +49,7 @@ struct spec_attr {
 	const char *deflt;         /* what its absence means; NULL: see doc */
 	const char *doc;
 	/* "kind=text|chat": only where the element's attribute `kind` has one of these values;
-	 * "init": only where it has that attribute. NULL: everywhere. */
+	 * "init": only where it has that attribute, "!init": only where not. NULL: everywhere. */
 	const char *when;
 	const char *refers; /* a name of one of these elements, directly below <trim> */
 	/* Values that are not built yet, "*" for the attribute itself: words separated by spaces, a

@@ -1,0 +1,191 @@
+/*
+ * What this machine gives when nothing else is done: the limits that `ninja bench` divides by.
+ *
+ *     limits THREADS [NAME]...     read fma bf16 vnni, or all; one JSON object on stdout
+ *
+ * read: bytes/s of loads alone, from 2 GiB of memory, four streams per thread. fma: f32 flop/s; bf16: flop/s
+ * of vdpbf16ps; vnni: op/s of vpdpbusd: chains of independent accumulators in registers, no memory. A limit
+ * that the CPU has no instructions for is 0. Each is the best of five runs of about 0.1 s.
+ */
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { MAX_THREADS = 64, STREAMS = 4, RUNS = 5, LINE = 64 };
+static const size_t read_bytes = (size_t)2 << 30;
+
+struct part {
+	double (*work)(struct part *part);
+	const char *memory;
+	size_t bytes;
+	pthread_barrier_t *start;
+	uint64_t sink; /* so that no work is dropped */
+	double amount;
+};
+
+static double seconds(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* GCC's vectors: the widest loads that -march has. */
+typedef uint64_t line __attribute__((vector_size(LINE), aligned(LINE)));
+
+static double read_memory(struct part *p)
+{
+	size_t stream = p->bytes / STREAMS;
+	line sum[STREAMS] = {{0}};
+	for (size_t i = 0; i < stream; i += LINE)
+		for (int s = 0; s < STREAMS; s++)
+			sum[s] |= *(const line *)(p->memory + (size_t)s * stream + i);
+	for (int s = 0; s < STREAMS; s++)
+		p->sink |= sum[s][0];
+	return (double)stream * STREAMS;
+}
+
+#ifdef __x86_64__
+#include <immintrin.h>
+
+enum { CHAINS = 24, STEPS = 1 << 20, LANES = 16 };
+
+/* CHAINS accumulators, STEPS times: `op` of each with two registers that the compiler cannot know. */
+#define PEAK(name, needs, type, zero, op, sink_of)                                                 \
+	__attribute__((target(needs))) static double name(struct part *p)                          \
+	{                                                                                          \
+		type acc[CHAINS], a = zero, b = zero;                                              \
+		for (int i = 0; i < CHAINS; i++)                                                   \
+			acc[i] = zero;                                                             \
+		__asm__ volatile("" : "+v"(a), "+v"(b));                                           \
+		for (int k = 0; k < STEPS; k++) {                                                  \
+			_Pragma("GCC unroll 24") for (int i = 0; i < CHAINS; i++)                  \
+				acc[i] = op;                                                       \
+			__asm__ volatile("" : "+v"(a), "+v"(b));                                   \
+		}                                                                                  \
+		for (int i = 0; i < CHAINS; i++)                                                   \
+			p->sink += sink_of;                                                        \
+		return 0;                                                                          \
+	}
+
+PEAK(fma_avx2, "avx2,fma", __m256, _mm256_setzero_ps(), _mm256_fmadd_ps(a, b, acc[i]),
+	(uint64_t)_mm256_cvtss_f32(acc[i]))
+PEAK(fma_avx512, "avx512f", __m512, _mm512_setzero_ps(), _mm512_fmadd_ps(a, b, acc[i]),
+	(uint64_t)_mm512_cvtss_f32(acc[i]))
+PEAK(bf16_avx512, "avx512f,avx512bf16", __m512, _mm512_setzero_ps(),
+	_mm512_dpbf16_ps(acc[i], (__m512bh)a, (__m512bh)b), (uint64_t)_mm512_cvtss_f32(acc[i]))
+PEAK(vnni_avx512, "avx512f,avx512vnni", __m512i, _mm512_setzero_si512(),
+	_mm512_dpbusd_epi32(acc[i], a, b), (uint64_t)_mm512_cvtsi512_si32(acc[i]))
+
+static const double each_step = (double)CHAINS * STEPS * LANES;
+
+static double fma_peak(struct part *p)
+{
+	if (__builtin_cpu_supports("avx512f")) {
+		fma_avx512(p);
+		return each_step * 2;
+	}
+	fma_avx2(p);
+	return each_step;
+}
+
+static double bf16_peak(struct part *p)
+{
+	if (!__builtin_cpu_supports("avx512bf16"))
+		return 0;
+	bf16_avx512(p);
+	return each_step * 4;
+}
+
+static double vnni_peak(struct part *p)
+{
+	if (!__builtin_cpu_supports("avx512vnni"))
+		return 0;
+	vnni_avx512(p);
+	return each_step * 8;
+}
+#else
+static double no_peak(struct part *p)
+{
+	(void)p;
+	return 0;
+}
+#define fma_peak no_peak
+#define bf16_peak no_peak
+#define vnni_peak no_peak
+#endif
+
+static const struct limit {
+	const char *name;
+	double (*work)(struct part *p);
+} limits[] = {{"read", read_memory}, {"fma", fma_peak}, {"bf16", bf16_peak}, {"vnni", vnni_peak}};
+
+static void *run_part(void *arg)
+{
+	struct part *p = arg;
+	pthread_barrier_wait(p->start);
+	p->amount = p->work(p);
+	return NULL;
+}
+
+static double measure(const struct limit *l, const char *memory, int nthreads)
+{
+	double best = 0;
+	for (int run = 0; run < RUNS; run++) {
+		struct part part[MAX_THREADS];
+		pthread_t thread[MAX_THREADS];
+		pthread_barrier_t start;
+		double amount = 0;
+		size_t bytes = read_bytes / (size_t)nthreads / STREAMS / LINE * STREAMS * LINE;
+		pthread_barrier_init(&start, NULL, (unsigned)nthreads + 1);
+		for (int i = 0; i < nthreads; i++) {
+			part[i] = (struct part){l->work, memory + (size_t)i * bytes, bytes, &start, 0, 0};
+			if (pthread_create(&thread[i], NULL, run_part, &part[i]))
+				exit(1);
+		}
+		double began = seconds();
+		pthread_barrier_wait(&start);
+		for (int i = 0; i < nthreads; i++) {
+			pthread_join(thread[i], NULL);
+			amount += part[i].amount;
+		}
+		double rate = amount / (seconds() - began);
+		best = rate > best ? rate : best;
+		pthread_barrier_destroy(&start);
+	}
+	return best;
+}
+
+static int wanted(const char *name, int argc, char **argv)
+{
+	for (int i = 2; i < argc; i++)
+		if (!strcmp(argv[i], name))
+			return 1;
+	return argc <= 2;
+}
+
+int main(int argc, char **argv)
+{
+	int nthreads = argc > 1 ? atoi(argv[1]) : 0, n = 0;
+	if (nthreads < 1 || nthreads > MAX_THREADS)
+		return fprintf(stderr, "limits: expected 1 to %d threads\n", MAX_THREADS), 2;
+	char *memory = NULL;
+	if (wanted("read", argc, argv)) {
+		memory = aligned_alloc((size_t)2 << 20, read_bytes);
+		if (!memory)
+			return fprintf(stderr, "limits: out of memory\n"), 1;
+		memset(memory, 1, read_bytes);
+	}
+	printf("{\"threads\":%d", nthreads);
+	for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++)
+		if (wanted(limits[i].name, argc, argv)) {
+			printf(",\"%s\":%.4g", limits[i].name, measure(&limits[i], memory, nthreads));
+			n++;
+		}
+	printf("}\n");
+	free(memory);
+	return n ? 0 : 2;
+}
