@@ -159,11 +159,6 @@ void journal_free(struct journal *j)
 	free(j);
 }
 
-long journal_build(const struct journal *j)
-{
-	return j->build;
-}
-
 int64_t journal_rule_ns(const struct journal *j, const char *rule)
 {
 	for (size_t i = 0; i < j->ncost; i++)
