@@ -410,7 +410,9 @@ static bool chosen(struct build *b, void *ctx, const struct buf *input, struct e
 		struct state next;
 		if (!*name)
 			continue;
-		if (!unit_parse(name, &u) || !state_drop(a, &c->shadow, u, &next, e))
+		if (!unit_parse(name, &u))
+			return err_set(e, ERR_IO, "'%s' is no unit", name);
+		if (!state_drop(a, &c->shadow, u, &next, e))
 			return false;
 		c->shadow = next;
 		*arena_push(a, r->unit, r->nunit) = name;

@@ -104,14 +104,8 @@ static bool run(struct rule_call *c, struct err *e)
 		s.config.eos_id[s.config.neos++] = (int)tok.end_id;
 	tokenizer_release(&tok);
 	struct making making = {c, &s, (uint64_t)seed, e};
-	if (!arch_finish_config(&s.config, NULL, e) || !arch_each_tensor(&s.config, put_tensor, &making))
-		return false;
-	struct strbuf out;
-	strbuf_init(&out);
-	state_write(&out, &s);
-	bool ok = call_output(c, 0, strbuf_buf(&out), e);
-	strbuf_release(&out);
-	return ok;
+	return arch_finish_config(&s.config, NULL, e) &&
+		arch_each_tensor(&s.config, put_tensor, &making) && rule_output_state(c, &s, e);
 }
 
 static const char *const outputs[] = {"state", NULL};
