@@ -432,7 +432,7 @@ static void case_maps(struct graph *g, struct rng *r)
 			integer[ninteger++] = ir_map(g, bits[rng_below(r, NELEM(bits))], k, m, -1);
 			break;
 		case 6: {
-			int by = ir_const_i32(g, (int32_t)rng_below(r, 31));
+			int by = ir_const_i32(g, (int32_t)rng_below(r, 64));
 			integer[ninteger++] = ir_map(g, rng_below(r, 2) ? OP_SHL : OP_SHR, k, by, -1);
 			break;
 		}
