@@ -438,7 +438,11 @@ static bool imported(struct build *b, void *ctx, const struct buf *input, struct
 {
 	struct chain *c = ctx;
 	bool any = false;
+	struct split_list calibration;
 	(void)b;
+	if (c->spec && (!split_list_open(&calibration, input[1], e) ||
+			       !dataset_enough(c->p->data->d.spec, &c->spec->score, calibration.n, e)))
+		return false;
 	if (!state_read(c->p->arena, input[0], "import", &c->import, e))
 		return false;
 	c->shadow = c->import;
@@ -480,9 +484,16 @@ static bool start_chain(struct plan *p, const struct spec_schedule *s,
 			spec_dtypes[s->arithmetic]);
 	if (s && !p->spec->ndataset)
 		return spec_err_at(e, s->at, "a schedule needs a <dataset>");
-	struct input in = input_output("state", p->import, 0);
-	build_generate(p->build, arena_printf(p->arena, "%s/start", s ? s->name : "data"), &in, 1, imported,
-		c);
+	struct input in[2] = {input_output("state", p->import, 0)};
+	size_t n = 1;
+	if (s) {
+		/* Too few rows are to be known before anything takes long. */
+		struct plan_data *data = data_of(p, e);
+		if (!data)
+			return false;
+		in[n++] = input_output("list", data->split, SPLIT_CALIBRATION);
+	}
+	build_generate(p->build, arena_printf(p->arena, "%s/start", s ? s->name : "data"), in, n, imported, c);
 	return true;
 }
 

@@ -393,6 +393,16 @@ static bool read_ids(struct arena *a, const struct dataset *d, struct split_rule
 	return ok;
 }
 
+bool dataset_enough(const struct spec_dataset *d, const struct spec_score *s, size_t calibration_rows,
+	struct err *e)
+{
+	bool looks = s->method != SCORE_RANDOM && s->method != SCORE_LAST && s->method != SCORE_MAGNITUDE;
+	if (!looks || calibration_rows >= (size_t)s->rows)
+		return true;
+	return spec_err_at(e, s->at, "dataset '%s' has %zu calibration row%s, the score looks at %lld", d->name,
+		calibration_rows, calibration_rows == 1 ? "" : "s", (long long)s->rows);
+}
+
 bool dataset_read(const struct dataset *d, struct dataset_rows *out, struct err *e)
 {
 	*out = (struct dataset_rows){.nt = d->nfile};

@@ -59,6 +59,10 @@ void fields_split(struct arena *a, const struct fields *f, struct split_rule **o
 int64_t fields_int(const struct fields *f, const char *name, int64_t absent);
 double fields_double(const struct fields *f, const char *name);
 
+/* Whether there are as many calibration rows as a score looks at (if its method looks at any); ERR_SPEC. */
+bool dataset_enough(const struct spec_dataset *d, const struct spec_score *s, size_t calibration_rows,
+	struct err *e);
+
 /* The task as tokenise and the emitted binary have it. */
 struct task dataset_task(const struct dataset *d, int64_t context);
 

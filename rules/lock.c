@@ -27,9 +27,12 @@ bool lock_read(struct arena *a, const char *path, struct json **out, struct err 
 	strbuf_init(&b);
 	bool ok = file_read(&b, path, e) && json_parse(a, strbuf_buf(&b), path, 1, out, e);
 	strbuf_release(&b);
-	if (ok && (!json_int(json_get(*out, "trim-lock"), &version) || version != 1))
-		return err_at(e, ERR_IO, path, 1, 1, "not a lock of this version of trim");
-	return ok;
+	if (!ok)
+		return err_context(e, "unable to use the lock (without it a build writes a new one)");
+	if (!json_int(json_get(*out, "trim-lock"), &version) || version != 1)
+		return err_at(e, ERR_SPEC, path, 1, 1,
+			"not a lock of this version of trim; without it a build writes a new one");
+	return true;
 }
 
 const char *lock_hardware(const struct json *lock, const char *target)

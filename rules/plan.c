@@ -343,20 +343,13 @@ static bool find_tools(struct plan *p, struct err *e)
 
 static bool choose_targets(struct plan *p, struct err *e)
 {
-	const char **names = arena_array(p->arena, const char *, p->spec->ntarget);
-	for (int i = 0; i < p->spec->ntarget; i++)
-		names[i] = p->spec->target[i].name;
-	for (size_t i = 0; i < p->o->ntarget; i++) {
-		if (spec_target_find(p->spec, p->o->target[i]))
-			continue;
-		const char *near = nearest_name(p->o->target[i], names, (size_t)p->spec->ntarget);
-		return err_set(e, ERR_SPEC, "%s has no target '%s'%s%s%s", p->spec->file->name,
-			p->o->target[i], near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
-	}
+	for (size_t i = 0; i < p->o->ntarget; i++)
+		if (!spec_target_need(p->spec, p->o->target[i], e))
+			return false;
 	for (int i = 0; i < p->spec->ntarget; i++) {
 		bool chosen = !p->o->ntarget;
 		for (size_t k = 0; k < p->o->ntarget; k++)
-			chosen |= !strcmp(p->o->target[k], names[i]);
+			chosen |= !strcmp(p->o->target[k], p->spec->target[i].name);
 		if (chosen)
 			*arena_push(p->arena, p->target, p->ntarget) =
 				(struct plan_target){.spec = &p->spec->target[i]};

@@ -1,5 +1,9 @@
 /*
- * The stages of a build as rules of the engine (build.h). A rule is a row; rules_table lists them all.
+ * The stages of a build as rules of the engine (build.h). A rule is a row; rules_table lists them all. What
+ * each makes of a fixed input is recorded (tests/rules): bytes changed? The rule's version goes up.
+ *
+ * Those of data and measuring are described in eval.h, those of schedules where they are written; of models
+ * and binaries:
  *
  * rule        inputs                                        parameters           outputs
  * import      the model's files, named as in its folder,    -                    state (state.h)

@@ -260,12 +260,31 @@ void event_write(struct strbuf *out, const struct build_event *ev);
  */
 bool journal_default_path(struct strbuf *out, const char *spec_path, struct err *e);
 
-/* Text about a build that was run, dry or not. Each appends to out. action NULL: of every one. */
-bool build_why(struct build *b, const char *action, struct strbuf *out, struct err *e);
-void build_status(struct build *b, struct strbuf *out); /* what is out of date, after a dry run */
-void build_plan(struct build *b, struct strbuf *out);   /* what would run, why, time and bytes */
-bool journal_log(const struct os_ops *os, const char *journal, const char *action,
-	struct strbuf *out, struct err *e); /* past builds, or those of one action (else NULL) */
+/* About a build that was run, dry or not, for people or as the members of a JSON object ("name":value,...
+ * without the braces). Each appends to out. action NULL: of every one.
+ *
+ *   why     "actions":[{"action","rule","state","why"}]; state: ran, not run, would run, failed, skipped,
+ *           not known yet
+ *   status  what is out of date, after a dry run: "actions":[{"action","rule","state","why"}] of those with
+ *           state out of date, perhaps or failed, "outputs":[PATH] missing or edited, and how many actions
+ *           are "up_to_date", "out_of_date", "perhaps", "failed"
+ *   plan    what would run, after a dry run: "actions":[{"action","rule","state","seconds","bytes","why"}],
+ *           state run or maybe, seconds null if never run before; "then":[NAME] what more may follow; "run",
+ *           "perhaps", "cached", "seconds", "bytes" in all
+ *   log     past builds, or those of one action: "log":[{"build","time","how","action","rule","why",
+ *           "seconds"} or {"build","time","run","cached","failed","skipped"}], oldest first; time in UTC */
+enum report_form { REPORT_TEXT, REPORT_JSON };
+bool build_why(struct build *b, const char *action, enum report_form form, struct strbuf *out, struct err *e);
+void build_status(struct build *b, enum report_form form, struct strbuf *out);
+void build_plan(struct build *b, enum report_form form, struct strbuf *out);
+struct log_request {
+	const struct os_ops *os; /* NULL: the system's */
+	const char *journal;     /* path */
+	const char *action;      /* NULL: all */
+	enum report_form form;
+};
+/* ERR_SPEC for an action that the journal has never seen. */
+bool journal_log(const struct log_request *r, struct strbuf *out, struct err *e);
 
 /* format: dot, mermaid, json, ninja; another is ERR_SPEC with the nearest name. */
 bool build_graph(struct build *b, const char *format, struct strbuf *out, struct err *e);

@@ -1,6 +1,7 @@
 /* Why an action ran, runs or does not: its key material against what the journal holds. */
 #include "build_internal.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,11 +121,47 @@ const char *explain_run(struct build *b, struct action *a)
 	return reason;
 }
 
-static void why_not(struct build *b, struct action *a, struct strbuf *out)
+/* ---- JSON ---- */
+
+static void add_text(struct strbuf *out, const char *name, const char *value)
+{
+	strbuf_addf(out, ",\"%s\":", name);
+	strbuf_add_json(out, value, strlen(value));
+}
+
+/* `{"action":...` without its end; a comma before it unless it is the first of a list. */
+static void begin_row(struct strbuf *out, const struct action *a, const char *state)
+{
+	strbuf_adds(out, out->s[out->n - 1] == '[' ? "\n{\"action\":" : ",\n{\"action\":");
+	strbuf_add_json(out, a->name, strlen(a->name));
+	add_text(out, "rule", a->rule->name);
+	add_text(out, "state", state);
+}
+
+static void end_row(struct strbuf *out, const char *why)
+{
+	if (why)
+		add_text(out, "why", why);
+	strbuf_addc(out, '}');
+}
+
+/* A text in a list of texts. */
+static void add_item(struct strbuf *out, const char *text)
+{
+	if (out->s[out->n - 1] != '[')
+		strbuf_addc(out, ',');
+	strbuf_add_json(out, text, strlen(text));
+}
+
+/* ---- why ---- */
+
+/* Into the build's arena. */
+static const char *why_not(struct build *b, struct action *a)
 {
 	struct arena arena = {0};
 	char hex[DIGEST_HEX];
 	struct strbuf changes;
+	const char *why;
 	const struct journal_entry *old =
 		b->journal ? journal_find(b->journal, a->name, JOURNAL_BEFORE_THIS_BUILD, &arena)
 			   : NULL;
@@ -132,26 +169,50 @@ static void why_not(struct build *b, struct action *a, struct strbuf *out)
 	digest_hex(a->key, hex);
 	if (old)
 		compare(b, old, a, &changes);
-	strbuf_adds(out, "not run: ");
 	if (!old)
-		strbuf_adds(out,
-			"the cache already holds the result, made for another spec or earlier");
+		why = "the cache already holds the result, made for another spec or earlier";
 	else if (strcmp(old->key, hex) == 0)
-		strbuf_addf(out, "nothing changed since build %ld", old->build);
+		why = arena_printf(&b->arena, "nothing changed since build %ld", old->build);
 	else
-		strbuf_addf(out, "%s since build %ld, and the cache already holds the result",
+		why = arena_printf(&b->arena, "%s since build %ld, and the cache already holds the result",
 			changes.n ? changes.s : "its key changed", old->build);
 	strbuf_release(&changes);
 	arena_release(&arena);
+	return why;
 }
 
-bool build_why(struct build *b, const char *action, struct strbuf *out, struct err *e)
+static void explain(struct build *b, struct action *a, enum report_form form, struct strbuf *out)
 {
+	const char *state = "not known yet", *why = "an action before it would run";
+	if (a->state == STATE_KNOWN) {
+		state = a->ran ? "ran" : "not run";
+		why = a->ran ? a->reason : why_not(b, a);
+	} else if (a->state == STATE_WOULD) {
+		state = "would run";
+		why = a->reason;
+	} else if (a->state == STATE_FAILED || a->state == STATE_SKIPPED) {
+		state = a->state == STATE_FAILED ? "failed" : "skipped";
+		why = a->failure;
+	}
+	if (form == REPORT_TEXT) {
+		strbuf_addf(out, "%s: %s: %s\n", a->name, state, why);
+	} else {
+		begin_row(out, a, state);
+		end_row(out, why);
+	}
+}
+
+bool build_why(struct build *b, const char *action, enum report_form form, struct strbuf *out, struct err *e)
+{
+	if (form == REPORT_JSON)
+		strbuf_adds(out, "\"actions\":[");
 	for (size_t i = 0; !action && i < b->naction; i++)
-		if (b->action[i]->kind == ACTION_RULE && !build_why(b, b->action[i]->name, out, e))
-			return false;
-	if (!action)
+		if (b->action[i]->kind == ACTION_RULE)
+			explain(b, b->action[i], form, out);
+	if (!action) {
+		strbuf_adds(out, form == REPORT_JSON ? "]" : "");
 		return true;
+	}
 	struct action *a = build_find(b, action);
 	if (!a) {
 		const char **name = xcalloc(b->naction + 1, sizeof(*name));
@@ -165,42 +226,68 @@ bool build_why(struct build *b, const char *action, struct strbuf *out, struct e
 				      near)
 			    : err_set(e, ERR_SPEC, "no action '%s'", action);
 	}
-	strbuf_addf(out, "%s: ", a->name);
-	if (a->ran && a->state == STATE_KNOWN)
-		strbuf_addf(out, "ran: %s", a->reason);
-	else if (a->state == STATE_KNOWN)
-		why_not(b, a, out);
-	else if (a->state == STATE_WOULD)
-		strbuf_addf(out, "would run: %s", a->reason);
-	else if (a->state == STATE_FAILED)
-		strbuf_addf(out, "failed: %s", a->failure);
-	else if (a->state == STATE_SKIPPED)
-		strbuf_addf(out, "skipped: %s", a->failure);
-	else
-		strbuf_adds(out, "not known yet: an action before it would run");
-	strbuf_addc(out, '\n');
+	explain(b, a, form, out);
+	strbuf_adds(out, form == REPORT_JSON ? "]" : "");
 	return true;
 }
 
-void build_status(struct build *b, struct strbuf *out)
+/* ---- status ---- */
+
+static void add_status(const struct action *a, enum report_form form, struct strbuf *out)
+{
+	const char *state, *why = NULL;
+	switch (a->state) {
+	case STATE_WOULD:
+		state = "out of date";
+		why = a->reason;
+		break;
+	case STATE_UNKNOWN:
+		state = "perhaps";
+		break;
+	case STATE_FAILED:
+	case STATE_SKIPPED:
+		state = "failed";
+		why = a->failure;
+		break;
+	default:
+		return;
+	}
+	if (form == REPORT_JSON) {
+		begin_row(out, a, state);
+		end_row(out, why);
+	} else {
+		strbuf_addf(out, "%-11s  %s%s%s\n", state, a->name, why ? ": " : "", why ? why : "");
+	}
+}
+
+void build_status(struct build *b, enum report_form form, struct strbuf *out)
 {
 	const struct build_result *r = &b->result;
+	struct strbuf outputs;
+	strbuf_init(&outputs);
+	strbuf_addc(&outputs, '[');
+	if (form == REPORT_JSON)
+		strbuf_adds(out, "\"actions\":[");
 	for (size_t i = 0; i < b->naction; i++) {
 		const struct action *a = b->action[i];
-		if (a->kind == ACTION_OUTPUT && a->state == STATE_WOULD)
-			strbuf_addf(out, "missing or edited  %s\n", a->path);
-		if (a->kind != ACTION_RULE)
+		if (a->kind == ACTION_RULE)
+			add_status(a, form, out);
+		if (a->kind != ACTION_OUTPUT || a->state != STATE_WOULD)
 			continue;
-		if (a->state == STATE_WOULD)
-			strbuf_addf(out, "out of date  %s: %s\n", a->name, a->reason);
-		else if (a->state == STATE_UNKNOWN)
-			strbuf_addf(out, "perhaps      %s\n", a->name);
-		else if (a->state == STATE_FAILED || a->state == STATE_SKIPPED)
-			strbuf_addf(out, "failed       %s: %s\n", a->name, a->failure);
+		add_item(&outputs, a->path);
+		if (form == REPORT_TEXT)
+			strbuf_addf(out, "missing or edited  %s\n", a->path);
 	}
-	strbuf_addf(out, "%zu up to date, %zu out of date, %zu perhaps, %zu failed\n",
+	if (form == REPORT_JSON)
+		strbuf_addf(out, "],\"outputs\":%s]", outputs.s);
+	strbuf_addf(out, form == REPORT_JSON
+			? ",\"up_to_date\":%zu,\"out_of_date\":%zu,\"perhaps\":%zu,\"failed\":%zu"
+			: "%zu up to date, %zu out of date, %zu perhaps, %zu failed\n",
 		r->ncached + r->nrun, r->nwould_run, r->nunknown, r->nfailed + r->nskipped);
+	strbuf_release(&outputs);
 }
+
+/* ---- plan ---- */
 
 /* What it took before, else what its rule takes on average; bytes of its outputs before. */
 static int64_t estimate(struct build *b, const struct action *a, uint64_t *bytes)
@@ -220,38 +307,77 @@ static int64_t estimate(struct build *b, const struct action *a, uint64_t *bytes
 	return ns ? ns : journal_rule_ns(b->journal, a->rule->name);
 }
 
-void build_plan(struct build *b, struct strbuf *out)
+struct planned {
+	int64_t ns;
+	uint64_t bytes;
+	size_t nrun, nunknown, nguess;
+};
+
+static void plan_row(struct build *b, const struct action *a, struct planned *sum, enum report_form form,
+	struct strbuf *out)
 {
-	int64_t total_ns = 0;
-	uint64_t total_bytes = 0, bytes;
-	size_t nrun = 0, nunknown = 0, nguess = 0;
+	bool would = a->state == STATE_WOULD;
+	const char *why = would ? a->reason : "an input would be made anew; unchanged bytes would stop here";
+	uint64_t bytes;
+	int64_t ns = estimate(b, a, &bytes);
+	sum->ns += ns;
+	sum->bytes += bytes;
+	sum->nrun += would;
+	sum->nunknown += !would;
+	sum->nguess += ns == 0;
+	if (form == REPORT_JSON) {
+		begin_row(out, a, would ? "run" : "maybe");
+		if (ns)
+			strbuf_addf(out, ",\"seconds\":%.3f", (double)ns / 1e9);
+		else
+			strbuf_adds(out, ",\"seconds\":null");
+		strbuf_addf(out, ",\"bytes\":%" PRIu64, bytes);
+		end_row(out, why);
+		return;
+	}
+	strbuf_addf(out, "%-5s  ", would ? "run" : "maybe");
+	if (ns)
+		strbuf_addf(out, "%9.3f s  ", (double)ns / 1e9);
+	else
+		strbuf_adds(out, "        ? s  ");
+	strbuf_addf(out, "%s  [%s]  %s\n", a->name, a->rule->name, why);
+}
+
+/* What no one can name before something else has run. */
+static void plan_rest(struct build *b, enum report_form form, struct strbuf *out)
+{
+	if (form == REPORT_JSON)
+		strbuf_adds(out, "],\"then\":[");
 	for (size_t i = 0; i < b->naction; i++) {
 		const struct action *a = b->action[i];
-		if (a->kind != ACTION_RULE ||
-			(a->state != STATE_WOULD && a->state != STATE_UNKNOWN))
+		if (a->kind != ACTION_GENERATE || a->state != STATE_UNKNOWN)
 			continue;
-		bool would = a->state == STATE_WOULD;
-		int64_t ns = estimate(b, a, &bytes);
-		total_ns += ns;
-		total_bytes += bytes;
-		nrun += would;
-		nunknown += !would;
-		nguess += ns == 0;
-		strbuf_addf(out, "%-5s  ", would ? "run" : "maybe");
-		if (ns)
-			strbuf_addf(out, "%9.3f s  ", (double)ns / 1e9);
+		if (form == REPORT_JSON)
+			add_item(out, a->name);
 		else
-			strbuf_adds(out, "        ? s  ");
-		strbuf_addf(out, "%s  [%s]  %s\n", a->name, a->rule->name,
-			would ? a->reason
-			      : "an input would be made anew; unchanged bytes would stop here");
+			strbuf_addf(out, "then   what follows from %s\n", a->name);
 	}
-	for (size_t i = 0; i < b->naction; i++)
-		if (b->action[i]->kind == ACTION_GENERATE && b->action[i]->state == STATE_UNKNOWN)
-			strbuf_addf(out, "then   what follows from %s\n", b->action[i]->name);
-	strbuf_addf(out, "%zu to run, %zu perhaps, %zu cached; about %.1f s in all", nrun, nunknown,
-		b->result.ncached, (double)total_ns / 1e9);
-	if (nguess)
-		strbuf_addf(out, " without %zu never run before", nguess);
-	strbuf_addf(out, ", %.1f MB of outputs\n", (double)total_bytes / 1e6);
+}
+
+void build_plan(struct build *b, enum report_form form, struct strbuf *out)
+{
+	struct planned sum = {0};
+	if (form == REPORT_JSON)
+		strbuf_adds(out, "\"actions\":[");
+	for (size_t i = 0; i < b->naction; i++) {
+		const struct action *a = b->action[i];
+		if (a->kind == ACTION_RULE && (a->state == STATE_WOULD || a->state == STATE_UNKNOWN))
+			plan_row(b, a, &sum, form, out);
+	}
+	plan_rest(b, form, out);
+	if (form == REPORT_JSON) {
+		strbuf_addf(out, "],\"run\":%zu,\"perhaps\":%zu,\"cached\":%zu,\"seconds\":%.1f,\"bytes\":%" PRIu64,
+			sum.nrun, sum.nunknown, b->result.ncached, (double)sum.ns / 1e9, sum.bytes);
+		return;
+	}
+	strbuf_addf(out, "%zu to run, %zu perhaps, %zu cached; about %.1f s in all", sum.nrun, sum.nunknown,
+		b->result.ncached, (double)sum.ns / 1e9);
+	if (sum.nguess)
+		strbuf_addf(out, " without %zu never run before", sum.nguess);
+	strbuf_addf(out, ", %.1f MB of outputs\n", (double)sum.bytes / 1e6);
 }

@@ -400,12 +400,18 @@ static void add_time(struct strbuf *out, int64_t ns)
 	strbuf_adds(out, text);
 }
 
+/* Others are answered at once, or their time is not known. */
+static bool took_time(const struct journal_entry *en)
+{
+	return strcmp(en->how, "run") == 0 || strncmp(en->how, "resumed", 7) == 0;
+}
+
 static void log_entry(struct strbuf *out, const struct journal_entry *en)
 {
 	strbuf_addf(out, "build %ld  ", en->build);
 	add_time(out, en->time_ns);
 	strbuf_addf(out, "  %s  %s", en->how, en->name);
-	if (strcmp(en->how, "run") == 0 || strncmp(en->how, "resumed", 7) == 0)
+	if (took_time(en))
 		strbuf_addf(out, "  %.3f s", (double)en->wall_ns / 1e9);
 	if (*en->reason)
 		strbuf_addf(out, "  %s", en->reason);
@@ -421,27 +427,84 @@ static void log_end(struct strbuf *out, const struct line *f)
 		(long long)number(f[6]));
 }
 
-bool journal_log(const struct os_ops *os, const char *journal, const char *action,
-	struct strbuf *out, struct err *e)
+static void begin_json(struct strbuf *out, long long build, int64_t time_ns)
+{
+	strbuf_addf(out, "%s\n{\"build\":%lld,\"time\":\"", out->s[out->n - 1] == '[' ? "" : ",", build);
+	size_t at = out->n;
+	add_time(out, time_ns);
+	*strchr(out->s + at, ' ') = 'T'; /* ISO 8601 */
+	strbuf_addc(out, '"');
+}
+
+static void log_entry_json(struct strbuf *out, const struct journal_entry *en)
+{
+	const char *const member[][2] = {{"how", en->how}, {"action", en->name}, {"rule", en->rule},
+		{"why", en->reason}};
+	begin_json(out, en->build, en->time_ns);
+	for (size_t i = 0; i < NELEM(member); i++) {
+		strbuf_addf(out, ",\"%s\":", member[i][0]);
+		strbuf_add_json(out, member[i][1], strlen(member[i][1]));
+	}
+	if (took_time(en))
+		strbuf_addf(out, ",\"seconds\":%.3f", (double)en->wall_ns / 1e9);
+	strbuf_addc(out, '}');
+}
+
+static void log_end_json(struct strbuf *out, const struct line *f)
+{
+	static const char *const name[] = {"run", "cached", "failed", "skipped"};
+	begin_json(out, (long long)number(f[1]), number(f[2]));
+	for (size_t i = 0; i < NELEM(name); i++)
+		strbuf_addf(out, ",\"%s\":%lld", name[i], (long long)number(f[3 + i]));
+	strbuf_addc(out, '}');
+}
+
+/* What is written of one line of the journal, if anything. */
+static void log_line(const struct log_request *r, struct arena *a, struct line l, struct strbuf *out)
+{
+	struct line f[7];
+	size_t n = split(l, f, 7);
+	if (is(f[0], "end") && n == 7 && !r->action) {
+		(r->form == REPORT_JSON ? log_end_json : log_end)(out, f);
+	} else if (is(f[0], "action") && (!r->action || !is(f[3], "hit"))) {
+		const struct journal_entry *en = parse(a, l);
+		if (en && (!r->action || strcmp(en->name, r->action) == 0))
+			(r->form == REPORT_JSON ? log_entry_json : log_entry)(out, en);
+	}
+}
+
+static bool known_action(struct journal *j, struct arena *a, const char *action, struct err *e)
+{
+	const char **name = NULL;
+	size_t nname = 0;
+	if (!action || find_line(j, action, JOURNAL_NEWEST))
+		return true;
+	for (size_t i = 0; i < j->nline; i++) {
+		struct line f[6];
+		if (split(j->line[i], f, 6) == 6 && is(f[0], "action"))
+			*arena_push(a, name, nname) = unescape(a, f[4]);
+	}
+	const char *near = nearest_name(action, name, nname);
+	return err_set(e, ERR_SPEC, "no past build has an action '%s'%s%s%s", action,
+		near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+bool journal_log(const struct log_request *r, struct strbuf *out, struct err *e)
 {
 	struct journal *j;
 	struct arena a = {0};
-	if (!journal_open(os, journal, &j, e))
+	if (!journal_open(r->os, r->journal, &j, e))
 		return false;
-	for (size_t i = 0; i < j->nline; i++) {
-		struct line f[7];
-		size_t n = split(j->line[i], f, 7);
-		if (is(f[0], "end") && n == 7 && !action) {
-			log_end(out, f);
-		} else if (is(f[0], "action") && (!action || !is(f[3], "hit"))) {
-			const struct journal_entry *en = parse(&a, j->line[i]);
-			if (en && (!action || strcmp(en->name, action) == 0))
-				log_entry(out, en);
-		}
-	}
+	bool ok = known_action(j, &a, r->action, e);
+	if (r->form == REPORT_JSON)
+		strbuf_adds(out, "\"log\":[");
+	for (size_t i = 0; ok && i < j->nline; i++)
+		log_line(r, &a, j->line[i], out);
+	if (r->form == REPORT_JSON)
+		strbuf_addc(out, ']');
 	arena_release(&a);
 	journal_free(j);
-	return true;
+	return ok;
 }
 
 bool journal_default_path(struct strbuf *out, const char *spec_path, struct err *e)

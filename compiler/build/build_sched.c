@@ -235,7 +235,9 @@ static void generate(struct build *b, struct action *a)
 	if (again && a->nagain++ < 3) {
 		need(b, a);
 	} else if (!ok) {
-		err_context(&e, "%s", a->name);
+		/* A place in a file says more than the name of what only the graph's author knows. */
+		if (!e.file[0])
+			err_context(&e, "%s", a->name);
 		fail(b, a, &e);
 	}
 }

@@ -106,22 +106,13 @@ static void read_dataset(struct checker *c, struct checked *k)
 	}
 }
 
-static bool reads_rows(enum spec_score_method m)
-{
-	return m != SCORE_RANDOM && m != SCORE_LAST && m != SCORE_MAGNITUDE;
-}
-
 static void check_score(struct checker *c, const struct spec_score *s)
 {
-	for (int i = 0; i < s->non && reads_rows(s->method); i++) {
+	for (int i = 0; i < s->non; i++) {
 		const struct checked *k = &c->set[s->on[i]];
 		struct err e;
-		size_t n = k->read ? k->rows.split.nrow[SPLIT_CALIBRATION] : 0;
-		if (!k->read || n >= (size_t)s->rows)
-			continue;
-		spec_err_at(&e, s->at, "dataset '%s' has %zu calibration row%s, the score looks at %lld",
-			k->spec->name, n, plural(n), (long long)s->rows);
-		add_error(c, &e);
+		if (k->read && !dataset_enough(k->spec, s, k->rows.split.nrow[SPLIT_CALIBRATION], &e))
+			add_error(c, &e);
 	}
 }
 

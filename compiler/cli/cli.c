@@ -109,11 +109,8 @@ static bool parse_letters(struct cli *c, int argc, char **argv, int *i, struct e
 	return true;
 }
 
-static bool parse_verb(struct cli *c, const char *name, struct err *e)
+bool cli_unknown_verb(const char *name, struct err *e)
 {
-	c->verb = cli_verb_find(name);
-	if (c->verb)
-		return true;
 	const char *names[128];
 	size_t n = 0;
 	for (const struct cli_verb *v = cli_verbs; v->name && n < NELEM(names); v++)
@@ -121,6 +118,14 @@ static bool parse_verb(struct cli *c, const char *name, struct err *e)
 	const char *near = nearest_name(name, names, n);
 	return err_set(e, ERR_SPEC, "unknown verb '%s'%s%s%s", name, near ? "; did you mean '" : "",
 		near ? near : "", near ? "'?" : "; `trim help` lists them");
+}
+
+static bool parse_verb(struct cli *c, const char *name, struct err *e)
+{
+	c->verb = cli_verb_find(name);
+	if (c->verb)
+		return true;
+	return cli_unknown_verb(name, e);
 }
 
 static bool parse(struct cli *c, int argc, char **argv, struct err *e)
@@ -153,8 +158,8 @@ static bool check_args(const struct cli *c, struct err *e)
 	if (c->narg < v->min_args)
 		return err_set(e, ERR_SPEC, "missing argument: trim %s %s", v->name, v->args);
 	if (v->max_args >= 0 && c->narg > v->max_args)
-		return err_set(e, ERR_SPEC, "too many arguments at '%s': trim %s %s",
-			c->arg[v->max_args], v->name, v->args);
+		return err_set(e, ERR_SPEC, "too many arguments at '%s': trim %s%s%s", c->arg[v->max_args],
+			v->name, *v->args ? " " : "", v->args);
 	return true;
 }
 

@@ -119,6 +119,8 @@ void cli_write_completion(struct strbuf *out);                       /* bash */
 
 const struct cli_verb *cli_verb_find(const char *name);
 const struct cli_option *cli_option_find(const char *name);
+/* False, with ERR_SPEC that names the nearest. */
+bool cli_unknown_verb(const char *name, struct err *e);
 bool cli_verb_takes(const struct cli_verb *v, const struct cli_option *o);
 
 #define TRIM_VERSION "0.1"

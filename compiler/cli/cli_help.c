@@ -66,7 +66,8 @@ void cli_write_usage(struct strbuf *out)
 
 void cli_write_verb_help(struct strbuf *out, const struct cli_verb *v)
 {
-	strbuf_addf(out, "usage: trim %s [OPTION]... %s\n%s.\n", v->name, v->args, v->help);
+	strbuf_addf(out, "usage: trim %s [OPTION]...%s%s\n%s.\n", v->name, *v->args ? " " : "", v->args,
+		v->help);
 	add_options(out, v, "\nOptions:\n");
 	add_options(out, NULL, "\nOptions of every verb:\n");
 }

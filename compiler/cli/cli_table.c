@@ -21,7 +21,7 @@ const struct cli_option cli_options[] = {
 	{"keep-going", 'k', NULL, "after a failure build what does not depend on it", NULL, NULL, false, false},
 	{"dry-run", 'n', NULL, "say what would run, run nothing", NULL, NULL, false, false},
 	{"locked", 0, NULL, "use what NAME.lock records, fail at the first difference", NULL, NULL, false, false},
-	{"offline", 0, NULL, "use no network", "TRIM_OFFLINE", NULL, false, false},
+	{"offline", 0, NULL, "promise not to use the network; trim never does, so nothing changes", "TRIM_OFFLINE", NULL, false, false},
 	{"rehash", 0, NULL, "read every input again, whatever its times say", NULL, NULL, false, false},
 	{"events", 0, "FILE", "write what happens as JSON lines", NULL, NULL, false, false},
 	{"format", 0, "FORMAT", "of a graph: dot, mermaid, json or ninja; of an export: hf", NULL, NULL, false, false},

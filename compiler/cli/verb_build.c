@@ -178,7 +178,7 @@ static int finish(struct work *w, bool ok)
 	struct err e;
 	int code = EXIT_OK;
 	if (!ok) {
-		code = w->view.nfail ? cli_exit_code(w->err.kind) : cli_fail(w->cli, &w->err);
+		code = work_failed(w);
 		if (w->result.interrupted)
 			cli_say(w->cli, "interrupted; the same command goes on from here");
 	}
@@ -207,10 +207,11 @@ static int build_one(struct cli *c, const char *path)
 		if (flags & BUILD_DRY_RUN) {
 			struct strbuf b;
 			strbuf_init(&b);
-			build_plan(w.build, &b);
-			fputs(b.s, c->out);
+			build_plan(w.build, cli_report_form(c), &b);
+			if (ok)
+				cli_print_report(c, path, &b);
 			strbuf_release(&b);
-			code = ok ? EXIT_OK : cli_fail(c, &w.err);
+			code = ok ? EXIT_OK : work_failed(&w);
 		} else {
 			/* Targets of a schedule have their folders only now. */
 			code = make_folders(&w, &e) ? finish(&w, ok) : cli_fail(c, &e);

@@ -76,6 +76,16 @@ static bool write_tokenizer(struct work *w, const char *dir, struct err *e)
 	return ok;
 }
 
+static void print_path(struct cli *c, const char *dir)
+{
+	struct strbuf b;
+	strbuf_init(&b);
+	if (c->json)
+		strbuf_add_json(&b, dir, strlen(dir));
+	fprintf(c->out, c->json ? "{\"path\":%s}\n" : "%s\n", c->json ? b.s : dir);
+	strbuf_release(&b);
+}
+
 static bool export_hf(struct work *w, const char *dir, struct err *e)
 {
 	const struct plan_target *t = chosen(w, e);
@@ -93,7 +103,7 @@ static bool export_hf(struct work *w, const char *dir, struct err *e)
 	if (s.ndropped)
 		cli_say(w->cli, "%zu halves that are gone are written as zeros: readers of such folders need all",
 			s.ndropped);
-	fprintf(w->cli->out, "%s\n", dir);
+	print_path(w->cli, dir);
 	return true;
 }
 
@@ -107,9 +117,13 @@ int verb_export(struct cli *c)
 		err_set(&e, ERR_SPEC, "unable to export as '%s'; only hf is supported", format);
 		return cli_fail(c, &e);
 	}
+	if (c->narg == 1 && strstr(c->arg[0], ".xml")) {
+		err_set(&e, ERR_SPEC, "missing argument: trim export %s DIR", c->arg[0]);
+		return cli_fail(c, &e);
+	}
 	int code = work_open(&w, c, path, BUILD_DRY_RUN);
 	if (code == EXIT_OK && !work_run(&w))
-		code = cli_fail(c, &w.err);
+		code = work_failed(&w);
 	else if (code == EXIT_OK && !export_hf(&w, c->arg[c->narg - 1], &e))
 		code = cli_fail(c, &e);
 	work_close(&w);

@@ -25,7 +25,7 @@ int verb_help(struct cli *c)
 		cli_write_usage(&b);
 	} else {
 		struct err e;
-		err_set(&e, ERR_SPEC, "unknown verb '%s'; `trim help` lists them", c->arg[0]);
+		cli_unknown_verb(c->arg[0], &e);
 		strbuf_release(&b);
 		return cli_fail(c, &e);
 	}

@@ -170,12 +170,7 @@ static bool emit_stage(struct cli *c, const struct graph *g, const struct target
 static const struct spec_target *choose_target(struct cli *c, const struct spec *s, struct err *e)
 {
 	const char *name = cli_option(c, "target");
-	if (!name && s->ntarget)
-		return &s->target[0];
-	const struct spec_target *t = name ? spec_target_find(s, name) : NULL;
-	if (!t)
-		err_set(e, ERR_SPEC, "%s has no target '%s'", s->file->name, name ? name : "");
-	return t;
+	return name ? spec_target_need(s, name, e) : &s->target[0];
 }
 
 static bool emit_program(struct cli *c, const struct spec *s, const char *form, struct strbuf *out,

@@ -4,8 +4,10 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Plans a spec and runs it dry, then lets `tell` write about it. */
-static int ask(struct cli *c, const char *path, bool (*tell)(struct work *, struct strbuf *, struct err *))
+/* Prints something about a spec that was run dry; the buffer is empty. */
+typedef bool tell_fn(struct work *w, struct strbuf *b, struct err *e);
+
+static int ask(struct cli *c, const char *path, tell_fn *tell)
 {
 	struct work w;
 	struct err e;
@@ -13,12 +15,10 @@ static int ask(struct cli *c, const char *path, bool (*tell)(struct work *, stru
 	int code = work_open(&w, c, path, BUILD_DRY_RUN);
 	strbuf_init(&b);
 	if (code == EXIT_OK) {
-		bool ok = work_run(&w);
-		if (!ok)
-			code = cli_fail(c, &w.err);
+		if (!work_run(&w))
+			code = work_failed(&w);
 		else if (!tell(&w, &b, &e))
 			code = cli_fail(c, &e);
-		fputs(b.s, c->out);
 		for (size_t i = 0; i < w.plan.ntarget; i++)
 			if (w.plan.target[i].failed)
 				cli_note(c, &w.plan.target[i].err);
@@ -28,7 +28,7 @@ static int ask(struct cli *c, const char *path, bool (*tell)(struct work *, stru
 	return code;
 }
 
-static int ask_all(struct cli *c, bool (*tell)(struct work *, struct strbuf *, struct err *))
+static int ask_all(struct cli *c, tell_fn *tell)
 {
 	int worst = EXIT_OK;
 	const char *path;
@@ -50,31 +50,39 @@ static const char *spec_and_action(struct cli *c, const char **action)
 	return cli_spec_path(c, 0);
 }
 
-static bool tell_plan(struct work *w, struct strbuf *out, struct err *e)
+static bool tell_plan(struct work *w, struct strbuf *b, struct err *e)
 {
 	(void)e;
-	build_plan(w->build, out);
+	build_plan(w->build, cli_report_form(w->cli), b);
+	cli_print_report(w->cli, w->path, b);
 	return true;
 }
 
-static bool tell_status(struct work *w, struct strbuf *out, struct err *e)
+static bool tell_status(struct work *w, struct strbuf *b, struct err *e)
 {
 	(void)e;
-	build_status(w->build, out);
+	build_status(w->build, cli_report_form(w->cli), b);
+	cli_print_report(w->cli, w->path, b);
 	return true;
 }
 
-static bool tell_why(struct work *w, struct strbuf *out, struct err *e)
+static bool tell_why(struct work *w, struct strbuf *b, struct err *e)
 {
 	const char *action;
 	spec_and_action(w->cli, &action);
-	return build_why(w->build, action, out, e);
+	if (!build_why(w->build, action, cli_report_form(w->cli), b, e))
+		return false;
+	cli_print_report(w->cli, w->path, b);
+	return true;
 }
 
-static bool tell_graph(struct work *w, struct strbuf *out, struct err *e)
+static bool tell_graph(struct work *w, struct strbuf *b, struct err *e)
 {
 	const char *format = cli_option(w->cli, "format");
-	return build_graph(w->build, w->cli->json ? "json" : format ? format : "dot", out, e);
+	if (!build_graph(w->build, w->cli->json ? "json" : format ? format : "dot", b, e))
+		return false;
+	fwrite(b->s, 1, b->n, w->cli->out);
+	return true;
 }
 
 int verb_plan(struct cli *c)
@@ -103,11 +111,16 @@ int verb_log(struct cli *c)
 	const char *action, *path = spec_and_action(c, &action);
 	struct strbuf journal, b;
 	struct err e;
+	if (access(path, F_OK) != 0) {
+		err_set(&e, ERR_SPEC, "no such file '%s'", path);
+		return cli_fail(c, &e);
+	}
 	strbuf_init(&journal);
 	strbuf_init(&b);
 	bool ok = journal_default_path(&journal, path, &e) &&
-		journal_log(os_posix(), journal.s, action, &b, &e);
-	fputs(b.s, c->out);
+		journal_log(&(struct log_request){NULL, journal.s, action, cli_report_form(c)}, &b, &e);
+	if (ok)
+		cli_print_report(c, path, &b);
 	strbuf_release(&b);
 	strbuf_release(&journal);
 	return ok ? EXIT_OK : cli_fail(c, &e);

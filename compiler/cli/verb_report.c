@@ -257,7 +257,7 @@ int verb_report(struct cli *c)
 	const char *path = cli_spec_path(c, 0);
 	int code = work_open(&w, c, path, BUILD_DRY_RUN);
 	if (code == EXIT_OK && !work_run(&w))
-		code = cli_fail(c, &w.err);
+		code = work_failed(&w);
 	else if (code == EXIT_OK && !report(&w, &e))
 		code = cli_fail(c, &e);
 	else if (code == EXIT_OK && w.result.nwould_run + w.result.nunknown)

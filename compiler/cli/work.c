@@ -129,6 +129,11 @@ bool work_run(struct work *w)
 	return ok;
 }
 
+int work_failed(struct work *w)
+{
+	return w->view.nfail ? cli_exit_code(w->err.kind) : cli_fail(w->cli, &w->err);
+}
+
 void work_close(struct work *w)
 {
 	build_free(w->build);
@@ -137,4 +142,23 @@ void work_close(struct work *w)
 	store_free(w->store);
 	if (w->view.events)
 		fclose(w->view.events);
+}
+
+enum report_form cli_report_form(const struct cli *c)
+{
+	return c->json ? REPORT_JSON : REPORT_TEXT;
+}
+
+void cli_print_report(struct cli *c, const char *spec, const struct strbuf *report)
+{
+	struct strbuf b;
+	if (!c->json) {
+		fwrite(report->s, 1, report->n, c->out);
+		return;
+	}
+	strbuf_init(&b);
+	strbuf_adds(&b, "{\"spec\":");
+	strbuf_add_json(&b, spec, strlen(spec));
+	fprintf(c->out, "%s,%s}\n", b.s, report->s);
+	strbuf_release(&b);
 }

@@ -43,7 +43,16 @@ int work_open(struct work *w, struct cli *c, const char *path, enum build_flags 
 
 /* Runs the build, dry or not; false: w->err. */
 bool work_run(struct work *w);
+/* What the process ends with when that failed; prints the message unless an event did. */
+int work_failed(struct work *w);
 
 void work_close(struct work *w);
+
+/* The form of reports that --json asks for. */
+enum report_form cli_report_form(const struct cli *c);
+
+/* Prints a report about a spec: text as it is, members of JSON in an object on a line of its own that names
+ * the spec. */
+void cli_print_report(struct cli *c, const char *spec, const struct strbuf *report);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "cpu.h"
+
 #define V3 "avx2,bmi2,f16c,fma"
 #define V4 V3 ",avx512f,avx512bw,avx512dq,avx512vl"
 #define X86 ARCH_X86_64, "x86_64-unknown-linux-musl"
@@ -29,8 +31,9 @@ const struct target *target_find(const char *name)
 	return NULL;
 }
 
-/* GCC's and clang's names are those of target.needs. */
-static bool cpu_has(const char *feature)
+/* GCC's and clang's names are those of target.needs, and asking them costs nothing; what not both of
+ * them know, runtime's table does. */
+static bool has(const char *feature)
 {
 #ifdef __x86_64__
 #define HAS(f)                                                                                     \
@@ -50,7 +53,7 @@ static bool cpu_has(const char *feature)
 		return __builtin_cpu_supports("avx2") > 0; /* no CPU has one without the other */
 #undef HAS
 #endif
-	return false;
+	return cpu_has(feature);
 }
 
 bool target_runs_here(const struct target *t)
@@ -67,7 +70,7 @@ bool target_runs_here(const struct target *t)
 		size_t n = strcspn(p, ",");
 		memcpy(name, p, n);
 		name[n] = '\0';
-		if (!cpu_has(name))
+		if (!has(name))
 			return false;
 		p += n + (p[n] == ',');
 	}

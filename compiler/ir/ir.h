@@ -21,6 +21,8 @@
  * Semantics that fix every bit (class f32 and bf16; the interpreter is the reference):
  * - All arithmetic is IEEE single precision, round to nearest even, with denormal inputs and results
  *   of arithmetic flushed to zero of the same sign (FTZ and DAZ set). No contraction but `fma`.
+ *   What rounds up to the smallest normal number is kept, as x86 does; ARM without FEAT_AFP flushes it
+ *   (docs/decisions.md, 21).
  * - min(a,b) is a < b ? a : b and max(a,b) is a > b ? a : b, so NaN gives b.
  * - to_i32 rounds to nearest even; out of range is undefined, and no graph of ours does it.
  * - i32 arithmetic wraps; shr is logical; compares give 0 or 1; select takes any nonzero as true.

@@ -199,6 +199,8 @@ bool spec_load(struct arena *a, const char *path, const struct spec_options *opt
 bool spec_target_later(const struct spec *s, int i);
 
 const struct spec_target *spec_target_find(const struct spec *s, const char *name);
+/* ERR_SPEC that names the nearest. */
+const struct spec_target *spec_target_need(const struct spec *s, const char *name, struct err *e);
 
 /* As err_at(ERR_SPEC) with a place of the spec. Returns false. */
 bool spec_err_at(struct err *e, struct place at, const char *fmt, ...) PRINTF_LIKE(3, 4);

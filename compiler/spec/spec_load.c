@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "spec_build.h"
@@ -61,6 +62,21 @@ const struct spec_target *spec_target_find(const struct spec *s, const char *nam
 	for (int i = 0; i < s->ntarget; i++)
 		if (strcmp(s->target[i].name, name) == 0)
 			return &s->target[i];
+	return NULL;
+}
+
+const struct spec_target *spec_target_need(const struct spec *s, const char *name, struct err *e)
+{
+	const struct spec_target *found = spec_target_find(s, name);
+	if (found)
+		return found;
+	const char **names = xcalloc((size_t)s->ntarget + 1, sizeof(*names));
+	for (int i = 0; i < s->ntarget; i++)
+		names[i] = s->target[i].name;
+	const char *near = nearest_name(name, names, (size_t)s->ntarget);
+	free(names);
+	err_set(e, ERR_SPEC, "%s has no target '%s'%s%s%s", s->file->name, name, near ? "; did you mean '" : "",
+		near ? near : "", near ? "'?" : "");
 	return NULL;
 }
 

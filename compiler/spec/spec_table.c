@@ -171,7 +171,7 @@ static const struct spec_attr tune_attrs[] = {
 		.doc = "of each round, instead of whole passes over the rows"),
 	A("batch", count, .deflt = "16", .min = 1, .max = 1 << 20, .doc = "rows per step"),
 	A("accumulate", count, .deflt = "1", .min = 1, .max = 1 << 20,
-		.doc = "parts in which a batch is computed"),
+		.doc = "batches whose gradients one step adds up"),
 	A("learning-rate", number, .deflt = "2e-5", .min_open = true, .max = 10,
 		.doc = "peak of the learning rate"),
 	A("warm-up", percent, .deflt = "0%", .max = 100,

@@ -160,6 +160,17 @@ expect why 0 'here/link: not run: nothing changed' "$TRIM" why gguf.xml here/lin
 expect why.unknown 2 "no action 'here/lnk'; did you mean 'here/link'" "$TRIM" why gguf.xml here/lnk
 expect status 0 'up to date, 0 out of date' "$TRIM" status gguf.xml
 expect log 0 'cached' "$TRIM" log gguf.xml
+holds() { # EXPRESSION COMMAND...: true of `d`, the object that the command prints
+	local e=$1; shift
+	"$@" --json 2>"$TMP/err" | python3 -c "import json, sys; d = json.load(sys.stdin); print(d); sys.exit(not ($e))"
+}
+expect why.json 0 '' holds 'd["spec"] == "gguf.xml" and d["actions"] == [{"action": "here/link", "rule": "link", "state": "not run", "why": d["actions"][0]["why"]}]' \
+	"$TRIM" why gguf.xml here/link
+expect status.json 0 '' holds 'd["actions"] == [] and d["out_of_date"] == 0 and d["up_to_date"] > 5' "$TRIM" status gguf.xml
+expect plan.json 0 '' holds 'd["run"] == 1 and [a["action"] for a in d["actions"]] == ["here/compile", "here/link"]' "$TRIM" plan dry.xml
+expect dry-run.json 0 '' holds 'd["perhaps"] == 1' "$TRIM" build -n dry.xml
+expect log.json 0 '' holds '{b["build"] for b in d["log"]} == set(range(1, d["log"][-1]["build"] + 1))' "$TRIM" log gguf.xml
+expect log.unknown 2 "no past build has an action 'here/lnk'; did you mean 'here/link'?" "$TRIM" log gguf.xml here/lnk
 expect graph.json 0 '"rule":"link"' "$TRIM" graph gguf.xml --format json
 expect graph.bad 2 "did you mean 'ninja'" "$TRIM" graph gguf.xml --format ninj
 expect cache.gc 0 'would be removed' "$TRIM" cache gc

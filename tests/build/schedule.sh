@@ -99,7 +99,7 @@ killed() { # killed NAME ACTION
 	export TRIM_CACHE=$TMP/cache-$1
 	rm -f events s.lock
 	spec 70%
-	sed -i 's/rows="8"/rows="60"/' s.xml
+	sed -i 's/rows="8"/rows="50"/' s.xml
 	"$TRIM" build s.xml --root models="$data/models" --events events --checkpoint 0 >out.txt 2>err.txt &
 	pid=$!
 	until [ -e events ] && [ "$(grep -c "\"event\":\"progress\",.*\"action\":\"main/$2\"" events)" -ge 2 ]; do
@@ -112,7 +112,7 @@ killed() { # killed NAME ACTION
 	verdict "$1" $?
 }
 spec 70%
-sed -i 's/rows="8"/rows="60"/' s.xml
+sed -i 's/rows="8"/rows="50"/' s.xml
 build || cat err.txt
 cp s.lock lock.60
 killed killed-in-tune round-0/tune
@@ -123,10 +123,11 @@ head -c 6000 "$data/datasets/tinystories/tinystories_lower_4M.txt" | tail -c 300
 spec 85%
 sed -i 's/test="20%" train="40%" calibration="20%" validation="10%"/path="lower.txt" test="20%" train="40%" validation="10%"/
 s/ format="text" path="lower.txt">/ format="text"><split path="cal.txt" calibration="100%"\/>/
-s/rows="8"/rows="500"/' s.xml
+s/rows="8"/rows="9"/' s.xml
 build || cat err.txt
 first=$(grep '"event":"progress",.*parent/score' events | sed -n '$s/.*"total":\([0-9]*\).*/\1/p')
 printf '\n\na row that was never there before, about a cat and a very small hat.\n' >>cal.txt
+sed -i 's/rows="9"/rows="10"/' s.xml
 build || cat err.txt
 grep '"event":"progress",.*parent/score' events | sed -n 's/.*"total":\([0-9]*\).*/\1/p' | sort -u >totals
 [ "${first:-0}" -gt 5 ] && [ "$(cat totals)" = 1 ]; verdict appended-calibration $?

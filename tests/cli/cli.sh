@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The program from outside: init, check, expand, variables, configuration, exit codes, help.
 set -u
-TRIM=${TRIM:-$PWD/.build/trim} TMP=${TMP:-$(mktemp -d)}
+here=$PWD
+TRIM=${TRIM:-$PWD/.build/trim} BUILD=${BUILD:-$PWD/.build} TMP=${TMP:-$(mktemp -d)}
 for v in $(compgen -e TRIM_); do unset "$v"; done
 unset CLICOLOR_FORCE
 export HOME=$TMP XDG_CONFIG_HOME=$TMP/config
@@ -31,6 +32,36 @@ echo 'roots models x' >"$XDG_CONFIG_HOME/trim/config"
 expect root.bad-configuration 2 "trim/config:1:1: expected 'root NAME DIR'" "$TRIM" check text.xml
 rm "$XDG_CONFIG_HOME/trim/config"
 expect expand.no-root 0 'path="models:m"' "$TRIM" expand text.xml
+# Wrong arguments: what is wrong, what was expected, the nearest name.
+while IFS='|' read -r name pattern arguments; do
+	expect "usage.$name" 2 "^trim: $pattern\$" "$TRIM" $arguments
+done <<'CASES'
+verb|unknown verb 'bild'; did you mean 'build'?|bild
+verb.none|unknown verb 'frobnicate'; `trim help` lists them|frobnicate
+help|unknown verb 'bild'; did you mean 'build'?|help bild
+option|unknown option '--lokced' of build; did you mean '--locked'?|build --lokced
+option.letter|unknown option '-z' of check|check -z
+option.value|option '-j' needs a value: -j N|build -j
+option.no-value|option '--json' takes no value|check --json=1
+option.number|bad value '0' for --jobs; expected a whole number from 1 to 1024|build -j 0 trim.xml
+argument.none|missing argument: trim inspect MODEL.BINARY.SPEC|inspect
+argument.more|too many arguments at 'x': trim doctor|doctor x
+argument.directory|missing argument: trim export trim.xml DIR|export trim.xml
+target|trim.xml has no target 'hald'; did you mean 'half'?|build --target hald
+target.inspect|trim.xml has no target 'hald'; did you mean 'half'?|inspect trim.xml --emit ir --target hald
+file|no such file 'none.xml'|build none.xml
+file.log|no such file 'none.xml'|log none.xml
+file.not-regular|'/tmp' is not a regular file|status /tmp
+root|bad value 'x=' for --root; expected NAME=DIR, NAME in lower-case letters, digits and '-'|check --root x=
+cache|unknown 'cache stats'; did you mean 'stat'?|cache stats
+completion|no completion for 'zsh'; there is one for bash|completion zsh
+CASES
+export TRIM_CACHE=$TMP/cache XDG_STATE_HOME=$TMP/state
+printf '{"trim-lock":1,\n<<<<<<< mine\n' >trim.lock
+expect lock.conflict 2 '^trim: trim.lock:2:1: unable to use the lock (without it a build writes a new one): ' "$TRIM" build
+echo '{"trim-lock":7}' >trim.lock
+expect lock.version 2 '^trim: trim.lock:1:1: not a lock of this version of trim; without it a build ' "$TRIM" status
+rm trim.lock
 expect several 2 'text.xml:6:16' "$TRIM" check trim.xml text.xml none.xml
 expect json 0 '^{"spec":"trim.xml","ok":true,"errors":0,"later":0,"warnings":0,"messages":\[\],"data":\[{"dataset":"rows","rows":200,' "$TRIM" check --json
 expect json.bad 36 '"errors":1.*"line":6,"col":16' "$TRIM" check --json text.xml
@@ -50,6 +81,10 @@ expect help.spec 0 '^<schedule> in <trim>' "$TRIM" help spec
 # What check says about rows, and show about one of them.
 grid() { "$TRIM" check "$@" 2>/dev/null | sed -n '/test/,/all/p' | tr -s ' ' | tr '\n' '|'; }
 same() { if [ "$2" = "$3" ]; then echo "ok cli/$1"; else printf '%s\n%s\nFAIL cli/%s\n' "$2" "$3" "$1"; fi; }
+expect offline.help 0 'trim never does' "$TRIM" build --help
+# that it never does: no part of it knows a function that could
+for a in "$BUILD"/*.a "$BUILD"/lib/*/runtime.a; do nm -u "$a" 2>/dev/null; done | awk 'NF == 2 {print $2}' | sort -u >"$TMP/needs"
+same offline.no-sockets "$(grep -c '^open$' "$TMP/needs") $(grep -xE 'socket|socketpair|connect|bind|accept4?|send(to|msg)?|getaddrinfo|gethostby.*|popen|system' "$TMP/needs")" '1 '
 task='<task kind="choice"><prompt>{q}</prompt><choice>yes</choice><choice>no</choice><answer field="a"/></task>'
 spec() { # FILE SPLIT REST: a spec over rows of r/
 	printf '<trim xmlns="urn:trim:spec:1" name="x"><model path="m"/><dataset name="d" format="jsonl" path="r">
@@ -70,6 +105,12 @@ spec leak.xml "$parts" '<schedule keep="50%"><score method="last"/></schedule>'
 expect check.leak 0 '1 test row is as good as equal to a train row, r/b.jsonl:1 to r/a.jsonl:30 for one' "$TRIM" check leak.xml
 spec few.xml "$parts" '<schedule keep="50%"><score rows="20"/></schedule>'
 expect check.few-rows 2 "few.xml:2:.*dataset 'd' has [1-9] calibration rows\?, the score looks at 20$" "$TRIM" check few.xml
+# build says the same, before anything that takes long
+cp -r "$here/tests/rules/model" few; sed -i 's,path="m",path="few",' few.xml
+"$TRIM" -q check few.xml 2>&1 | grep -v note: >few.said
+same build.few-rows "$("$TRIM" -q build -k --events events few.xml 2>&1; echo $?)" "$(cat few.said; echo 2)"
+same build.few-rows-early "$(sed -n 's/.*"event":"run".*"rule":"\([^"]*\)".*/\1/p' events | sort -u | tr '\n' ' ')" \
+	'import rows split tokenizer '
 expect check.few-rows-json 2 '"errors":1,.*"level":"error","file":"few.xml","line":2,' "$TRIM" check --json few.xml
 spec none.xml 'test="100%" train="r/none*.jsonl"' ''
 expect check.no-file 2 "none.xml:2:[0-9]*: no file matches 'r/none\*.jsonl'" "$TRIM" check none.xml

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "json.h"
 #include "world.h"
 
 /* imp (mix @a.txt) -> score (tool) -> out (mix, with bytes) */
@@ -45,7 +46,7 @@ static void check_why(struct world *w, const char *action, const char *want)
 	struct strbuf out;
 	struct err e;
 	strbuf_init(&out);
-	if (build_why(w->build, action, &out, &e))
+	if (build_why(w->build, action, REPORT_TEXT, &out, &e))
 		CHECK_STR(mask(w, out.s), want);
 	else
 		FAIL("%s", e.msg);
@@ -65,7 +66,7 @@ TEST(why_names_what_changed)
 
 	build(&w, &(struct variant){"1", "1", 1, false, false}, 0);
 	check_why(&w, "imp", "imp: not run: nothing changed since build 1\n");
-	CHECK(!build_why(w.build, "scroe", &(struct strbuf){0}, &e));
+	CHECK(!build_why(w.build, "scroe", REPORT_TEXT, &(struct strbuf){0}, &e));
 	CHECK_STR(e.msg, "no action 'scroe'; did you mean 'score'?");
 	world_close(&w);
 
@@ -176,11 +177,11 @@ TEST(status_and_plan_list_what_is_out_of_date)
 	world_write(&w, "a.txt", "one");
 	strbuf_init(&out);
 	build(&w, &(struct variant){"1", "1", 1, false, false}, BUILD_DRY_RUN);
-	build_status(w.build, &out);
+	build_status(w.build, REPORT_TEXT, &out);
 	CHECK_STR(out.s, "out of date  imp: it is new\nperhaps      score\n"
 			 "0 up to date, 1 out of date, 1 perhaps, 0 failed\n");
 	strbuf_clear(&out);
-	build_plan(w.build, &out);
+	build_plan(w.build, REPORT_TEXT, &out);
 	CHECK_STR(out.s, "run            ? s  imp  [mix]  it is new\n"
 			 "maybe          ? s  score  [tool]  an input would be made anew; "
 			 "unchanged bytes would "
@@ -194,7 +195,7 @@ TEST(status_and_plan_list_what_is_out_of_date)
 	CHECK(access(world_path(&w, "journal"), F_OK) == 0);
 	build(&w, &(struct variant){"1", "2", 1, false, false}, BUILD_DRY_RUN);
 	strbuf_clear(&out);
-	build_status(w.build, &out);
+	build_status(w.build, REPORT_TEXT, &out);
 	CHECK_STR(out.s, "out of date  score: parameter 'p' changed from '1' to '2'\n"
 			 "1 up to date, 1 out of date, 0 perhaps, 0 failed\n");
 	world_close(&w);
@@ -228,23 +229,111 @@ TEST(log_lists_builds_and_actions)
 	struct strbuf out;
 	world_init(&w, "w");
 	strbuf_init(&out);
-	CHECK(journal_log(NULL, world_path(&w, "journal"), NULL, &out, &w.err));
+	CHECK(world_log(&w, NULL, REPORT_TEXT, &out, &w.err));
 	CHECK_STR(out.s, "");
 	world_write(&w, "a.txt", "one");
 	build(&w, &(struct variant){"1", "1", 1, false, false}, 0);
 	world_close(&w);
 	build(&w, &(struct variant){"1", "1", 1, false, false}, 0);
 	world_close(&w);
-	CHECK(journal_log(NULL, world_path(&w, "journal"), NULL, &out, &w.err));
+	CHECK(world_log(&w, NULL, REPORT_TEXT, &out, &w.err));
 	mask_times(out.s);
 	CHECK_STR(out.s, "build 1  T  run  imp  D  it is new\n"
 			 "build 1  T  run  score  D  it is new\n"
 			 "build 1  T  2 run, 0 cached, 0 failed, 0 skipped\n"
 			 "build 2  T  0 run, 2 cached, 0 failed, 0 skipped\n");
 	strbuf_clear(&out);
-	CHECK(journal_log(NULL, world_path(&w, "journal"), "score", &out, &w.err));
+	CHECK(world_log(&w, "score", REPORT_TEXT, &out, &w.err));
 	mask_times(out.s);
 	CHECK_STR(out.s, "build 1  T  run  score  D  it is new\n");
+	strbuf_release(&out);
+	world_release(&w);
+}
+
+/* The values of "time" and "seconds" to T and S. */
+static void mask_json(char *text)
+{
+	char *to = text;
+	while (*text) {
+		bool time = !strncmp(text, "\"time\":\"", 8), seconds = !strncmp(text, "\"seconds\":", 10);
+		for (int i = 0; i < (time ? 8 : seconds ? 10 : 1); i++)
+			*to++ = *text++;
+		if (!time && !seconds)
+			continue;
+		*to++ = time ? 'T' : 'S';
+		text += strcspn(text, time ? "\"" : ",}");
+	}
+	*to = '\0';
+}
+
+/* Members as they stand in an object; it must be JSON. */
+static void check_json(struct world *w, struct strbuf *got, const char *want)
+{
+	struct arena a = {0};
+	struct json *root;
+	struct err e;
+	const char *text = arena_printf(&a, "{%s}", got->s);
+	if (!json_parse(&a, (struct buf){text, strlen(text)}, NULL, 1, &root, &e))
+		FAIL("%d:%d: %s", e.line, e.col, e.msg);
+	mask_json(got->s);
+	CHECK_STR(mask(w, got->s), want);
+	strbuf_clear(got);
+	arena_release(&a);
+}
+
+TEST(reports_are_json_too)
+{
+	struct world w;
+	struct strbuf out;
+	struct err e;
+	world_init(&w, "w");
+	world_write(&w, "a.txt", "one");
+	strbuf_init(&out);
+	build(&w, &(struct variant){"a\"\n\\b", "1", 1, false, false}, BUILD_DRY_RUN);
+	build_status(w.build, REPORT_JSON, &out);
+	check_json(&w, &out, "\"actions\":[\n"
+		"{\"action\":\"imp\",\"rule\":\"mix\",\"state\":\"out of date\",\"why\":\"it is new\"},\n"
+		"{\"action\":\"score\",\"rule\":\"tool\",\"state\":\"perhaps\"}],\"outputs\":[],"
+		"\"up_to_date\":0,\"out_of_date\":1,\"perhaps\":1,\"failed\":0");
+	build_plan(w.build, REPORT_JSON, &out);
+	check_json(&w, &out, "\"actions\":[\n"
+		"{\"action\":\"imp\",\"rule\":\"mix\",\"state\":\"run\",\"seconds\":S,\"bytes\":0,"
+		"\"why\":\"it is new\"},\n"
+		"{\"action\":\"score\",\"rule\":\"tool\",\"state\":\"maybe\",\"seconds\":S,\"bytes\":0,"
+		"\"why\":\"an input would be made anew; unchanged bytes would stop here\"}],\"then\":[],"
+		"\"run\":1,\"perhaps\":1,\"cached\":0,\"seconds\":S,\"bytes\":0");
+	CHECK(build_why(w.build, "score", REPORT_JSON, &out, &e));
+	check_json(&w, &out, "\"actions\":[\n{\"action\":\"score\",\"rule\":\"tool\",\"state\":\"not known yet\","
+		"\"why\":\"an action before it would run\"}]");
+	world_close(&w);
+	build(&w, &(struct variant){"a\"\n\\b", "1", 1, false, false}, 0);
+	world_close(&w);
+	build(&w, &(struct variant){"1", "1", 1, false, false}, 0);
+	CHECK(build_why(w.build, NULL, REPORT_JSON, &out, &e));
+	check_json(&w, &out, "\"actions\":[\n{\"action\":\"imp\",\"rule\":\"mix\",\"state\":\"ran\",\"why\":"
+		"\"parameter 'p' changed from 'a\\\"\\n\\\\b' to '1'\"},\n"
+		"{\"action\":\"score\",\"rule\":\"tool\",\"state\":\"ran\",\"why\":\"input 'in' changed: imp\"}]");
+	world_close(&w);
+	CHECK(world_log(&w, "imp", REPORT_JSON, &out, &e));
+	check_json(&w, &out, "\"log\":[\n"
+		"{\"build\":1,\"time\":\"T\",\"how\":\"run\",\"action\":\"imp\",\"rule\":\"mix\",\"why\":\"it is new\","
+		"\"seconds\":S},\n"
+		"{\"build\":2,\"time\":\"T\",\"how\":\"run\",\"action\":\"imp\",\"rule\":\"mix\",\"why\":"
+		"\"parameter 'p' changed from 'a\\\"\\n\\\\b' to '1'\",\"seconds\":S}]");
+	CHECK(world_log(&w, NULL, REPORT_JSON, &out, &e));
+	check_json(&w, &out, "\"log\":[\n"
+		"{\"build\":1,\"time\":\"T\",\"how\":\"run\",\"action\":\"imp\",\"rule\":\"mix\",\"why\":\"it is new\","
+		"\"seconds\":S},\n"
+		"{\"build\":1,\"time\":\"T\",\"how\":\"run\",\"action\":\"score\",\"rule\":\"tool\",\"why\":\"it is new\","
+		"\"seconds\":S},\n"
+		"{\"build\":1,\"time\":\"T\",\"run\":2,\"cached\":0,\"failed\":0,\"skipped\":0},\n"
+		"{\"build\":2,\"time\":\"T\",\"how\":\"run\",\"action\":\"imp\",\"rule\":\"mix\",\"why\":"
+		"\"parameter 'p' changed from 'a\\\"\\n\\\\b' to '1'\",\"seconds\":S},\n"
+		"{\"build\":2,\"time\":\"T\",\"how\":\"run\",\"action\":\"score\",\"rule\":\"tool\",\"why\":"
+		"\"input 'in' changed: imp\",\"seconds\":S},\n"
+		"{\"build\":2,\"time\":\"T\",\"run\":2,\"cached\":0,\"failed\":0,\"skipped\":0}]");
+	CHECK(!world_log(&w, "imq", REPORT_JSON, &out, &e));
+	CHECK_STR(e.msg, "no past build has an action 'imq'; did you mean 'imp'?");
 	strbuf_release(&out);
 	world_release(&w);
 }
@@ -276,7 +365,7 @@ TEST(journal_survives_torn_tails_and_damage)
 		CHECK_INT(w.nran, 0);
 		world_close(&w);
 		strbuf_clear(&out);
-		CHECK(journal_log(NULL, world_path(&w, "journal"), NULL, &out, &e));
+		CHECK(world_log(&w, NULL, REPORT_TEXT, &out, &e));
 		if (!strstr(out.s, "0 run, 2 cached"))
 			FAIL("round %d: the newest build is not in the log: %s", round, out.s);
 	}

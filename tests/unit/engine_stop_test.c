@@ -112,7 +112,7 @@ TEST(an_interrupted_action_resumes_with_the_same_bits)
 	CHECK_STR(world_ran(&w), "after");
 	world_close(&w);
 	strbuf_init(&log);
-	CHECK(journal_log(NULL, world_path(&w, "journal"), "march", &log, &w.err));
+	CHECK(world_log(&w, "march", REPORT_TEXT, &log, &w.err));
 	CHECK(strstr(log.s, "  interrupted  march") && strstr(log.s, "  resumed:17  march"));
 	strbuf_release(&log);
 	struct store_stat st;

@@ -431,7 +431,7 @@ TEST(generators_add_what_follows_from_results)
 	CHECK(w.result.nwould_run == 1 && w.result.nunknown == 0);
 	struct strbuf plan;
 	strbuf_init(&plan);
-	build_plan(w.build, &plan);
+	build_plan(w.build, REPORT_TEXT, &plan);
 	CHECK(strstr(plan.s, "then   what follows from round\n") != NULL);
 	strbuf_release(&plan);
 	world_close(&w);

@@ -157,6 +157,7 @@ TEST(spec_digest_sees_meaning_only)
 
 static bool names_attr(const struct spec_element *e, const char *when)
 {
+	when += *when == '!';
 	for (const struct spec_attr *a = e->attr; a->name; a++)
 		if (strncmp(when, a->name, strcspn(when, "=")) == 0 &&
 			strlen(a->name) == strcspn(when, "="))

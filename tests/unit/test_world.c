@@ -419,6 +419,11 @@ const char *world_text(struct world *w, struct action *a, size_t output)
 	return text;
 }
 
+bool world_log(struct world *w, const char *action, enum report_form form, struct strbuf *out, struct err *e)
+{
+	return journal_log(&(struct log_request){NULL, world_path(w, "journal"), action, form}, out, e);
+}
+
 static size_t count_below(const char *path, const char *but)
 {
 	char **name;

@@ -87,6 +87,9 @@ void world_mix(char out[DIGEST_HEX], const char *prefix, const struct fields *pa
 /* The bytes of an output as text; "" if it cannot be read. Lives until the next call. */
 const char *world_text(struct world *w, struct action *a, size_t output);
 
+/* What the journal says; action NULL: of all. */
+bool world_log(struct world *w, const char *action, enum report_form form, struct strbuf *out, struct err *e);
+
 /* Files below tmp/ and locks/ of the store but locks/gc, and output files' temporaries. */
 size_t world_leftovers(struct world *w);
 

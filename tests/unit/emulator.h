@@ -1,0 +1,32 @@
+/*
+ * Code for aarch64, run on this machine by qemu: the object becomes a static program (emulated.c and
+ * the runtime of `ninja aarch64`, beside the test in the build folder), which runs the object's one
+ * program on tensors in a file that both sides map.
+ */
+#ifndef EMULATOR_H
+#define EMULATOR_H
+
+#include "strbuf.h"
+
+/* The file: this, then the tensors, each at a multiple of 64. */
+enum { EMULATED_TENSORS = 96, EMULATED_DIMS = 8 };
+struct emulated {
+	int64_t nthreads, ntensor;
+	int64_t dim[EMULATED_DIMS]; /* as program_run takes them */
+	struct {
+		char name[64];
+		int64_t offset, bytes;
+	} tensor[EMULATED_TENSORS];
+};
+
+/* NULL, or what is missing here. */
+const char *emulator_lacks(void);
+
+/* Writes to `path` the program for an object with one struct program. */
+bool emulator_link(struct buf object, const char *path, struct err *e);
+
+/* Runs it: f says all but the offsets, p[i] is tensor i here, and then as the program left it. The file
+ * is put beside the program. */
+bool emulator_run(const char *path, struct emulated *f, void *const *p, struct err *e);
+
+#endif

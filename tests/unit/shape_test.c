@@ -1,0 +1,143 @@
+/*
+ * Code knows its shape: a model of other dimensions gives another object, the same dimensions give the same
+ * bytes, and what a kernel is handed at run time (pointers, the rows of this call, a range of items) leaves
+ * no room for a dimension of the model. Those stand in the code as constants.
+ */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch.h"
+#include "emit.h"
+#include "test.h"
+
+/* Odd primes or twice one, so that rounding to lanes and sums of offsets give none of them by chance. */
+static const struct model_config base = {.arch = &arch_llama, .layers = 2, .width = 211, .ffn = 307,
+	.heads = 6, .kv_heads = 3, .head_dim = 122, .vocab = 401, .context = 131, .rms_eps = 1e-5f,
+	.rope_theta = 10000, .rope = MODEL_ROPE_PLAIN};
+
+/* A dimension that changes alone, and the number that stands for it in the code, before and after. */
+static const struct change {
+	const char *name;
+	size_t offset;
+	int value;
+	long before, after; /* 0: no number of its own */
+} changes[] = {
+	{"width", offsetof(struct model_config, width), 223, 211, 223},
+	{"ffn", offsetof(struct model_config, ffn), 311, 307, 311},
+	{"vocab", offsetof(struct model_config, vocab), 409, 401, 409},
+	{"context", offsetof(struct model_config, context), 137, 131, 137},
+	{"head_dim", offsetof(struct model_config, head_dim), 134, 61, 67}, /* turned in pairs */
+	{"heads", offsetof(struct model_config, heads), 9, 0, 0},
+	{"kv_heads", offsetof(struct model_config, kv_heads), 2, 0, 0},
+	{"layers", offsetof(struct model_config, layers), 3, 0, 0},
+};
+
+static struct model_config changed(const struct change *c)
+{
+	struct model_config config = base;
+	memcpy((char *)&config + c->offset, &c->value, sizeof(c->value));
+	return config;
+}
+
+static void emit(const struct model_config *c, enum emit_form form, struct strbuf *out)
+{
+	struct arena a = {0};
+	struct err e;
+	struct forward f = {.config = c, .numerics = NUMERICS_F32, .max_rows = 64, .max_out = 64,
+		.slots = c->context};
+	const struct graph *plan = graph_plan(&a, forward_step(&a, &f));
+	strbuf_init(out);
+	if (!emit_object(&(struct emit_request){target_find("x86-64-v3"), &plan, 1, form}, out, &e))
+		FAIL("%s", e.msg);
+	arena_release(&a);
+}
+
+static bool equal(const struct strbuf *a, const struct strbuf *b)
+{
+	return a->n == b->n && !memcmp(a->s, b->s, a->n);
+}
+
+TEST(another_shape_is_another_object_and_the_same_shape_the_same_bytes)
+{
+	struct strbuf first, again, other;
+	emit(&base, EMIT_OBJECT, &first);
+	emit(&base, EMIT_OBJECT, &again);
+	CHECK(equal(&first, &again) && first.n > 1000);
+	for (size_t i = 0; i < NELEM(changes); i++) {
+		struct model_config c = changed(&changes[i]);
+		emit(&c, EMIT_OBJECT, &other);
+		if (equal(&first, &other))
+			FAIL("the object is the same with another %s", changes[i].name);
+		strbuf_release(&other);
+	}
+	strbuf_release(&first);
+	strbuf_release(&again);
+}
+
+/* How often a number is an operand of 64 bits inside functions: not in the tables around them, not in names,
+ * not as a lane of a shuffle (i32). */
+static size_t operands(const char *ir, long number)
+{
+	size_t n = 0;
+	for (const char *f = strstr(ir, "\ndefine "); f; f = strstr(f + 1, "\ndefine ")) {
+		const char *end = strstr(f, "\n}");
+		for (const char *s = f; s < end; s++) {
+			char *after;
+			if (*s != ' ' || !isdigit((unsigned char)s[1]) || !strncmp(s - 3, "i32", 3))
+				continue;
+			long value = strtol(s + 1, &after, 10);
+			n += value == number && strchr(", )\n", *after);
+		}
+	}
+	return n;
+}
+
+TEST(dimensions_are_constants_of_the_code)
+{
+	struct strbuf ir, other;
+	emit(&base, EMIT_LLVM_IR, &ir);
+	for (size_t i = 0; i < NELEM(changes); i++) {
+		const struct change *x = &changes[i];
+		struct model_config c = changed(x);
+		if (!x->before)
+			continue;
+		emit(&c, EMIT_LLVM_IR, &other);
+		if (!operands(ir.s, x->before) || operands(ir.s, x->after))
+			FAIL("%s %ld: %zu operands, and %zu of %ld", x->name, x->before,
+				operands(ir.s, x->before), operands(ir.s, x->after), x->after);
+		if (!operands(other.s, x->after) || operands(other.s, x->before))
+			FAIL("%s %ld: %zu operands, and %zu of %ld", x->name, x->after,
+				operands(other.s, x->after), operands(other.s, x->before), x->before);
+		strbuf_release(&other);
+	}
+	strbuf_release(&ir);
+}
+
+/* program.h: kernel_run and kernel_items; of `dim` the program's table says what it holds. */
+TEST(kernels_are_handed_no_dimension_of_the_model)
+{
+	struct strbuf ir, object;
+	struct loaded loaded;
+	struct err e;
+	size_t nrun = 0, nitems = 0;
+	emit(&base, EMIT_LLVM_IR, &ir);
+	for (const char *f = strstr(ir.s, "\ndefine "); f; f = strstr(f + 1, "\ndefine ")) {
+		const char *args = strchr(f, '(');
+		if (!strncmp(args, "(ptr %0, ptr %1, ptr %2, i64 %3, i64 %4)", 40))
+			nrun++;
+		else if (!strncmp(args, "(ptr %0)", 8))
+			nitems++;
+		else
+			FAIL("a function with other parameters:%.100s", f);
+	}
+	CHECK(nrun > 10 && nrun == nitems);
+	emit(&base, EMIT_OBJECT, &object);
+	REQUIRE(emit_load(strbuf_buf(&object), &loaded, &e));
+	CHECK_INT(loaded.program[0]->ndim, 2);
+	CHECK_STR(loaded.program[0]->dim[0].name, "R");
+	CHECK_STR(loaded.program[0]->dim[1].name, "O");
+	emit_unload(&loaded);
+	strbuf_release(&object);
+	strbuf_release(&ir);
+}
