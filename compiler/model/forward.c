@@ -7,8 +7,10 @@
 #include "arch.h"
 
 const struct numerics_class numerics_classes[NNUMERICS] = {
-	[NUMERICS_F32] = {"f32", 1, DT_F32, DT_F32},
-	[NUMERICS_BF16] = {"bf16", 1, DT_BF16, DT_BF16},
+	[NUMERICS_F32] = {"f32", 1, DT_F32, DT_F32, DT_F32},
+	[NUMERICS_BF16] = {"bf16", 1, DT_BF16, DT_BF16, DT_BF16},
+	[NUMERICS_INT8] = {"int8", 1, DT_Q8, DT_Q8, DT_BF16},
+	[NUMERICS_INT4] = {"int4", 1, DT_Q4, DT_Q8, DT_BF16},
 };
 
 bool numerics_find(const char *name, enum numerics *out)
@@ -29,7 +31,7 @@ static bool is_norm(const char *name)
 
 enum dtype forward_weight_dtype(const struct numerics_class *n, const char *name)
 {
-	return is_norm(name) || !strcmp(name, "rope.freq") ? DT_F32 : n->operand;
+	return is_norm(name) || !strcmp(name, "rope.freq") ? DT_F32 : n->weight;
 }
 
 static int input(struct graph *g, const char *name, const char *axes)

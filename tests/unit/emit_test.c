@@ -741,7 +741,7 @@ static void train_model(struct arena *a, struct rng *r, struct graph *(*build)(s
 		.rms_eps = 1e-5f, .tied = rng_below(r, 2)}, .has_attn = has_attn, .has_mlp = has_mlp};
 	state.config.heads = state.config.kv_heads * (1 + (int)rng_below(r, 2));
 	has_mlp[0] = rng_below(r, 2);
-	struct train t = {.state = &state, .numerics = (enum numerics)rng_below(r, NNUMERICS),
+	struct train t = {.state = &state, .numerics = rng_below(r, 2) ? NUMERICS_BF16 : NUMERICS_F32,
 		.max_rows = 23, .max_out = 23, .trains = trains_block_1, .beta1 = 0.9, .beta2 = 0.999,
 		.eps = 1e-8, .decay = 0.01};
 	int64_t rows[] = {1 + (int64_t)rng_below(r, 23), 1 + (int64_t)rng_below(r, 23)};
