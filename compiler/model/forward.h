@@ -19,16 +19,23 @@
 #include "model.h"
 
 /* Operand dtypes and rounding points. The version is part of keys: it goes up when any bit changes. */
-enum numerics { NUMERICS_F32, NUMERICS_BF16, NUMERICS_INT8, NUMERICS_INT4, NNUMERICS };
+enum numerics { NUMERICS_F32, NUMERICS_BF16, NUMERICS_INT8, NUMERICS_INT4, NUMERICS_INT8_HEAD_BF16,
+	NUMERICS_INT4_HEAD_BF16, NUMERICS_INT4_HEAD_INT8, NNUMERICS };
 struct numerics_class {
 	const char *name;
 	int version;
 	enum dtype weight;     /* of a dot's weights */
+	enum dtype head;       /* of those that give the logits, the embedding too when it is tied to them */
 	enum dtype activation; /* of its other operand; q8 is what `quantise` gives */
 	enum dtype kv;         /* K and V are always read through it */
 };
 extern const struct numerics_class numerics_classes[NNUMERICS];
 bool numerics_find(const char *name, enum numerics *out);
+/* The class of these four, as specs call them ("int8"); false: there is none. */
+struct numerics_words {
+	const char *weights, *head, *activations, *kv;
+};
+bool numerics_choose(const struct numerics_words *w, enum numerics *out);
 
 struct forward {
 	const struct model_config *config;
@@ -42,7 +49,8 @@ struct forward {
 };
 
 /* What a class stores: weights of dots in its dtype, norms f32. */
-enum dtype forward_weight_dtype(const struct numerics_class *n, const char *name);
+enum dtype forward_weight_dtype(const struct numerics_class *n, const struct model_config *c,
+	const char *name);
 
 enum half { HALF_ATTN, HALF_MLP, NHALVES };
 

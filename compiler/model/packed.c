@@ -56,33 +56,78 @@ static uint16_t round_f16(float f)
 	return (uint16_t)(sign | (u & 0x7fffff));
 }
 
-/* ---- blocks: codes of n <= Q_BLOCK weights (value + 128), and the scale that they share ---- */
+/* ---- blocks: codes of Q_BLOCK weights (value + 128), and the scale that they share ---- */
 
-static uint16_t q8_block(const float *w, int64_t n, uint8_t *code)
+static uint16_t q8_block(const float *w, uint8_t *code)
 {
 	float most = 0;
-	for (int64_t i = 0; i < n; i++)
+	for (int i = 0; i < Q_BLOCK; i++)
 		most = fabsf(w[i]) > most ? fabsf(w[i]) : most;
 	uint16_t half = round_f16(most / 127);
 	float scale = f16_value(half);
-	for (int64_t i = 0; i < n; i++) {
+	for (int i = 0; i < Q_BLOCK; i++) {
 		float q = scale > 0 ? rintf(w[i] / scale) : 0;
 		code[i] = (uint8_t)(128 + (int)(q > 127 ? 127 : q < -127 ? -127 : q));
 	}
 	return half;
 }
 
-static uint16_t q4_block(const float *w, int64_t n, uint8_t *code)
+/* Sums of LANES of their own, in the order of a vector, so that compilers need no licence to use one. */
+enum { LANES = 8 };
+static float sum_lanes(const float *x)
 {
-	float most = 0;
-	for (int64_t i = 0; i < n; i++)
+	return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
+}
+
+static float q4_code(float w, float by)
+{
+	float q = rintf(w * by);
+	return q > 7 ? 7 : q < -8 ? -8 : q;
+}
+
+/* The scale that fits the codes best which `scale` gives: least squares. */
+static float q4_fit(const float *w, float scale)
+{
+	float wq[LANES] = {0}, qq[LANES] = {0}, by = 1 / scale;
+	for (int i = 0; i < Q_BLOCK; i += LANES)
+		for (int j = 0; j < LANES; j++) {
+			float q = q4_code(w[i + j], by);
+			wq[j] += w[i + j] * q;
+			qq[j] += q * q;
+		}
+	return sum_lanes(wq) / sum_lanes(qq);
+}
+
+static float q4_error(const float *w, float scale)
+{
+	float sum[LANES] = {0}, by = 1 / scale;
+	for (int i = 0; i < Q_BLOCK; i += LANES)
+		for (int j = 0; j < LANES; j++) {
+			float d = w[i + j] - q4_code(w[i + j], by) * scale;
+			sum[j] += d * d;
+		}
+	return sum_lanes(sum);
+}
+
+/* Scales that give the weight of largest size a code near the ends of what there is, each fitted. */
+static uint16_t q4_block(const float *w, uint8_t *code)
+{
+	static const float ends[] = {-8.5f, -8, -7.5f, -7, 7.5f, 7, 6.5f, 6};
+	float most = 0, best = 0, least = INFINITY;
+	uint16_t half = 0;
+	for (int i = 0; i < Q_BLOCK; i++)
 		most = fabsf(w[i]) > fabsf(most) ? w[i] : most;
-	uint16_t half = round_f16(most / -128);
-	float scale = f16_value(half) * 16;
-	for (int64_t i = 0; i < n; i++) {
-		float q = scale != 0 ? rintf(w[i] / scale) : 0;
-		code[i] = (uint8_t)(128 + 16 * (int)(q > 7 ? 7 : q < -8 ? -8 : q));
+	for (size_t i = 0; i < NELEM(ends) && fabsf(most) > 0x1p-60f; i++) {
+		uint16_t h = round_f16(q4_fit(w, most / ends[i]) / 16);
+		float scale = f16_value(h) * 16, error = scale != 0 ? q4_error(w, scale) : INFINITY;
+		if (error < least) {
+			least = error;
+			best = scale;
+			half = h;
+		}
 	}
+	for (int i = 0; i < Q_BLOCK; i++)
+		code[i] = (uint8_t)(128 + (best != 0 ? 16 * (int)q4_code(w[i], 1 / best) : 0));
 	return half;
 }
 
@@ -107,9 +152,9 @@ static void pack_blocks(const struct packing *p, const struct block_shape *shape
 		for (int64_t b = 0; b < shape->nblock; b++) {
 			int64_t left = p->inner - b * Q_BLOCK, n = left < Q_BLOCK ? left : Q_BLOCK;
 			load_bits(p->from, p->data, (row + lane) * p->inner + b * Q_BLOCK, n, bits);
+			memset(bits + n, 0, (size_t)(Q_BLOCK - n) * 4);
 			memcpy(w, bits, sizeof(w));
-			memset(code, 128, sizeof(code));
-			uint16_t scale = (q4 ? q4_block : q8_block)(w, n, code);
+			uint16_t scale = (q4 ? q4_block : q8_block)(w, code);
 			memcpy(to + shape->scales + (b * PANEL + lane) * 2, &scale, 2);
 			uint8_t *line = to + b * Q_BLOCK * PANEL / (q4 ? 2 : 1) + lane * 4;
 			for (int i = 0; i < Q_BLOCK; i++)
