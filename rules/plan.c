@@ -202,14 +202,14 @@ static bool stage_model(struct plan *p, struct err *e)
 
 /* ---- targets ---- */
 
-static bool resolve_numerics(struct plan_target *t, struct err *e)
+bool plan_numerics(const struct spec_target *s, enum numerics *out, struct err *e)
 {
-	const struct spec_target *s = t->spec;
-	if (s->weights == s->activations && s->weights == s->kv &&
-		numerics_find(spec_dtypes[s->weights], &t->numerics))
-		return true;
-	return spec_err_at(e, s->at, "weights=\"%s\" with activations=\"%s\" and kv=\"%s\" are not supported yet",
-		spec_dtypes[s->weights], spec_dtypes[s->activations], spec_dtypes[s->kv]);
+	struct numerics_words w = {spec_dtypes[s->weights], spec_dtypes[s->head], spec_dtypes[s->activations],
+		spec_dtypes[s->kv]};
+	return numerics_choose(&w, out) ||
+		spec_err_at(e, s->at,
+			"weights=\"%s\" with head=\"%s\", activations=\"%s\" and kv=\"%s\" are not supported yet",
+			w.weights, w.head, w.activations, w.kv);
 }
 
 static bool resolve_hardware(struct plan *p, struct plan_target *t, struct err *e)
@@ -318,7 +318,7 @@ static bool stage_target(struct plan *p, struct plan_target *t, struct err *e)
 	if (spec_target_later(p->spec, (int)(t->spec - p->spec->target)))
 		return spec_err_at(e, t->spec->at, "target '%s' needs what is not supported yet (see above)",
 			t->spec->name);
-	return resolve_numerics(t, e) && resolve_hardware(p, t, e);
+	return plan_numerics(t->spec, &t->numerics, e) && resolve_hardware(p, t, e);
 }
 
 /* The target's state is known: what turns it into a binary. */

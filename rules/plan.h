@@ -96,6 +96,9 @@ struct action *plan_action(struct plan *p, const char *name, const struct rule *
 /* As a parameter's text. In the arena. */
 const char *plan_number(struct plan *p, int64_t n);
 
+/* The numerics class that a target's attributes name. */
+bool plan_numerics(const struct spec_target *s, enum numerics *out, struct err *e);
+
 /* Of a state, planned once: what code depends on; its weights as code of that class binds them. */
 struct action *plan_shape(struct plan *p, const char *state_name, struct action *state);
 struct action *plan_weights(struct plan *p, const char *state_name, struct action *state,

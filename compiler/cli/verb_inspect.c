@@ -13,6 +13,7 @@
 #include "json.h"
 #include "lock.h"
 #include "model.h"
+#include "plan.h"
 
 /* ---- models ---- */
 
@@ -184,8 +185,8 @@ static bool emit_program(struct cli *c, const struct spec *s, const char *form, 
 	const struct target *hardware = t->hardware.cpu ? target_find(t->hardware.cpu) : NULL;
 	if (!hardware)
 		return spec_err_at(e, t->hardware.at, "no code can be made for '%s'", t->hardware.name);
-	if (!numerics_find(spec_dtypes[t->weights], &numerics))
-		return spec_err_at(e, t->at, "weights=\"%s\" are not supported yet", spec_dtypes[t->weights]);
+	if (!plan_numerics(t, &numerics, e))
+		return false;
 	if (s->model.source != MODEL_PATH)
 		return spec_err_at(e, s->model.at, "a model that is not a file or folder is not supported yet");
 	bool ok = model_open(&m, s->model.path->path, e);

@@ -55,6 +55,7 @@ static const struct {
 	[REGION_DOT] = {"dot", emit_dot_region, dot_items},
 	[REGION_ATTENTION] = {"attention", emit_attention_region, attention_items},
 	[REGION_SCATTER] = {"scatter", emit_scatter_region, one_item},
+	[REGION_QUANTISE] = {"quantise", emit_quantise_region, quantise_items},
 };
 
 /* ---- keys ---- */
@@ -72,6 +73,8 @@ static void key_type(struct key *key, const struct node *n)
 	strbuf_addf(&key->text, ":%d", n->type.dtype);
 	for (int a = 0; a < n->type.naxis; a++)
 		strbuf_addf(&key->text, ",%d", n->type.axis[a]);
+	if (n->type.outer)
+		strbuf_addf(&key->text, "|%d", n->type.outer);
 	if (n->layout.kind == LAYOUT_PANEL)
 		strbuf_addf(&key->text, "p%d-%d", n->layout.first, n->layout.last);
 }

@@ -1,7 +1,7 @@
 /*
  * Regions: which nodes become one kernel.
  *
- * Anchors (dot, attention, scatter, reductions) open regions. A map whose users all end in one
+ * Anchors (dot, attention, scatter, quantise, reductions) open regions. A map whose users all end in one
  * reduction is pulled into it (the square of an RMSNorm is never stored); any other map goes behind a
  * region that computes one of its sources, if it loops over the same axes and nothing it needs
  * depends on that region by another way (an epilogue); what is left opens map regions. Two dot
@@ -34,7 +34,8 @@ static enum op_class class_of(const struct node *n)
 static bool is_anchor(const struct node *n)
 {
 	enum op_class c = class_of(n);
-	return c == CLASS_DOT || c == CLASS_ATTENTION || c == CLASS_REDUCE || n->op == OP_SCATTER;
+	return c == CLASS_DOT || c == CLASS_ATTENTION || c == CLASS_REDUCE || c == CLASS_QUANTISE ||
+		n->op == OP_SCATTER;
 }
 
 /* An elementwise op on registers: may be evaluated at any place that has its axes. */
@@ -46,6 +47,8 @@ static bool is_elementwise(const struct node *n)
 static int new_region(struct work *w, enum region_kind kind, struct type space)
 {
 	int r = w->nregion++;
+	space.dtype = DT_F32;
+	space.outer = 0;
 	w->region[r] = (struct region){.kind = kind, .space = space};
 	w->first[r] = w->g->nnode;
 	w->last[r] = -1;
@@ -192,6 +195,7 @@ static bool fits(const struct work *w, int i, int r)
 		return false;
 	case REGION_ATTENTION:
 	case REGION_SCATTER:
+	case REGION_QUANTISE:
 		return false;
 	}
 	return false;
@@ -401,6 +405,7 @@ static void assign_regions(struct work *w)
 		} else if (is_anchor(n)) {
 			enum region_kind kind = class_of(n) == CLASS_DOT ? REGION_DOT
 				: n->op == OP_SCATTER			 ? REGION_SCATTER
+				: n->op == OP_QUANTISE			 ? REGION_QUANTISE
 									 : REGION_ATTENTION;
 			r = kind == REGION_ATTENTION ? gradient_region(w, i) : -1;
 			if (r < 0)

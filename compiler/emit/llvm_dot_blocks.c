@@ -1,0 +1,262 @@
+/*
+ * Register tiles of dots of q8 with q8 or q4 (ir.h): per block an exact sum of products of integers, then
+ * one fma with the block's scales.
+ *
+ * Weights are a group of 4 k per lane and load; a q4 line becomes two such groups by a shift and a mask, so
+ * behind the load there is one kernel. How a group is added depends on the target:
+ *
+ *   vnni      vpdpbusd takes unsigned weights (w + 128) and signed activations; the sum starts from the
+ *             record's -128 * (sum of the row's block) and needs no correction behind it.
+ *   other x86 vpmaddubsw saturates with such weights. |w| and the activation with w's sign give the same
+ *             products, of which two are at most 128 * 127 * 2 < 2^15: exact.
+ *   aarch64   smull, and the same bound lets two neighbours be added in 16 bits.
+ */
+#include <string.h>
+
+#include "llvm_dot.h"
+
+enum { GROUP = 4, GROUPS = Q_BLOCK / GROUP, GROUP_BYTES = GROUP * PANEL };
+
+static LLVMTypeRef i8(struct kernel *k)
+{
+	return LLVMInt8TypeInContext(k->context);
+}
+
+static LLVMValueRef at_byte(struct kernel *k, LLVMValueRef p, LLVMValueRef i, int64_t scale, int64_t plus)
+{
+	i = LLVMBuildMul(k->at, i, const_i64(k, scale), "");
+	return element_at(k, i8(k), p, LLVMBuildAdd(k->at, i, const_i64(k, plus), ""));
+}
+
+static LLVMValueRef splat_i32(struct kernel *k, uint32_t v, int width)
+{
+	return splat(k, LLVMConstInt(k->i32, v, false), width);
+}
+
+/* A call whose arguments are cast to what this LLVM wants: 19 and 22 differ in element types. */
+static LLVMValueRef call(struct kernel *k, const char *name, LLVMTypeRef *overload, size_t noverload,
+	LLVMValueRef *arg, unsigned narg)
+{
+	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+	if (!id)
+		BUG("LLVM has no intrinsic '%s'", name);
+	LLVMTypeRef param[4], type = LLVMIntrinsicGetType(k->context, id, overload, noverload);
+	LLVMGetParamTypes(type, param);
+	LLVMValueRef cast[4];
+	for (unsigned i = 0; i < narg; i++)
+		cast[i] = LLVMBuildBitCast(k->at, arg[i], param[i], "");
+	return LLVMBuildCall2(k->at, type,
+		LLVMGetIntrinsicDeclaration(k->module, id, overload, noverload), cast, narg, "");
+}
+
+/* ---- a group of 4 k: acc + sum over the group of w * a per lane ---- */
+
+/* What the loop over rows needs of a vector of weights. */
+struct weights {
+	LLVMValueRef v;    /* vnni: w + 128; else w, bytes */
+	LLVMValueRef size; /* other x86: |w| */
+	LLVMValueRef minus;/* avx512 without vnni: where w < 0 */
+};
+
+/* Bytes w + 128, as i32. */
+static struct weights prepare(struct kernel *k, LLVMValueRef v, int width)
+{
+	struct weights w = {.v = v};
+	if (k->target->vnni)
+		return w;
+	LLVMTypeRef bytes = LLVMVectorType(i8(k), (unsigned)width * GROUP);
+	w.v = LLVMBuildBitCast(k->at, LLVMBuildXor(k->at, v, splat_i32(k, 0x80808080u, width), ""), bytes, "");
+	if (k->target->arch != ARCH_X86_64)
+		return w;
+	LLVMValueRef arg[] = {w.v, LLVMConstInt(LLVMInt1TypeInContext(k->context), 0, false)};
+	w.size = call(k, "llvm.abs", &bytes, 1, arg, 2);
+	if (width == 16)
+		w.minus = LLVMBuildICmp(k->at, LLVMIntSLT, w.v, LLVMConstNull(bytes), "");
+	return w;
+}
+
+static LLVMValueRef add_group_x86(struct kernel *k, LLVMValueRef acc, const struct weights *w, LLVMValueRef a,
+	int width)
+{
+	LLVMTypeRef bytes = LLVMTypeOf(w->v);
+	bool wide = width == 16;
+	a = LLVMBuildBitCast(k->at, a, bytes, "");
+	if (wide)
+		a = LLVMBuildSelect(k->at, w->minus, LLVMBuildNeg(k->at, a, ""), a, "");
+	else
+		a = call(k, "llvm.x86.avx2.psign.b", NULL, 0, (LLVMValueRef[]){a, w->v}, 2);
+	LLVMValueRef pair = call(k, wide ? "llvm.x86.avx512.pmaddubs.w.512" : "llvm.x86.avx2.pmadd.ub.sw",
+		NULL, 0, (LLVMValueRef[]){w->size, a}, 2);
+	LLVMValueRef one = splat(k, LLVMConstInt(k->i16, 1, false), width * 2);
+	LLVMValueRef sum = call(k, wide ? "llvm.x86.avx512.pmaddw.d.512" : "llvm.x86.avx2.pmadd.wd", NULL, 0,
+		(LLVMValueRef[]){pair, one}, 2);
+	return LLVMBuildAdd(k->at, acc, sum, "");
+}
+
+static LLVMValueRef half_of(struct kernel *k, LLVMValueRef v, int half)
+{
+	LLVMValueRef lane[8];
+	for (int i = 0; i < 8; i++)
+		lane[i] = LLVMConstInt(k->i32, (uint64_t)(8 * half + i), false);
+	return LLVMBuildShuffleVector(k->at, v, LLVMGetPoison(LLVMTypeOf(v)), LLVMConstVector(lane, 8), "");
+}
+
+static LLVMValueRef add_group_neon(struct kernel *k, LLVMValueRef acc, const struct weights *w, LLVMValueRef a)
+{
+	LLVMTypeRef pairs = LLVMVectorType(k->i16, 8), sums[] = {LLVMVectorType(k->i32, 4), pairs};
+	LLVMValueRef product[2];
+	a = LLVMBuildBitCast(k->at, a, LLVMTypeOf(w->v), "");
+	for (int i = 0; i < 2; i++)
+		product[i] = call(k, "llvm.aarch64.neon.smull", &pairs, 1,
+			(LLVMValueRef[]){half_of(k, w->v, i), half_of(k, a, i)}, 2);
+	LLVMValueRef pair = call(k, "llvm.aarch64.neon.addp", &pairs, 1, product, 2);
+	return LLVMBuildAdd(k->at, acc, call(k, "llvm.aarch64.neon.saddlp", sums, 2, &pair, 1), "");
+}
+
+static LLVMValueRef add_group(struct kernel *k, LLVMValueRef acc, const struct weights *w, LLVMValueRef a,
+	int width)
+{
+	if (k->target->vnni)
+		return call(k, "llvm.x86.avx512.vpdpbusd.512", NULL, 0, (LLVMValueRef[]){acc, w->v, a}, 3);
+	if (k->target->arch == ARCH_X86_64)
+		return add_group_x86(k, acc, w, a, width);
+	return add_group_neon(k, acc, w, a);
+}
+
+/* ---- the tile ---- */
+
+struct walk {
+	struct tile *t;
+	LLVMValueRef block;           /* i64 */
+	LLVMValueRef *row, *panel;    /* where the tile's rows and panels begin */
+	LLVMValueRef *sum;            /* rows * panels * nvector, i32 */
+};
+
+/* Vector v of the group's line of panel p, as w + 128. */
+static LLVMValueRef load_weights(struct kernel *k, struct walk *w, int group, int p, int v)
+{
+	struct tile *t = w->t;
+	bool q4 = t->d->dtype == DT_Q4;
+	int64_t line = (q4 ? group / 2 : group) * GROUP_BYTES + v * t->width * GROUP;
+	LLVMValueRef at = at_byte(k, w->panel[p], w->block, (q4 ? GROUPS / 2 : GROUPS) * GROUP_BYTES, line);
+	LLVMValueRef x = load_vector(k, k->i32, at, t->width);
+	if (!q4)
+		return x;
+	if (group % 2 == 0)
+		x = LLVMBuildShl(k->at, x, splat_i32(k, 4, t->width), "");
+	return LLVMBuildAnd(k->at, x, splat_i32(k, 0xf0f0f0f0u, t->width), "");
+}
+
+static void add_groups(struct kernel *k, struct walk *w)
+{
+	struct tile *t = w->t;
+	int ncolumn = t->panels * t->nvector;
+	for (int group = 0; group < GROUPS; group++) {
+		struct weights b[BLOCK_PANELS * PANEL];
+		for (int j = 0; j < ncolumn; j++)
+			b[j] = prepare(k, load_weights(k, w, group, j / t->nvector, j % t->nvector), t->width);
+		for (int row = 0; row < t->rows; row++) {
+			LLVMValueRef a = load_vector(k, k->i32,
+				at_byte(k, w->row[row], w->block, Q_BLOCK, group * GROUP), 1);
+			a = splat(k, a, t->width);
+			for (int j = 0; j < ncolumn; j++) {
+				LLVMValueRef *sum = &w->sum[row * ncolumn + j];
+				*sum = add_group(k, *sum, &b[j], a, t->width);
+			}
+		}
+	}
+}
+
+/* The block's scales of vector v of panel p, as f32. */
+static LLVMValueRef load_scales(struct kernel *k, struct walk *w, int p, int v)
+{
+	struct tile *t = w->t;
+	LLVMValueRef at = at_byte(k, w->panel[p], w->block, PANEL * 2,
+		t->d->panels_shape.scales + v * t->width * 2);
+	LLVMValueRef half = LLVMBuildLoad2(k->at,
+		vector_of(LLVMHalfTypeInContext(k->context), t->width), at, "");
+	LLVMSetAlignment(half, 2);
+	return LLVMBuildFPExt(k->at, half, vector_of(k->f32, t->width), "");
+}
+
+static void begin_sums(struct kernel *k, struct walk *w)
+{
+	struct tile *t = w->t;
+	int ncolumn = t->panels * t->nvector;
+	for (int row = 0; row < t->rows; row++) {
+		LLVMValueRef from = LLVMConstInt(k->i32, 0, false);
+		if (k->target->vnni)
+			from = load_vector(k, k->i32,
+				at_byte(k, w->row[row], w->block, 8, t->d->rows_shape.scales + 4), 1);
+		for (int j = 0; j < ncolumn; j++)
+			w->sum[row * ncolumn + j] = splat(k, from, t->width);
+	}
+}
+
+static void add_block(struct kernel *k, struct walk *w)
+{
+	struct tile *t = w->t;
+	int ncolumn = t->panels * t->nvector;
+	LLVMValueRef scale[BLOCK_PANELS * PANEL];
+	begin_sums(k, w);
+	add_groups(k, w);
+	for (int j = 0; j < ncolumn; j++)
+		scale[j] = load_scales(k, w, j / t->nvector, j % t->nvector);
+	for (int row = 0; row < t->rows; row++) {
+		LLVMValueRef a = load_vector(k, k->f32,
+			at_byte(k, w->row[row], w->block, 8, t->d->rows_shape.scales), 1);
+		a = splat(k, a, t->width);
+		for (int j = 0; j < ncolumn; j++) {
+			LLVMTypeRef vector = vector_of(k->f32, t->width);
+			LLVMValueRef sum = LLVMBuildSIToFP(k->at, w->sum[row * ncolumn + j], vector, "");
+			LLVMValueRef *to = &t->acc[row * ncolumn + j];
+			LLVMValueRef old = load_vector(k, k->f32, *to, t->width);
+			LLVMValueRef by = LLVMBuildFMul(k->at, a, scale[j], "");
+			store_vector(k, fma_value(k, sum, by, old), *to, 4);
+		}
+	}
+}
+
+/* Sums of integers fill the registers; a large tile's floats stay in the buffer. */
+static bool acc_in_registers(const struct tile *t)
+{
+	return t->rows * t->panels * t->nvector <= 8;
+}
+
+void emit_blocks_tile(struct kernel *k, struct tile *t, LLVMValueRef buffer, LLVMValueRef column)
+{
+	int ncolumn = t->panels * t->nvector, nacc = t->rows * ncolumn;
+	struct walk w = {.t = t};
+	struct loop l;
+	w.row = arena_array(k->arena, LLVMValueRef, t->rows);
+	w.panel = arena_array(k->arena, LLVMValueRef, t->panels);
+	w.sum = arena_array(k->arena, LLVMValueRef, nacc);
+	t->acc = arena_array(k->arena, LLVMValueRef, nacc);
+	for (int row = 0; row < t->rows; row++)
+		w.row[row] = at_byte(k, t->a, LLVMBuildAdd(k->at, t->m, const_i64(k, row), ""),
+			t->d->rows_shape.bytes, 0);
+	for (int p = 0; p < t->panels; p++)
+		w.panel[p] = at_byte(k, t->b, LLVMBuildAdd(k->at, t->panel, const_i64(k, p), ""),
+			t->d->panels_shape.bytes, 0);
+	LLVMValueRef *at = arena_array(k->arena, LLVMValueRef, nacc);
+	for (int i = 0; i < nacc; i++) {
+		int row = i / ncolumn, j = i % ncolumn;
+		at[i] = element_at(k, k->f32, buffer, LLVMBuildAdd(k->at, column,
+			const_i64(k, row * BLOCK_LANES + j * t->width), ""));
+		t->acc[i] = acc_in_registers(t) ? alloca_entry(k, vector_of(k->f32, t->width), "acc") : at[i];
+		store_vector(k, LLVMConstNull(vector_of(k->f32, t->width)), t->acc[i], 4);
+	}
+	loop_begin(k, &l, const_i64(k, 0), const_i64(k, t->d->rows_shape.nblock), 1);
+	w.block = l.i;
+	add_block(k, &w);
+	loop_end(k, &l);
+	for (int i = 0; i < nacc && acc_in_registers(t); i++)
+		store_vector(k, load_vector(k, k->f32, t->acc[i], t->width), at[i], 4);
+}
+
+struct tile_size blocks_tile_size(const struct target *t)
+{
+	if (t->lanes == 16)
+		return (struct tile_size){12, 2, 4};
+	return (struct tile_size){4, 1, 1};
+}
