@@ -62,6 +62,30 @@ assert inspect["info"] == info
 PY
 	verdict "excerpt-$t" $?
 done
+# The same for people, from the binary and from outside.
+out/two/s/two info >info 2>log && "$TRIM" inspect out/two/s/two >inspect 2>>log
+sed 's/-\?[0-9]*\.[0-9]\{3,\}/X/g; s/^weights .*/weights/; s/[0-9a-f]\{32\}/HEX/' info >shown
+diff - shown >log <<'TEXT'
+name          two
+architecture  llama, 2 blocks
+parameters    7488
+weights
+context       96 tokens
+target        s, x86-64-v3
+dropped       1 units: blk.1.attn
+round         1: blk.1.attn (nll X)
+metrics       rows 34, skipped 0, tokens 136, nll X, perplexity X
+parent        rows 34, skipped 0, tokens 136, nll X, perplexity X
+gate          metric nll, margin 9, confidence 0.9, rows 34, reference X, candidate X, loss X, bound X, passed true
+input         HEX  model/config.json
+input         HEX  model/model.safetensors
+input         HEX  model/tokenizer.model
+input         HEX  rows.jsonl
+tasks         predict
+TEXT
+verdict printed $?
+grep -v '^tasks ' info | diff - <(head -n "$(($(wc -l <info) - 1))" inspect) >log && grep -q 't:blk.0.attn.q' inspect
+verdict printed-by-inspect $?
 cp -r "$TMP" "$TMP.elsewhere" && (cd "$TMP.elsewhere" && rm -rf out cache-* two.lock &&
 	HOME=$PWD TRIM_CACHE=$PWD/c "$TRIM" build -j 3 two.xml) >log 2>&1 &&
 	for t in s f early; do cmp "out/two/$t/two" "$TMP.elsewhere/out/two/$t/two" || break; done >>log 2>&1
