@@ -36,8 +36,10 @@ int64_t binary_start(const struct binary *b)
 static bool check_cpu(struct err *e)
 {
 	struct strbuf missing;
+	struct cpu cpu;
 	strbuf_init(&missing);
-	bool ok = cpu_has_all(trim_target_needs, &missing);
+	cpu_read(&cpu);
+	bool ok = cpu_has_all(&cpu, trim_target_needs, &missing);
 	if (!ok)
 		err_set(e, ERR_TOOL, "this CPU lacks %s, which the program was compiled for",
 			missing.s);
