@@ -17,6 +17,10 @@
 
 enum { GROUP = 4, GROUPS = Q_BLOCK / GROUP, GROUP_BYTES = GROUP * PANEL };
 
+/* How far ahead of a row alone its weights are asked for: without it the compute between loads starves the
+ * hardware's prefetcher. */
+enum { PREFETCH_BYTES = 2048 };
+
 static LLVMTypeRef i8(struct kernel *k)
 {
 	return LLVMInt8TypeInContext(k->context);
@@ -193,11 +197,25 @@ static void begin_sums(struct kernel *k, struct walk *w)
 	}
 }
 
+static void prefetch(struct kernel *k, struct walk *w)
+{
+	struct tile *t = w->t;
+	int64_t bytes = t->d->panels_shape.scales / t->d->panels_shape.nblock;
+	for (int p = 0; p < t->panels && t->rows == 1; p++)
+		for (int64_t line = 0; line < bytes; line += Q_ALIGN) {
+			LLVMValueRef at = at_byte(k, w->panel[p], w->block, bytes, PREFETCH_BYTES + line);
+			LLVMValueRef read = LLVMConstInt(k->i32, 0, false), near = LLVMConstInt(k->i32, 3, false);
+			LLVMValueRef data = LLVMConstInt(k->i32, 1, false);
+			intrinsic(k, "llvm.prefetch", k->ptr, (LLVMValueRef[]){at, read, near, data}, 4);
+		}
+}
+
 static void add_block(struct kernel *k, struct walk *w)
 {
 	struct tile *t = w->t;
 	int ncolumn = t->panels * t->nvector;
 	LLVMValueRef scale[BLOCK_PANELS * PANEL];
+	prefetch(k, w);
 	begin_sums(k, w);
 	add_groups(k, w);
 	for (int j = 0; j < ncolumn; j++)
@@ -217,10 +235,12 @@ static void add_block(struct kernel *k, struct walk *w)
 	}
 }
 
-/* Sums of integers fill the registers; a large tile's floats stay in the buffer. */
-static bool acc_in_registers(const struct tile *t)
+/* Whether the tile's floats find room in registers beside the sums; else they stay in the buffer. */
+static bool acc_in_registers(const struct kernel *k, const struct tile *t)
 {
-	return t->rows * t->panels * t->nvector <= 8;
+	int ncolumn = t->panels * t->nvector, nregister = k->target->lanes == 8 ? 16 : 32;
+	int weights = k->target->vnni || k->target->arch != ARCH_X86_64 ? ncolumn : 2 * ncolumn;
+	return 2 * t->rows * ncolumn + weights + 2 <= nregister;
 }
 
 void emit_blocks_tile(struct kernel *k, struct tile *t, LLVMValueRef buffer, LLVMValueRef column)
@@ -243,20 +263,20 @@ void emit_blocks_tile(struct kernel *k, struct tile *t, LLVMValueRef buffer, LLV
 		int row = i / ncolumn, j = i % ncolumn;
 		at[i] = element_at(k, k->f32, buffer, LLVMBuildAdd(k->at, column,
 			const_i64(k, row * BLOCK_LANES + j * t->width), ""));
-		t->acc[i] = acc_in_registers(t) ? alloca_entry(k, vector_of(k->f32, t->width), "acc") : at[i];
+		t->acc[i] = acc_in_registers(k, t) ? alloca_entry(k, vector_of(k->f32, t->width), "acc") : at[i];
 		store_vector(k, LLVMConstNull(vector_of(k->f32, t->width)), t->acc[i], 4);
 	}
 	loop_begin(k, &l, const_i64(k, 0), const_i64(k, t->d->rows_shape.nblock), 1);
 	w.block = l.i;
 	add_block(k, &w);
 	loop_end(k, &l);
-	for (int i = 0; i < nacc && acc_in_registers(t); i++)
+	for (int i = 0; i < nacc && acc_in_registers(k, t); i++)
 		store_vector(k, load_vector(k, k->f32, t->acc[i], t->width), at[i], 4);
 }
 
 struct tile_size blocks_tile_size(const struct target *t)
 {
 	if (t->lanes == 16)
-		return (struct tile_size){12, 2, 4};
-	return (struct tile_size){4, 1, 1};
+		return (struct tile_size){6, 2, 4};
+	return (struct tile_size){4, 1, 2};
 }
