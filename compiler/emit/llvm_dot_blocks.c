@@ -127,23 +127,29 @@ static LLVMValueRef add_group(struct kernel *k, LLVMValueRef acc, const struct w
 	return add_group_neon(k, acc, w, a);
 }
 
+/* Groups in the body of a loop: the whole block where an instruction does a group, else the code would be
+ * long. */
+static int groups_at_once(const struct target *t)
+{
+	return t->vnni ? GROUPS : 2;
+}
+
 /* ---- the tile ---- */
 
 struct walk {
 	struct tile *t;
 	LLVMValueRef block;           /* i64 */
 	LLVMValueRef *row, *panel;    /* where the tile's rows and panels begin */
-	LLVMValueRef *sum;            /* rows * panels * nvector, i32 */
+	LLVMValueRef *sum;            /* rows * panels * nvector allocas, i32 */
 };
 
-/* Vector v of the group's line of panel p, as w + 128. */
-static LLVMValueRef load_weights(struct kernel *k, struct walk *w, int group, int p, int v)
+/* Vector v of panel p in group `group` of those that begin at `line`, as w + 128. */
+static LLVMValueRef load_weights(struct kernel *k, struct walk *w, LLVMValueRef line, int group, int p, int v)
 {
 	struct tile *t = w->t;
 	bool q4 = t->d->dtype == DT_Q4;
-	int64_t line = (q4 ? group / 2 : group) * GROUP_BYTES + v * t->width * GROUP;
-	LLVMValueRef at = at_byte(k, w->panel[p], w->block, (q4 ? GROUPS / 2 : GROUPS) * GROUP_BYTES, line);
-	LLVMValueRef x = load_vector(k, k->i32, at, t->width);
+	int64_t plus = (q4 ? group / 2 : group) * GROUP_BYTES + v * t->width * GROUP;
+	LLVMValueRef x = load_vector(k, k->i32, at_byte(k, w->panel[p], line, GROUP_BYTES, plus), t->width);
 	if (!q4)
 		return x;
 	if (group % 2 == 0)
@@ -151,24 +157,43 @@ static LLVMValueRef load_weights(struct kernel *k, struct walk *w, int group, in
 	return LLVMBuildAnd(k->at, x, splat_i32(k, 0xf0f0f0f0u, t->width), "");
 }
 
-static void add_groups(struct kernel *k, struct walk *w)
+/* `count` groups from group `first` of all blocks on. */
+static void add_groups(struct kernel *k, struct walk *w, LLVMValueRef first, int count)
 {
 	struct tile *t = w->t;
 	int ncolumn = t->panels * t->nvector;
-	for (int group = 0; group < GROUPS; group++) {
+	LLVMValueRef line = first;
+	if (t->d->dtype == DT_Q4)
+		line = LLVMBuildLShr(k->at, first, const_i64(k, 1), "");
+	for (int group = 0; group < count; group++) {
 		struct weights b[BLOCK_PANELS * PANEL];
 		for (int j = 0; j < ncolumn; j++)
-			b[j] = prepare(k, load_weights(k, w, group, j / t->nvector, j % t->nvector), t->width);
+			b[j] = prepare(k, load_weights(k, w, line, group, j / t->nvector, j % t->nvector), t->width);
 		for (int row = 0; row < t->rows; row++) {
-			LLVMValueRef a = load_vector(k, k->i32,
-				at_byte(k, w->row[row], w->block, Q_BLOCK, group * GROUP), 1);
+			LLVMValueRef a = load_vector(k, k->i32, at_byte(k, w->row[row], first, GROUP, group * GROUP), 1);
 			a = splat(k, a, t->width);
 			for (int j = 0; j < ncolumn; j++) {
-				LLVMValueRef *sum = &w->sum[row * ncolumn + j];
-				*sum = add_group(k, *sum, &b[j], a, t->width);
+				LLVMTypeRef vector = vector_of(k->i32, t->width);
+				LLVMValueRef sum = w->sum[row * ncolumn + j];
+				LLVMValueRef old = LLVMBuildLoad2(k->at, vector, sum, "");
+				LLVMBuildStore(k->at, add_group(k, old, &b[j], a, t->width), sum);
 			}
 		}
 	}
+}
+
+static void add_all_groups(struct kernel *k, struct walk *w)
+{
+	int step = groups_at_once(k->target);
+	LLVMValueRef first = LLVMBuildMul(k->at, w->block, const_i64(k, GROUPS), "");
+	if (step == GROUPS) {
+		add_groups(k, w, first, GROUPS);
+		return;
+	}
+	struct loop l;
+	loop_begin(k, &l, first, LLVMBuildAdd(k->at, first, const_i64(k, GROUPS), ""), step);
+	add_groups(k, w, l.i, step);
+	loop_end(k, &l);
 }
 
 /* The block's scales of vector v of panel p, as f32. */
@@ -193,7 +218,7 @@ static void begin_sums(struct kernel *k, struct walk *w)
 			from = load_vector(k, k->i32,
 				at_byte(k, w->row[row], w->block, 8, t->d->rows_shape.scales + 4), 1);
 		for (int j = 0; j < ncolumn; j++)
-			w->sum[row * ncolumn + j] = splat(k, from, t->width);
+			LLVMBuildStore(k->at, splat(k, from, t->width), w->sum[row * ncolumn + j]);
 	}
 }
 
@@ -217,7 +242,7 @@ static void add_block(struct kernel *k, struct walk *w)
 	LLVMValueRef scale[BLOCK_PANELS * PANEL];
 	prefetch(k, w);
 	begin_sums(k, w);
-	add_groups(k, w);
+	add_all_groups(k, w);
 	for (int j = 0; j < ncolumn; j++)
 		scale[j] = load_scales(k, w, j / t->nvector, j % t->nvector);
 	for (int row = 0; row < t->rows; row++) {
@@ -226,7 +251,9 @@ static void add_block(struct kernel *k, struct walk *w)
 		a = splat(k, a, t->width);
 		for (int j = 0; j < ncolumn; j++) {
 			LLVMTypeRef vector = vector_of(k->f32, t->width);
-			LLVMValueRef sum = LLVMBuildSIToFP(k->at, w->sum[row * ncolumn + j], vector, "");
+			LLVMValueRef sum = LLVMBuildLoad2(k->at, vector_of(k->i32, t->width),
+				w->sum[row * ncolumn + j], "");
+			sum = LLVMBuildSIToFP(k->at, sum, vector, "");
 			LLVMValueRef *to = &t->acc[row * ncolumn + j];
 			LLVMValueRef old = load_vector(k, k->f32, *to, t->width);
 			LLVMValueRef by = LLVMBuildFMul(k->at, a, scale[j], "");
@@ -265,6 +292,7 @@ void emit_blocks_tile(struct kernel *k, struct tile *t, LLVMValueRef buffer, LLV
 			const_i64(k, row * BLOCK_LANES + j * t->width), ""));
 		t->acc[i] = acc_in_registers(k, t) ? alloca_entry(k, vector_of(k->f32, t->width), "acc") : at[i];
 		store_vector(k, LLVMConstNull(vector_of(k->f32, t->width)), t->acc[i], 4);
+		w.sum[i] = alloca_entry(k, vector_of(k->i32, t->width), "sum");
 	}
 	loop_begin(k, &l, const_i64(k, 0), const_i64(k, t->d->rows_shape.nblock), 1);
 	w.block = l.i;
