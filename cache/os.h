@@ -40,7 +40,8 @@ struct os_ops {
 
 const struct os_ops *os_posix(void);
 
-/* Whole-file helpers over a table; messages name the path. `os_read_file` appends to b. */
+/* Whole-file helpers over a table, as file.h has them for those whose calls no test lets fail; messages name
+ * the path. `os_read_file` appends to b. */
 bool os_read_file(const struct os_ops *os, const char *path, struct strbuf *b, struct err *e);
 bool os_write_all(const struct os_ops *os, int fd, const void *p, size_t n, const char *path,
 	struct err *e);

@@ -209,14 +209,6 @@ bool statcache_digest(struct statcache *c, const char *path, struct digest *out,
 	return digest_of_file(c, path, st, out, bytes, e);
 }
 
-void statcache_note(struct statcache *c, const char *path, struct digest d)
-{
-	struct stat st;
-	int64_t now = c->os->now_ns(c->os);
-	if (c->os->stat(c->os, AT_FDCWD, path, &st) == 0)
-		learn(c, &st, d, now);
-}
-
 static bool list_below(struct statcache *c, struct arena *a, const char *root, const char *below,
 	struct listed_file **out, size_t *nout, struct err *e)
 {

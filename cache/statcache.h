@@ -41,9 +41,6 @@ void statcache_free(struct statcache *c); /* does not save */
 bool statcache_digest(struct statcache *c, const char *path, struct digest *out, uint64_t *bytes,
 	struct err *e);
 
-/* Tells the table about a file just written with these bytes (subject to the racy rule). */
-void statcache_note(struct statcache *c, const char *path, struct digest d);
-
 /* Every regular file below a folder, symbolic links followed, names starting with '.' left out;
  * sorted by the bytes of the path relative to it. Into the arena. */
 struct listed_file {

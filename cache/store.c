@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 static const char format_text[] = "trim cache 1\n";
@@ -59,21 +58,12 @@ bool store_refuse(const struct store *s, struct err *e)
 /* Writes a small file of the store's own unless it exists. */
 static bool put_if_absent(struct store *s, const char *name, const char *text, struct err *e)
 {
-	char path[STORE_PATH_MAX], tmp[STORE_PATH_MAX];
+	char path[STORE_PATH_MAX];
 	struct stat st;
+	struct buf bytes = {text, strlen(text)};
 	store_name(s, path, "%s", name);
-	if (s->os->stat(s->os, AT_FDCWD, path, &st) == 0)
-		return true;
-	int fd = store_tmp_open(s, tmp, 0644, e);
-	if (fd < 0)
-		return false;
-	bool ok = os_write_all(s->os, fd, text, strlen(text), path, e);
-	s->os->close(s->os, fd);
-	if (!ok) {
-		s->os->unlink(s->os, tmp);
-		return false;
-	}
-	return store_tmp_place(s, tmp, path, STORE_NO_SYNC, e);
+	return s->os->stat(s->os, AT_FDCWD, path, &st) == 0 ||
+		store_tmp_put(s, path, &bytes, 1, STORE_NO_SYNC, e);
 }
 
 static bool create(struct store *s, struct err *e)

@@ -81,8 +81,6 @@ void store_unmap(struct store *s, struct map *m);
 struct store_batch;
 struct store_batch *store_batch_new(struct store *s);
 bool store_batch_put(struct store_batch *b, struct buf bytes, struct digest *out, struct err *e);
-bool store_batch_put_file(struct store_batch *b, const char *path, struct digest *out,
-	uint64_t *bytes, struct err *e);
 bool store_batch_commit(struct store_batch *b, struct err *e);
 void store_batch_free(struct store_batch *b); /* what was not committed is gone */
 

@@ -1,6 +1,5 @@
 #include "store_internal.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,19 +141,6 @@ bool store_batch_put(struct store_batch *b, struct buf bytes, struct digest *out
 	return store_writer_end(w, out, NULL, e);
 }
 
-bool store_batch_put_file(struct store_batch *b, const char *path, struct digest *out,
-	uint64_t *bytes, struct err *e)
-{
-	struct map m;
-	if (!os_map(b->store->os, path, &m, e))
-		return false;
-	bool ok = store_batch_put(b, (struct buf){m.p, m.n}, out, e);
-	if (ok && bytes)
-		*bytes = m.n;
-	os_unmap(b->store->os, &m);
-	return ok;
-}
-
 static void drop(struct store_batch *b, struct pending *p)
 {
 	b->store->os->unlink(b->store->os, p->path);
@@ -204,19 +190,9 @@ bool store_batch_commit(struct store_batch *b, struct err *e)
 			store_mark(s, p->digest, SEEN_THERE);
 		}
 	}
-	for (size_t i = 0; i < b->npending; i++) {
-		struct pending *p = &b->pending[i];
-		if (!p->path)
-			continue;
-		int fd = s->os->open(s->os, p->path, O_RDONLY, 0);
-		if (fd < 0)
-			return err_errno(e, "unable to open '%s'", p->path);
-		bool ok = s->os->fsync(s->os, fd) == 0 ||
-			  err_errno(e, "unable to sync '%s'", p->path);
-		s->os->close(s->os, fd);
-		if (!ok)
+	for (size_t i = 0; i < b->npending; i++)
+		if (b->pending[i].path && !store_sync_file(s, b->pending[i].path, e))
 			return false;
-	}
 	for (size_t i = 0; i < b->npending; i++) {
 		struct pending *p = &b->pending[i];
 		if (!p->path)

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 
@@ -19,7 +18,7 @@ static bool good_root_name(const char *name)
 bool store_root_put(struct store *s, const char *name, const struct digest *key, size_t nkey,
 	const struct digest *object, size_t nobject, struct err *e)
 {
-	char path[STORE_PATH_MAX], tmp[STORE_PATH_MAX], hex[DIGEST_HEX];
+	char path[STORE_PATH_MAX], hex[DIGEST_HEX];
 	struct strbuf b;
 	if (!good_root_name(name))
 		return err_set(e, ERR_SPEC, "'%s' is no name for a root of the cache", name);
@@ -40,18 +39,9 @@ bool store_root_put(struct store *s, const char *name, const struct digest *key,
 		same = old.n == b.n && memcmp(old.p, b.s, b.n) == 0;
 		os_unmap(s->os, &old);
 	}
-	bool ok = true;
-	if (!same) {
-		int fd = store_tmp_open(s, tmp, 0644, e);
-		ok = fd >= 0;
-		if (ok) {
-			ok = os_write_all(s->os, fd, b.s, b.n, tmp, e);
-			s->os->close(s->os, fd);
-			/* a lost root would let gc remove what it kept */
-			ok = ok ? store_tmp_place(s, tmp, path, STORE_SYNC, e) :
-				  (s->os->unlink(s->os, tmp), false);
-		}
-	}
+	struct buf text = strbuf_buf(&b);
+	/* synced: a lost root would let gc remove what it kept */
+	bool ok = same || store_tmp_put(s, path, &text, 1, STORE_SYNC, e);
 	strbuf_release(&b);
 	return ok;
 }

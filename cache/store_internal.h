@@ -40,6 +40,13 @@ enum store_sync { STORE_NO_SYNC, STORE_SYNC };
 bool store_tmp_place(struct store *s, const char *tmp, const char *to, enum store_sync sync,
 	struct err *e);
 
+/* The parts one behind the other as the file `to`, by way of tmp/: nobody sees a part of it. */
+bool store_tmp_put(struct store *s, const char *to, const struct buf *part, size_t npart,
+	enum store_sync sync, struct err *e);
+
+/* fsync by name. */
+bool store_sync_file(struct store *s, const char *path, struct err *e);
+
 void store_mark(struct store *s, struct digest d, uint64_t seen);
 
 /* Why nothing can be written. Returns false. */

@@ -53,10 +53,12 @@ bool recipe_parse(struct arena *a, struct buf text, struct recipe *out, struct e
 		if (!ok)
 			return err_set(e, ERR_IO, "line %d of a recipe is not understood: '%.60s'",
 				line_number, line);
-		if (line_number > 2) {
-			*arena_push(a, out->part, out->npart) = part;
-			sum += part.bytes;
-		}
+		if (line_number <= 2)
+			continue;
+		*arena_push(a, out->part, out->npart) = part;
+		if (part.bytes > out->bytes - sum)
+			return err_set(e, ERR_IO, "a recipe of %" PRIu64 " bytes has parts of more", out->bytes);
+		sum += part.bytes;
 	}
 	if (line_number < 2 || sum != out->bytes)
 		return err_set(e, ERR_IO, "a recipe of %" PRIu64 " bytes has parts of %" PRIu64,

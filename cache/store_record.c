@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +22,7 @@ static void add_object(struct strbuf *b, const char *kind, const struct record_o
 
 bool store_record_put(struct store *s, struct digest key, const struct record *r, struct err *e)
 {
-	char path[STORE_PATH_MAX], tmp[STORE_PATH_MAX], hex[DIGEST_HEX];
+	char path[STORE_PATH_MAX], hex[DIGEST_HEX];
 	struct strbuf b;
 	strbuf_init(&b);
 	strbuf_addf(&b, "trim-action 1\nwall %" PRId64 "\n", r->wall_ns);
@@ -34,18 +32,10 @@ bool store_record_put(struct store *s, struct digest key, const struct record *r
 		add_object(&b, "ref", &r->ref[i]);
 	digest_hex(digest_of(b.s, b.n), hex);
 	strbuf_addf(&b, "sum %s\n", hex);
-	int fd = store_tmp_open(s, tmp, 0644, e);
-	bool ok = fd >= 0;
-	if (ok) {
-		ok = os_write_all(s->os, fd, b.s, b.n, tmp, e);
-		s->os->close(s->os, fd);
-		store_digest_name(s, path, "actions", key);
-		/* not synced: its last line tells a torn record from a whole one */
-		if (ok)
-			ok = store_tmp_place(s, tmp, path, STORE_NO_SYNC, e);
-		else
-			s->os->unlink(s->os, tmp);
-	}
+	store_digest_name(s, path, "actions", key);
+	struct buf text = strbuf_buf(&b);
+	/* not synced: its last line tells a torn record from a whole one */
+	bool ok = store_tmp_put(s, path, &text, 1, STORE_NO_SYNC, e);
 	strbuf_release(&b);
 	return ok;
 }
@@ -156,7 +146,7 @@ static void checkpoint_name(struct store *s, char path[STORE_PATH_MAX], struct d
 bool store_checkpoint_put(struct store *s, struct digest key, uint64_t step,
 	const struct buf *part, size_t npart, struct err *e)
 {
-	char path[STORE_PATH_MAX], tmp[STORE_PATH_MAX];
+	char path[STORE_PATH_MAX];
 	struct checkpoint_header h = {.step = step};
 	struct hasher *hasher = hasher_new();
 	memcpy(h.magic, checkpoint_magic, sizeof(h.magic));
@@ -168,19 +158,14 @@ bool store_checkpoint_put(struct store *s, struct digest key, uint64_t step,
 	struct digest d = hasher_end(hasher);
 	h.hi = d.hi;
 	h.lo = d.lo;
-	int fd = store_tmp_open(s, tmp, 0644, e);
-	if (fd < 0)
-		return false;
-	bool ok = os_write_all(s->os, fd, &h, sizeof(h), tmp, e);
-	for (size_t i = 0; ok && i < npart; i++)
-		ok = os_write_all(s->os, fd, part[i].p, part[i].n, tmp, e);
-	s->os->close(s->os, fd);
-	if (!ok) {
-		s->os->unlink(s->os, tmp);
-		return false;
-	}
+	struct buf *all = xcalloc(npart + 1, sizeof(*all));
+	all[0] = (struct buf){&h, sizeof(h)};
+	if (npart)
+		memcpy(all + 1, part, npart * sizeof(*all));
 	checkpoint_name(s, path, key);
-	return store_tmp_place(s, tmp, path, STORE_SYNC, e);
+	bool ok = store_tmp_put(s, path, all, npart + 1, STORE_SYNC, e);
+	free(all);
+	return ok;
 }
 
 enum store_found store_checkpoint_get(struct store *s, struct digest key, uint64_t *step,

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -127,7 +126,7 @@ int store_tmp_open(struct store *s, char path[STORE_PATH_MAX], unsigned mode, st
 	return fd;
 }
 
-static bool sync_file(struct store *s, const char *path, struct err *e)
+bool store_sync_file(struct store *s, const char *path, struct err *e)
 {
 	int fd = s->os->open(s->os, path, O_RDONLY, 0);
 	if (fd < 0)
@@ -141,7 +140,7 @@ bool store_tmp_place(struct store *s, const char *tmp, const char *to, enum stor
 	struct err *e)
 {
 	char folder[STORE_PATH_MAX];
-	bool ok = sync == STORE_NO_SYNC || sync_file(s, tmp, e);
+	bool ok = sync == STORE_NO_SYNC || store_sync_file(s, tmp, e);
 	if (ok && s->os->rename(s->os, tmp, to) < 0) {
 		ok = false;
 		if (errno == ENOENT) {
@@ -161,6 +160,22 @@ bool store_tmp_place(struct store *s, const char *tmp, const char *to, enum stor
 		errno = saved;
 	}
 	return ok;
+}
+
+bool store_tmp_put(struct store *s, const char *to, const struct buf *part, size_t npart,
+	enum store_sync sync, struct err *e)
+{
+	char tmp[STORE_PATH_MAX];
+	int fd = store_tmp_open(s, tmp, 0644, e);
+	if (fd < 0)
+		return false;
+	bool ok = true;
+	for (size_t i = 0; ok && i < npart; i++)
+		ok = os_write_all(s->os, fd, part[i].p, part[i].n, tmp, e);
+	s->os->close(s->os, fd);
+	if (!ok)
+		s->os->unlink(s->os, tmp);
+	return ok && store_tmp_place(s, tmp, to, sync, e);
 }
 
 bool store_tmpdir(struct store *s, struct strbuf *out, struct err *e)

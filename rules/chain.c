@@ -21,30 +21,11 @@ struct chain {
 	struct action *score, *choose;    /* of the round being planned; score NULL: chosen without */
 };
 
-static const char *number(struct plan *p, int64_t n)
-{
-	return arena_printf(p->arena, "%lld", (long long)n);
-}
-
-static void add_input(struct plan *p, struct input **in, size_t *n, struct input i)
-{
-	*arena_push(p->arena, *in, *n) = i;
-}
-
-static struct action *action(struct plan *p, const char *name, const struct rule *rule,
-	const struct input *in, size_t n, struct fields param)
-{
-	struct action *a = build_find(p->build, name);
-	struct action_def def = {name, rule, param, in, n};
-	return a ? a : build_action(p->build, &def);
-}
-
 /* ---- data ---- */
 
 struct plan_data {
 	struct dataset d;
-	struct input *rows; /* outputs of its rows actions */
-	size_t nrows;
+	struct inputs rows; /* outputs of its rows actions */
 	struct action *split;
 };
 
@@ -53,23 +34,23 @@ static void plan_rows(struct plan *p, struct plan_data *data)
 	const struct dataset *d = &data->d;
 	for (size_t i = 0; i < d->nfile; i++) {
 		struct fields param = {0};
-		struct input in = input_file("file", d->file[i].path);
+		struct inputs in = {0};
+		plan_add_input(p, &in, input_file("file", d->file[i].path));
 		dataset_rows_param(p->arena, d, i, &param);
-		struct action *a = action(p, arena_printf(p->arena, "data/%s/rows.%s", d->spec->name,
-			d->file[i].name), &rule_rows, &in, 1, param);
-		add_input(p, &data->rows, &data->nrows, input_output("rows", a, 0));
+		struct action *a = plan_action(p, arena_printf(p->arena, "data/%s/rows.%s", d->spec->name,
+			d->file[i].name), &rule_rows, &in, param);
+		plan_add_input(p, &data->rows, input_output("rows", a, 0));
 		*arena_push(p->arena, p->input, p->ninput) =
 			(struct plan_input){d->file[i].name, d->file[i].path};
 	}
 }
 
-/* The rows so far, and room for more inputs. */
-static struct input *with_rows(struct plan *p, const struct plan_data *data, size_t *n)
+/* The rows, before other inputs. */
+static struct inputs with_rows(struct plan *p, const struct plan_data *data)
 {
-	struct input *in = NULL;
-	*n = 0;
-	for (size_t i = 0; i < data->nrows; i++)
-		add_input(p, &in, n, data->rows[i]);
+	struct inputs in = {0};
+	for (size_t i = 0; i < data->rows.n; i++)
+		plan_add_input(p, &in, data->rows.input[i]);
 	return in;
 }
 
@@ -77,15 +58,14 @@ static void plan_split(struct plan *p, struct plan_data *data)
 {
 	const struct dataset *d = &data->d;
 	struct fields param = {0};
-	size_t n;
-	struct input *in = with_rows(p, data, &n);
+	struct inputs in = with_rows(p, data);
 	for (size_t r = 0; r < d->nrule; r++)
 		for (int k = 0; k < NSPLIT; k++)
 			if (d->rule[r].part[k].from == FROM_IDS)
-				add_input(p, &in, &n, input_file(arena_printf(p->arena, "ids.%zu.%s", r,
+				plan_add_input(p, &in, input_file(arena_printf(p->arena, "ids.%zu.%s", r,
 					split_names[k]), d->ids[r * NSPLIT + (size_t)k].path));
 	dataset_split_param(p->arena, d, 0, &param);
-	data->split = action(p, arena_printf(p->arena, "data/%s/split", d->spec->name), &rule_split, in, n,
+	data->split = plan_action(p, arena_printf(p->arena, "data/%s/split", d->spec->name), &rule_split, &in,
 		param);
 }
 
@@ -107,14 +87,13 @@ struct action *plan_bpe(struct plan *p, struct err *e)
 	const struct spec_model *m = &p->spec->model;
 	struct plan_data *data = data_of(p, e);
 	struct fields param = {0};
-	size_t n;
 	if (!data)
 		return NULL;
-	struct input *in = with_rows(p, data, &n);
-	add_input(p, &in, &n, input_output("list", data->split, SPLIT_TRAIN));
+	struct inputs in = with_rows(p, data);
+	plan_add_input(p, &in, input_output("list", data->split, SPLIT_TRAIN));
 	dataset_tokenise_param(p->arena, &data->d, m->context, &param);
-	fields_add(p->arena, &param, "vocab", number(p, m->tokenizer.vocab));
-	return action(p, "tokenizer", &rule_bpe, in, n, param);
+	fields_add(p->arena, &param, "vocab", plan_number(p, m->tokenizer.vocab));
+	return plan_action(p, "tokenizer", &rule_bpe, &in, param);
 }
 
 static bool plan_tokens(struct chain *c, struct err *e)
@@ -127,14 +106,14 @@ static bool plan_tokens(struct chain *c, struct err *e)
 	const char *name = data->d.spec->name;
 	dataset_tokenise_param(p->arena, &data->d, c->import.config.context, &param);
 	for (int k = 0; k < NSPLIT; k++) {
-		size_t n;
-		struct input *in = with_rows(p, data, &n);
-		add_input(p, &in, &n, input_output("list", data->split, (size_t)k));
-		add_input(p, &in, &n, input_output("tokenizer", p->tokenizer, 0));
-		c->tokens[k] = action(p, arena_printf(p->arena, "data/%s/tokens.%s", name, split_names[k]),
-			&rule_tokenise, in, n, param);
+		struct inputs in = with_rows(p, data);
+		plan_add_input(p, &in, input_output("list", data->split, (size_t)k));
+		plan_add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
+		c->tokens[k] = plan_action(p, arena_printf(p->arena, "data/%s/tokens.%s", name, split_names[k]),
+			&rule_tokenise, &in, param);
 	}
-	p->task = action(p, arena_printf(p->arena, "data/%s/task", name), &rule_task, NULL, 0, param);
+	p->task = plan_action(p, arena_printf(p->arena, "data/%s/task", name), &rule_task, &(struct inputs){0},
+		param);
 	return true;
 }
 
@@ -151,8 +130,8 @@ static struct action *plan_score(struct chain *c, const char *name, struct actio
 	struct input in[] = {input_output("state", state, 0),
 		input_output("rows", c->tokens[SPLIT_CALIBRATION], 0)};
 	fields_add(c->p->arena, &param, "numerics", numerics_classes[c->numerics].name);
-	fields_add(c->p->arena, &param, "rows", number(c->p, c->spec->score.rows));
-	return action(c->p, name, &rule_score, in, 2, param);
+	fields_add(c->p->arena, &param, "rows", plan_number(c->p, c->spec->score.rows));
+	return plan_action(c->p, name, &rule_score, &(struct inputs){in, 2}, param);
 }
 
 static struct action *plan_trainable(struct chain *c)
@@ -167,8 +146,8 @@ static struct action *plan_trainable(struct chain *c)
 			c->spec->name), c->p->import), 0);
 	fields_add(c->p->arena, &param, "share", arena_printf(c->p->arena, "%.9g", share));
 	fields_add(c->p->arena, &param, "embeddings", tune->train_embeddings ? "1" : "0");
-	return action(c->p, arena_printf(c->p->arena, "%s/trainable", c->spec->name), &rule_trainable, in, n,
-		param);
+	return plan_action(c->p, arena_printf(c->p->arena, "%s/trainable", c->spec->name), &rule_trainable,
+		&(struct inputs){in, n}, param);
 }
 
 static struct action *plan_tune(struct chain *c, struct action *state)
@@ -181,18 +160,18 @@ static struct action *plan_tune(struct chain *c, struct action *state)
 	enum { MICRO_ROWS = 512 };
 	fields_add(a, &param, "numerics", numerics_classes[c->numerics].name);
 	if (t->steps)
-		fields_add(a, &param, "steps", number(c->p, t->steps));
+		fields_add(a, &param, "steps", plan_number(c->p, t->steps));
 	else
-		fields_add(a, &param, "epochs", number(c->p, t->epochs));
-	fields_add(a, &param, "batch", number(c->p, t->batch * (t->accumulate > 1 ? t->accumulate : 1)));
-	fields_add(a, &param, "seed", number(c->p, t->seed));
-	fields_add(a, &param, "micro", number(c->p, MICRO_ROWS));
+		fields_add(a, &param, "epochs", plan_number(c->p, t->epochs));
+	fields_add(a, &param, "batch", plan_number(c->p, t->batch * (t->accumulate > 1 ? t->accumulate : 1)));
+	fields_add(a, &param, "seed", plan_number(c->p, t->seed));
+	fields_add(a, &param, "micro", plan_number(c->p, MICRO_ROWS));
 	fields_add(a, &param, "rate", arena_printf(a, "%.9g", t->learning_rate));
 	fields_add(a, &param, "warm-up", arena_printf(a, "%.9g", t->warm_up));
 	fields_add(a, &param, "weight-decay", arena_printf(a, "%.9g", t->weight_decay));
 	fields_add(a, &param, "clip", arena_printf(a, "%.9g", t->clip));
 	fields_add(a, &param, "decay", spec_decays[t->decay]);
-	return action(c->p, named(c, "tune"), &rule_tune, in, 3, param);
+	return plan_action(c->p, named(c, "tune"), &rule_tune, &(struct inputs){in, 3}, param);
 }
 
 static struct action *plan_choose(struct chain *c)
@@ -210,14 +189,14 @@ static struct action *plan_choose(struct chain *c)
 	for (int i = 0; i < s->ntie_break; i++)
 		strbuf_addf(&order, "%s%s", i ? " " : "", spec_tie_breaks[s->tie_break[i]]);
 	fields_add(a, &param, "method", spec_score_methods[s->method]);
-	fields_add(a, &param, "count", number(c->p, c->spec->per_round));
+	fields_add(a, &param, "count", plan_number(c->p, c->spec->per_round));
 	fields_add(a, &param, "unit", c->spec->unit == UNIT_BLOCK ? "block" : "half");
-	fields_add(a, &param, "seed", number(c->p, c->spec->tune.seed));
+	fields_add(a, &param, "seed", plan_number(c->p, c->spec->tune.seed));
 	if (s->units)
 		fields_add(a, &param, "units", s->units);
 	fields_add(a, &param, "tie-break", arena_strdup(a, order.s));
 	strbuf_release(&order);
-	return action(c->p, named(c, "choose"), &rule_choose, in, n, param);
+	return plan_action(c->p, named(c, "choose"), &rule_choose, &(struct inputs){in, n}, param);
 }
 
 static struct action *plan_evaluate(struct chain *c, const char *state_name, struct action *state,
@@ -228,8 +207,8 @@ static struct action *plan_evaluate(struct chain *c, const char *state_name, str
 		input_output("weights", plan_weights(c->p, state_name, state, numerics), 0),
 		input_output("tokens", c->tokens[SPLIT_TEST], 0)};
 	evaluate_param(c->p->arena, numerics, &param);
-	return action(c->p, arena_printf(c->p->arena, "%s/evaluate-%s", state_name,
-		numerics_classes[numerics].name), &rule_evaluate, in, 3, param);
+	return plan_action(c->p, arena_printf(c->p->arena, "%s/evaluate-%s", state_name,
+		numerics_classes[numerics].name), &rule_evaluate, &(struct inputs){in, 3}, param);
 }
 
 /* ---- which state a target takes ---- */
@@ -335,8 +314,7 @@ const char *plan_gate_json(const struct plan_target *t)
 static void plan_gates(struct chain *c, struct plan_target *t)
 {
 	struct arena *a = c->p->arena;
-	struct input *verdicts = NULL;
-	size_t n = 0;
+	struct inputs verdicts = {0};
 	for (int i = 0; i < t->spec->ngate; i++) {
 		const struct spec_gate *g = t->spec->gate[i];
 		struct action *reference = g->against == AGAINST_PARENT || !t->evaluate_tuned
@@ -346,18 +324,19 @@ static void plan_gates(struct chain *c, struct plan_target *t)
 			input_output("candidate", t->evaluate, EVALUATE_ROWS)};
 		struct fields param = {0};
 		gate_param(a, g, &param);
-		struct action *verdict = action(c->p, arena_printf(a, "%s/gate-%d", t->spec->name, i + 1),
-			&rule_gate, in, 2, param);
+		struct action *verdict = plan_action(c->p, arena_printf(a, "%s/gate-%d", t->spec->name, i + 1),
+			&rule_gate, &(struct inputs){in, 2}, param);
 		*arena_push(a, t->verdict, t->nverdict) = verdict;
-		add_input(c->p, &verdicts, &n, input_output("verdict", verdict, 0));
+		plan_add_input(c->p, &verdicts, input_output("verdict", verdict, 0));
 	}
-	if (!n) {
+	if (!verdicts.n) {
 		c->found(c->p, t);
 		return;
 	}
 	struct judged *j = arena_new(a, struct judged);
 	*j = (struct judged){c, t};
-	build_generate(c->p->build, arena_printf(a, "%s/gates", t->spec->name), verdicts, n, judged, j);
+	build_generate(c->p->build, arena_printf(a, "%s/gates", t->spec->name), verdicts.input, verdicts.n, judged,
+		j);
 }
 
 static bool on_chain(const struct chain *c, const struct plan_target *t)
@@ -410,13 +389,15 @@ static bool chosen(struct build *b, void *ctx, const struct buf *input, struct e
 		struct state next;
 		if (!*name)
 			continue;
-		if (!unit_parse(name, &u) || !state_drop(a, &c->shadow, u, &next, e))
+		if (!unit_parse(name, &u))
+			return err_set(e, ERR_IO, "'%s' is no unit", name);
+		if (!state_drop(a, &c->shadow, u, &next, e))
 			return false;
 		c->shadow = next;
 		*arena_push(a, r->unit, r->nunit) = name;
 	}
 	struct input in[] = {input_output("state", c->state, 0), input_output("units", c->choose, 0)};
-	struct action *dropped = action(c->p, named(c, "drop"), &rule_drop, in, 2, (struct fields){0});
+	struct action *dropped = plan_action(c->p, named(c, "drop"), &rule_drop, &(struct inputs){in, 2}, (struct fields){0});
 	c->state = plan_tune(c, dropped);
 	c->state_name = arena_printf(a, "%s/round-%d", c->spec->name, c->round);
 	return !give_states(c) || next_round(c, e);

@@ -46,16 +46,11 @@ static bool load_code(struct layered *l, struct err *e)
 	l->plan[PIECE_ATTN] = graph_plan(a, forward_piece_half(a, &f, HALF_ATTN));
 	l->plan[PIECE_MLP] = graph_plan(a, forward_piece_half(a, &f, HALF_MLP));
 	l->plan[PIECE_HEAD] = graph_plan(a, forward_piece_head(a, &f));
-	struct emit_request request = {target_native(), l->plan, NPIECES, EMIT_OBJECT};
-	struct strbuf object;
-	if (!request.target)
-		return err_set(e, ERR_TOOL, "no target runs on this machine; trim needs x86-64-v3");
-	strbuf_init(&object);
-	bool ok = emit_object(&request, &object, e) && emit_load(strbuf_buf(&object), &l->loaded, e);
-	strbuf_release(&object);
-	for (int i = 0; i < NPIECES && ok; i++)
+	if (!emit_native(l->plan, NPIECES, &l->loaded, e))
+		return false;
+	for (int i = 0; i < NPIECES; i++)
 		l->prog[i] = l->loaded.program[i];
-	return ok;
+	return true;
 }
 
 /* "blk.0.attn.q" of a piece is "blk.LAYER.attn.q" of the state. */

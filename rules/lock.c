@@ -98,7 +98,6 @@ static bool add_section(struct strbuf *out, const struct plan *p, const struct p
 	struct err *e)
 {
 	struct digest state;
-	(void)p;
 	if (!action_digest(t->state, 0, &state))
 		return err_set(e, ERR_IO, "target '%s' has no state", t->spec->name);
 	strbuf_addf(out, "{\"hardware\":\"%s\",\"numerics\":\"%s\",\"context\":%lld,\"state\":",
@@ -170,7 +169,7 @@ static bool add_chain(struct strbuf *out, const struct plan *p, const struct jso
 					return false;
 			}
 	}
-	strbuf_adds(out, p->nround ? "\n  ],\n" : "],\n");
+	strbuf_adds(out, out->s[out->n - 1] == '[' ? "],\n" : "\n  ],\n");
 	return true;
 }
 

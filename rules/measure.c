@@ -2,12 +2,10 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "flat.h"
 #include "sample.h"
 #include "score.h"
-#include "target.h"
 
 /* Shape of a call. More rows make the weights' way through the cache worth more; from some hundred on
  * nothing is gained. Logits are what costs memory. */
@@ -23,18 +21,11 @@ static bool make_code(struct measurer *m, const struct measurer_options *o, uint
 	struct err *e)
 {
 	struct arena a = {0};
-	struct strbuf object;
-	const struct target *target = target_native();
-	if (!target)
-		return err_set(e, ERR_TOOL, "no target runs on this CPU; it must be x86-64-v3 at least");
 	struct forward f = {.config = o->config, .has_attn = o->has_attn, .has_mlp = o->has_mlp,
 		.numerics = o->numerics, .max_rows = MAX_ROWS, .max_out = max_out(o->config->vocab),
 		.slots = slots};
 	const struct graph *plan = graph_plan(&a, forward_step(&a, &f));
-	strbuf_init(&object);
-	m->has_code = emit_object(&(struct emit_request){target, &plan, 1, EMIT_OBJECT}, &object, e) &&
-		emit_load(strbuf_buf(&object), &m->loaded, e);
-	strbuf_release(&object);
+	m->has_code = emit_native(&plan, 1, &m->loaded, e);
 	arena_release(&a);
 	return m->has_code;
 }
@@ -47,7 +38,7 @@ bool measurer_open(struct measurer *m, const struct measurer_options *o, struct 
 		return false;
 	m->pool = pool_new(o->threads);
 	if (!m->pool)
-		return err_errno(e, "unable to start threads");
+		return err_set(e, ERR_IO, "unable to start %d threads", o->threads);
 	return session_open(&m->session, m->loaded.program[0], &o->weights, m->pool, slots, e);
 }
 

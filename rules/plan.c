@@ -10,30 +10,24 @@
 #include "link.h"
 #include "os.h"
 
-/* ---- helpers ---- */
+/* ---- what chain.c shares ---- */
 
-static const char *number(struct plan *p, int64_t n)
+const char *plan_number(struct plan *p, int64_t n)
 {
 	return arena_printf(p->arena, "%lld", (long long)n);
 }
 
-struct inputs {
-	struct input *input;
-	size_t n;
-};
-
-static void add_input(struct plan *p, struct inputs *in, struct input i)
+void plan_add_input(struct plan *p, struct inputs *in, struct input i)
 {
 	*arena_push(p->arena, in->input, in->n) = i;
 }
 
 static void add_file(struct plan *p, struct inputs *in, const char *role, const char *path)
 {
-	add_input(p, in, input_file(role, path));
+	plan_add_input(p, in, input_file(role, path));
 }
 
-/* An action, or the one of that name that another target has made. */
-static struct action *action(struct plan *p, const char *name, const struct rule *rule,
+struct action *plan_action(struct plan *p, const char *name, const struct rule *rule,
 	const struct inputs *in, struct fields param)
 {
 	struct action *a = build_find(p->build, name);
@@ -159,7 +153,7 @@ static struct action *plan_read_tokenizer(struct plan *p, const struct spec_toke
 			return NULL;
 		}
 	}
-	return action(p, "tokenizer", &rule_tokenizer, &in, (struct fields){0});
+	return plan_action(p, "tokenizer", &rule_tokenizer, &in, (struct fields){0});
 }
 
 /* A base from nothing: its tokenizer first, which says how many tokens there are. */
@@ -178,9 +172,9 @@ static bool stage_random(struct plan *p, struct err *e)
 		return false;
 	fields_add(p->arena, &param, "arch", m->arch);
 	for (size_t i = 0; i < NELEM(numbers); i++)
-		fields_add(p->arena, &param, numbers[i].name, number(p, numbers[i].value));
-	add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
-	p->import = action(p, "import", &rule_init, &in, param);
+		fields_add(p->arena, &param, numbers[i].name, plan_number(p, numbers[i].value));
+	plan_add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
+	p->import = plan_action(p, "import", &rule_init, &in, param);
 	return true;
 }
 
@@ -201,8 +195,8 @@ static bool stage_model(struct plan *p, struct err *e)
 	} else if (!folder_inputs(p, &model, &tokenizer, e)) {
 		return false;
 	}
-	p->import = action(p, "import", &rule_import, &model, (struct fields){0});
-	p->tokenizer = action(p, "tokenizer", &rule_tokenizer, &tokenizer, (struct fields){0});
+	p->import = plan_action(p, "import", &rule_import, &model, (struct fields){0});
+	p->tokenizer = plan_action(p, "tokenizer", &rule_tokenizer, &tokenizer, (struct fields){0});
 	return true;
 }
 
@@ -236,8 +230,8 @@ static bool resolve_hardware(struct plan *p, struct plan_target *t, struct err *
 struct action *plan_shape(struct plan *p, const char *state_name, struct action *state)
 {
 	struct inputs in = {0};
-	add_input(p, &in, input_output("state", state, 0));
-	return action(p, arena_printf(p->arena, "%s/shape", state_name), &rule_shape, &in, (struct fields){0});
+	plan_add_input(p, &in, input_output("state", state, 0));
+	return plan_action(p, arena_printf(p->arena, "%s/shape", state_name), &rule_shape, &in, (struct fields){0});
 }
 
 struct action *plan_weights(struct plan *p, const char *state_name, struct action *state,
@@ -247,8 +241,8 @@ struct action *plan_weights(struct plan *p, const char *state_name, struct actio
 	struct fields param = {0};
 	const char *class = numerics_classes[numerics].name;
 	fields_add(p->arena, &param, "numerics", class);
-	add_input(p, &in, input_output("state", state, 0));
-	return action(p, arena_printf(p->arena, "%s/quantise-%s", state_name, class), &rule_quantise, &in,
+	plan_add_input(p, &in, input_output("state", state, 0));
+	return plan_action(p, arena_printf(p->arena, "%s/quantise-%s", state_name, class), &rule_quantise, &in,
 		param);
 }
 
@@ -260,10 +254,10 @@ static void stage_weights(struct plan *p, struct plan_target *t)
 	fields_add(p->arena, &param, "numerics", class);
 	t->shape = plan_shape(p, t->state_name, t->state);
 	t->weights = plan_weights(p, t->state_name, t->state, t->numerics);
-	add_input(p, &golden, input_output("shape", t->shape, 0));
-	add_input(p, &golden, input_output("weights", t->weights, 0));
-	add_input(p, &golden, input_output("tokenizer", p->tokenizer, 0));
-	t->golden = action(p, arena_printf(p->arena, "%s/golden-%s", t->state_name, class), &rule_golden,
+	plan_add_input(p, &golden, input_output("shape", t->shape, 0));
+	plan_add_input(p, &golden, input_output("weights", t->weights, 0));
+	plan_add_input(p, &golden, input_output("tokenizer", p->tokenizer, 0));
+	t->golden = plan_action(p, arena_printf(p->arena, "%s/golden-%s", t->state_name, class), &rule_golden,
 		&golden, param);
 }
 
@@ -271,15 +265,15 @@ static void stage_compile(struct plan *p, struct plan_target *t)
 {
 	struct inputs in = {0};
 	struct fields param = {0};
-	add_input(p, &in, input_output("shape", t->shape, 0));
+	plan_add_input(p, &in, input_output("shape", t->shape, 0));
 	add_file(p, &in, "emitter", p->emitter);
 	if (p->llvm)
 		add_file(p, &in, "llvm", p->llvm);
 	fields_add(p->arena, &param, "numerics", numerics_classes[t->numerics].name);
 	fields_add(p->arena, &param, "target", t->hardware->name);
-	fields_add(p->arena, &param, "rows", number(p, STEP_ROWS));
-	fields_add(p->arena, &param, "context", number(p, t->spec->context));
-	t->object = action(p, arena_printf(p->arena, "%s/compile", t->spec->name), &rule_compile, &in, param);
+	fields_add(p->arena, &param, "rows", plan_number(p, STEP_ROWS));
+	fields_add(p->arena, &param, "context", plan_number(p, t->spec->context));
+	t->object = plan_action(p, arena_printf(p->arena, "%s/compile", t->spec->name), &rule_compile, &in, param);
 }
 
 static void add_runtime(struct plan *p, struct inputs *in, enum target_arch arch)
@@ -297,13 +291,13 @@ static void stage_link(struct plan *p, struct plan_target *t)
 {
 	struct inputs in = {0};
 	struct fields param = {0};
-	add_input(p, &in, input_output("object", t->object, 0));
-	add_input(p, &in, input_output("state", t->state, 0));
-	add_input(p, &in, input_output("weights", t->weights, 0));
-	add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
-	add_input(p, &in, input_output("golden", t->golden, 0));
+	plan_add_input(p, &in, input_output("object", t->object, 0));
+	plan_add_input(p, &in, input_output("state", t->state, 0));
+	plan_add_input(p, &in, input_output("weights", t->weights, 0));
+	plan_add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
+	plan_add_input(p, &in, input_output("golden", t->golden, 0));
 	if (p->task)
-		add_input(p, &in, input_output("task", p->task, 0));
+		plan_add_input(p, &in, input_output("task", p->task, 0));
 	add_file(p, &in, "linker", p->linker);
 	add_runtime(p, &in, t->hardware->arch);
 	fields_add(p->arena, &param, "name", p->spec->name);
@@ -311,9 +305,9 @@ static void stage_link(struct plan *p, struct plan_target *t)
 	fields_add(p->arena, &param, "hardware", t->hardware->name);
 	fields_add(p->arena, &param, "arch", link_arch_name(t->hardware->arch));
 	fields_add(p->arena, &param, "numerics", numerics_classes[t->numerics].name);
-	fields_add(p->arena, &param, "context", number(p, t->spec->context));
-	fields_add(p->arena, &param, "threads", number(p, t->spec->threads));
-	t->binary = action(p, arena_printf(p->arena, "%s/link", t->spec->name), &rule_link, &in, param);
+	fields_add(p->arena, &param, "context", plan_number(p, t->spec->context));
+	fields_add(p->arena, &param, "threads", plan_number(p, t->spec->threads));
+	t->binary = plan_action(p, arena_printf(p->arena, "%s/link", t->spec->name), &rule_link, &in, param);
 	t->path = arena_printf(p->arena, "%s/%s%s/%s", p->out, t->gate_failed ? "failed/" : "",
 		t->spec->name, p->spec->name);
 	build_output(p->build, t->binary, 0, t->path, OUTPUT_RECIPE | OUTPUT_EXECUTABLE);

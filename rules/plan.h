@@ -86,6 +86,19 @@ bool plan_spec(struct plan *p, struct err *e);
 /* The numerics class that a target's attributes name. */
 bool plan_numerics(const struct spec_target *s, enum numerics *out, struct err *e);
 
+struct inputs {
+	struct input *input;
+	size_t n;
+};
+void plan_add_input(struct plan *p, struct inputs *in, struct input i);
+
+/* An action, or the one of that name that there is. */
+struct action *plan_action(struct plan *p, const char *name, const struct rule *rule,
+	const struct inputs *in, struct fields param);
+
+/* As a parameter's text. In the arena. */
+const char *plan_number(struct plan *p, int64_t n);
+
 /* Of a state, planned once: what code depends on; its weights as code of that class binds them. */
 struct action *plan_shape(struct plan *p, const char *state_name, struct action *state);
 struct action *plan_weights(struct plan *p, const char *state_name, struct action *state,

@@ -7,7 +7,6 @@
 static bool run_drop(struct rule_call *c, struct err *e)
 {
 	struct state s, next;
-	struct strbuf out;
 	struct buf text;
 	struct unit u;
 	if (!rule_state(c, "state", &s, e) || !call_input_named(c, "units", &text, e))
@@ -24,11 +23,7 @@ static bool run_drop(struct rule_call *c, struct err *e)
 	}
 	for (size_t i = 0; i < s.ntensor; i++)
 		call_ref(c, s.tensor[i].digest, s.tensor[i].bytes);
-	strbuf_init(&out);
-	state_write(&out, &s);
-	bool ok = call_output(c, 0, strbuf_buf(&out), e);
-	strbuf_release(&out);
-	return ok;
+	return rule_output_state(c, &s, e);
 }
 
 static const char *const outputs[] = {"state", NULL};

@@ -1,6 +1,5 @@
 /* A state on the rows of a split: what ships is what is measured, so by its packed weights, in code made
  * for this machine as a binary's is. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "eval.h"

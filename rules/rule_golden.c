@@ -1,28 +1,12 @@
 /* Logits that the binary's self-test must give again, bit for bit, on whatever target of the class. */
 #include "emit.h"
+#include "eval.h"
 #include "golden.h"
 #include "rules.h"
 #include "tokenizer.h"
-#include "weights.h"
-
-#include <string.h>
 
 /* Long enough to fill a chunk of rows in part and to pass between lanes of every reduction. */
 enum { GOLDEN_TOKENS = 40, GOLDEN_ROWS = 4 };
-
-struct bound {
-	const struct weights *weights;
-	struct buf *bytes;
-};
-
-static struct buf find(void *ctx, const char *name)
-{
-	const struct bound *b = ctx;
-	for (size_t i = 0; i < b->weights->nweight; i++)
-		if (!strcmp(b->weights->weight[i].name, name))
-			return b->bytes[i];
-	return (struct buf){0};
-}
 
 /* The start token and then what a fixed generator draws from the vocabulary. */
 static size_t choose_tokens(const struct tokenizer *t, uint32_t vocab, size_t context, uint32_t *token)
@@ -40,17 +24,16 @@ static size_t choose_tokens(const struct tokenizer *t, uint32_t vocab, size_t co
 	return n;
 }
 
-static bool record(struct rule_call *c, const struct program *prog, struct bound *b, size_t n,
-	const uint32_t *token, struct err *e)
+static bool record(struct rule_call *c, const struct program *prog, const struct param_source *params,
+	size_t n, const uint32_t *token, struct err *e)
 {
-	struct param_source params = {b, find};
 	struct session s;
 	struct strbuf out;
 	struct pool *pool = pool_new(call_threads(c));
 	if (!pool)
-		return err_errno(e, "unable to start threads");
+		return err_set(e, ERR_IO, "unable to start %d threads", call_threads(c));
 	strbuf_init(&out);
-	bool ok = session_open(&s, prog, &params, pool, GOLDEN_TOKENS, e);
+	bool ok = session_open(&s, prog, params, pool, GOLDEN_TOKENS, e);
 	if (ok) {
 		golden_record(&s, token, n, n < GOLDEN_ROWS ? n : GOLDEN_ROWS, &out);
 		session_release(&s);
@@ -61,45 +44,26 @@ static bool record(struct rule_call *c, const struct program *prog, struct bound
 	return ok;
 }
 
-static bool bind(struct rule_call *c, const struct weights *w, struct bound *b, struct err *e)
-{
-	*b = (struct bound){w, arena_array(call_arena(c), struct buf, w->nweight)};
-	for (size_t i = 0; i < w->nweight; i++)
-		if (!call_object(c, w->weight[i].digest, &b->bytes[i], e))
-			return false;
-	return true;
-}
-
 static bool run_golden(struct rule_call *c, struct err *e)
 {
 	struct state s;
-	struct weights w;
-	struct bound b;
-	struct buf text, block;
+	struct param_source params;
+	struct buf block;
 	struct tokenizer t;
+	struct loaded loaded;
 	enum numerics numerics;
 	uint32_t token[GOLDEN_TOKENS];
-	const struct target *target = target_native();
-	if (!target)
-		return err_set(e, ERR_TOOL, "no target runs on this CPU; it must be x86-64-v3 at least");
 	if (!rule_numerics(c, &numerics, e) || !rule_state(c, "shape", &s, e) ||
-		!call_input_named(c, "weights", &text, e) || !weights_read(call_arena(c), text, &w, e) ||
-		!call_input_named(c, "tokenizer", &block, e) || !tokenizer_load(&t, block, e))
+		!call_weights(c, "weights", &params, e) || !call_input_named(c, "tokenizer", &block, e) ||
+		!tokenizer_load(&t, block, e))
 		return false;
 	size_t n = choose_tokens(&t, (uint32_t)s.config.vocab, (size_t)s.config.context, token);
 	tokenizer_release(&t);
 	const struct graph *plan = step_plan(call_arena(c), &s, numerics, GOLDEN_TOKENS, GOLDEN_TOKENS);
-	struct strbuf object;
-	struct loaded loaded;
-	strbuf_init(&object);
-	bool ok = bind(c, &w, &b, e) &&
-		emit_object(&(struct emit_request){target, &plan, 1, EMIT_OBJECT}, &object, e) &&
-		emit_load(strbuf_buf(&object), &loaded, e);
-	if (ok) {
-		ok = record(c, loaded.program[0], &b, n, token, e);
-		emit_unload(&loaded);
-	}
-	strbuf_release(&object);
+	if (!emit_native(&plan, 1, &loaded, e))
+		return false;
+	bool ok = record(c, loaded.program[0], &params, n, token, e);
+	emit_unload(&loaded);
 	return ok;
 }
 

@@ -43,18 +43,11 @@ static bool run_import(struct rule_call *c, struct err *e)
 {
 	struct model_file *file;
 	struct model m;
-	struct strbuf text;
 	if (!input_files(c, &file, e))
 		return false;
-	strbuf_init(&text);
 	bool ok = model_open_files(&m, file, call_ninput(c), e);
 	struct state s = {.config = m.config};
-	ok = ok && put_tensors(c, &m, &s, e);
-	if (ok) {
-		state_write(&text, &s);
-		ok = call_output(c, 0, strbuf_buf(&text), e);
-	}
-	strbuf_release(&text);
+	ok = ok && put_tensors(c, &m, &s, e) && rule_output_state(c, &s, e);
 	model_release(&m);
 	return ok;
 }

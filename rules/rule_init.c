@@ -48,47 +48,31 @@ static void draw(const char *name, const struct model_config *c, size_t inputs, 
 	}
 }
 
-static bool put_tensor(struct rule_call *c, struct state *s, const struct arch_tensor *row,
-	const char *name, uint64_t seed, struct err *e)
-{
-	struct state_tensor t = {.name = name, .dtype = MODEL_F32};
-	size_t n = 1;
-	for (int d = 0; d < 2 && row->dims[d] != DIM_NONE; d++)
-		n *= t.dims[t.ndim++] = arch_dim_size(&s->config, row->dims[d]);
-	float *w = xmalloc(n * sizeof(*w));
-	draw(name, &s->config, t.dims[t.ndim - 1], seed, w, n);
-	t.bytes = n * sizeof(*w);
-	bool ok = call_put(c, (struct buf){w, t.bytes}, &t.digest, e);
-	free(w);
-	*arena_push(call_arena(c), s->tensor, s->ntensor) = t;
-	return ok;
-}
+struct making {
+	struct rule_call *c;
+	struct state *s;
+	uint64_t seed;
+	struct err *e;
+};
 
-/* In canonical order: what has no layer, then block by block, as the table's run of "{N}" stands. */
-static bool put_tensors(struct rule_call *c, struct state *s, uint64_t seed, struct err *e)
+static bool put_tensor(void *ctx, const struct arch_tensor *row, int layer)
 {
-	const struct arch *arch = s->config.arch;
-	for (size_t i = 0; i < arch->ntensor;) {
-		size_t end = i;
-		while (end < arch->ntensor && strstr(arch->tensor[end].name, "{N}"))
-			end++;
-		for (int layer = 0; layer < s->config.layers && end > i; layer++)
-			for (size_t k = i; k < end; k++) {
-				const char *mark = strstr(arch->tensor[k].name, "{N}");
-				const char *name = arena_printf(call_arena(c), "blk.%d%s", layer, mark + 3);
-				if (!put_tensor(c, s, &arch->tensor[k], name, seed, e))
-					return false;
-			}
-		if (end > i) {
-			i = end;
-			continue;
-		}
-		if (!(s->config.tied && !strcmp(arch->tensor[i].name, "head")) &&
-			!put_tensor(c, s, &arch->tensor[i], arch->tensor[i].name, seed, e))
-			return false;
-		i++;
-	}
-	return true;
+	struct making *m = ctx;
+	char name[64];
+	size_t bytes;
+	arch_name(row->name, layer, name, sizeof(name));
+	struct state_tensor t = {.name = arena_strdup(call_arena(m->c), name), .dtype = MODEL_F32};
+	for (; t.ndim < 2 && row->dims[t.ndim] != DIM_NONE; t.ndim++)
+		t.dims[t.ndim] = arch_dim_size(&m->s->config, row->dims[t.ndim]);
+	if (!stored_size(t.dims, t.ndim, sizeof(float), &bytes))
+		return err_set(m->e, ERR_SPEC, "tensor '%s' is too large", name);
+	float *w = xmalloc(bytes);
+	draw(name, &m->s->config, t.dims[t.ndim - 1], m->seed, w, bytes / sizeof(*w));
+	t.bytes = bytes;
+	bool ok = call_put(m->c, (struct buf){w, bytes}, &t.digest, m->e);
+	free(w);
+	*arena_push(call_arena(m->c), m->s->tensor, m->s->ntensor) = t;
+	return ok;
 }
 
 static bool run(struct rule_call *c, struct err *e)
@@ -119,14 +103,9 @@ static bool run(struct rule_call *c, struct err *e)
 	if (tok.end_id != TOKENIZER_NONE)
 		s.config.eos_id[s.config.neos++] = (int)tok.end_id;
 	tokenizer_release(&tok);
-	if (!arch_finish_config(&s.config, NULL, e) || !put_tensors(c, &s, (uint64_t)seed, e))
-		return false;
-	struct strbuf out;
-	strbuf_init(&out);
-	state_write(&out, &s);
-	bool ok = call_output(c, 0, strbuf_buf(&out), e);
-	strbuf_release(&out);
-	return ok;
+	struct making making = {c, &s, (uint64_t)seed, e};
+	return arch_finish_config(&s.config, NULL, e) &&
+		arch_each_tensor(&s.config, put_tensor, &making) && rule_output_state(c, &s, e);
 }
 
 static const char *const outputs[] = {"state", NULL};

@@ -58,7 +58,7 @@ static bool add_weights(struct rule_call *c, struct parts *p, struct model_info 
 	return true;
 }
 
-/* The inputs, the chain and this target's section of the lock. */
+/* What leads from a binary to the lock that it was built with. */
 static const char *lock_text(struct rule_call *c)
 {
 	char hex[DIGEST_HEX];

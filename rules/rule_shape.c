@@ -5,7 +5,6 @@
 static bool run_shape(struct rule_call *c, struct err *e)
 {
 	struct state s;
-	struct strbuf text;
 	if (!rule_state(c, "state", &s, e))
 		return false;
 	s.ndropped = 0;
@@ -18,11 +17,7 @@ static bool run_shape(struct rule_call *c, struct err *e)
 		t->bytes = elements * model_dtypes[MODEL_F32].bytes;
 		t->digest = (struct digest){0};
 	}
-	strbuf_init(&text);
-	state_write(&text, &s);
-	bool ok = call_output(c, 0, strbuf_buf(&text), e);
-	strbuf_release(&text);
-	return ok;
+	return rule_output_state(c, &s, e);
 }
 
 static const char *const outputs[] = {"shape", NULL};

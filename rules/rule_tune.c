@@ -259,9 +259,7 @@ static bool write_state(struct tune *t, struct err *e)
 		s->bytes = bytes.n;
 		ok = call_put(t->call, strbuf_buf(&bytes), &s->digest, e);
 	}
-	strbuf_clear(&bytes);
-	state_write(&bytes, &out);
-	ok = ok && call_output(t->call, 0, strbuf_buf(&bytes), e) &&
+	ok = ok && rule_output_state(t->call, &out, e) &&
 		call_output(t->call, 1, strbuf_buf(&t->log), e);
 	strbuf_release(&bytes);
 	return ok;

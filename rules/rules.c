@@ -40,6 +40,16 @@ bool rule_state(struct rule_call *c, const char *name, struct state *out, struct
 	return call_input_named(c, name, &text, e) && state_read(call_arena(c), text, name, out, e);
 }
 
+bool rule_output_state(struct rule_call *c, const struct state *s, struct err *e)
+{
+	struct strbuf text;
+	strbuf_init(&text);
+	state_write(&text, s);
+	bool ok = call_output(c, 0, strbuf_buf(&text), e);
+	strbuf_release(&text);
+	return ok;
+}
+
 bool rule_int(const struct rule_call *c, const char *name, int64_t *out, struct err *e)
 {
 	const char *text = call_param(c, name);

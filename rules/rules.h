@@ -61,6 +61,9 @@ void rule_numerics_tools(struct arena *a, const struct fields *param, const void
 /* The input of that name as a state. */
 bool rule_state(struct rule_call *c, const char *name, struct state *out, struct err *e);
 
+/* The call's output 0: a state. */
+bool rule_output_state(struct rule_call *c, const struct state *s, struct err *e);
+
 /* A parameter that is a whole number. */
 bool rule_int(const struct rule_call *c, const char *name, int64_t *out, struct err *e);
 

@@ -1,7 +1,6 @@
 #include "scores.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static void add_number(struct strbuf *out, double x)

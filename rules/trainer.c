@@ -87,22 +87,15 @@ static bool load_code(struct trainer *t, struct err *e)
 	struct train train = {.state = t->o.state, .numerics = t->o.numerics, .max_rows = t->o.rows,
 		.max_out = t->o.rows, .trains = t->o.trains, .ctx = t->o.ctx, .beta1 = t->o.beta1,
 		.beta2 = t->o.beta2, .eps = t->o.eps, .decay = t->o.decay};
-	struct strbuf object;
 	t->grad.plan = graph_plan(&t->arena, train_grad(&t->arena, &train));
 	t->update.plan = graph_plan(&t->arena,
 		same_layouts(train_update(&t->arena, &train), t->grad.plan));
 	const struct graph *plans[] = {t->grad.plan, t->update.plan};
-	struct emit_request request = {target_native(), plans, 2, EMIT_OBJECT};
-	if (!request.target)
-		return err_set(e, ERR_TOOL, "no target runs on this machine; trim needs x86-64-v3");
-	strbuf_init(&object);
-	bool ok = emit_object(&request, &object, e) && emit_load(strbuf_buf(&object), &t->loaded, e);
-	strbuf_release(&object);
-	if (ok) {
-		t->grad.prog = t->loaded.program[0];
-		t->update.prog = t->loaded.program[1];
-	}
-	return ok;
+	if (!emit_native(plans, 2, &t->loaded, e))
+		return false;
+	t->grad.prog = t->loaded.program[0];
+	t->update.prog = t->loaded.program[1];
+	return true;
 }
 
 static bool load_weight(struct trainer *t, int node, struct err *e)

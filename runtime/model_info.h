@@ -2,12 +2,12 @@
  * "info": what a binary says about itself, JSON in the container.
  *
  *     {"name":"medqa","target":"laptop","hardware":"x86-64-v3","numerics":"f32",
- *      "architecture":"llama","blocks":12,"dropped":["7.attention","3.mlp"],
+ *      "architecture":"llama","blocks":12,"dropped":["blk.7.attn","blk.3.mlp"],
  *      "parameters":134515008,"weight_bytes":269030016,"context":1024,"threads":0,
  *      "start_token":1,"end_token":2,"lock":{...}}
  *
  * `dropped` in the order of dropping; `threads` 0: all that there are; tokens null where there is
- * none; `lock`: the spec's inputs, chain and this target's section, as in the lock file, or null.
+ * none; `lock`: what the lock file says of this binary's origin, its state's digest, or null.
  */
 #ifndef MODEL_INFO_H
 #define MODEL_INFO_H

@@ -1,15 +1,24 @@
 #include "program.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base.h"
 #include "pool.h"
+
+enum {
+	LINE = 64,
+	LONE_WORK = 32768, /* less than this takes about as long as the threads' meeting before and after it */
+	TURNS = 8,         /* ranges that a thread takes of one kernel, if all are equally fast */
+};
 
 struct run {
 	const struct program *prog;
 	void *const *t;
 	const int64_t *dim;
 	char *scratch;
+	/* First item that nobody took, of every other kernel: the one not in use is set back meanwhile. */
+	_Alignas(LINE) atomic_int_least64_t next[2];
 };
 
 size_t program_scratch_bytes(const struct program *prog)
@@ -31,28 +40,53 @@ static void resolve(const struct program_kernel *kernel, void *const *t, void **
 		arg[i] = (char *)t[kernel->arg[i].slot] + kernel->arg[i].offset;
 }
 
-/* The first n % nthreads threads take one item more: a lone item is always thread 0's. */
+static bool is_lone(const struct program_kernel *k, int64_t nitems, const int64_t *dim)
+{
+	return nitems <= 1 || (k->work && k->work(dim) < LONE_WORK);
+}
+
+static void take_turns(struct run *r, const struct program_kernel *kernel, void *const *arg, void *scratch,
+	atomic_int_least64_t *next, int64_t n, int nthreads)
+{
+	int64_t each = n / ((int64_t)nthreads * TURNS);
+	if (each < 1)
+		each = 1;
+	for (;;) {
+		int64_t lo = atomic_fetch_add_explicit(next, each, memory_order_relaxed);
+		if (lo >= n)
+			return;
+		kernel->run(arg, r->dim, scratch, lo, lo + each < n ? lo + each : n);
+	}
+}
+
 static void run_thread(void *arg, int thread, struct pool *p)
 {
 	struct run *r = arg;
-	int64_t nthreads = pool_threads(p), i = thread;
-	void *scratch = r->scratch ? r->scratch + (size_t)i * program_scratch_bytes(r->prog) : NULL;
+	int nthreads = pool_threads(p), phase = 0;
+	void *scratch = r->scratch ? r->scratch + (size_t)thread * program_scratch_bytes(r->prog) : NULL;
 	void *kernel_arg[PROGRAM_MAX_ARGS];
-	bool lone = true;
+	bool was_lone = true;
 	for (uint32_t k = 0; k < r->prog->nkernel; k++) {
 		const struct program_kernel *kernel = &r->prog->kernel[k];
 		int64_t n = kernel->items(r->dim);
+		bool lone = nthreads == 1 || is_lone(kernel, n, r->dim);
 		/* Thread 0 needs to wait for nobody between two kernels that only it runs. */
-		if (!(lone && n <= 1) && k > 0)
+		if (!(lone && was_lone))
 			pool_barrier(p);
-		lone = n <= 1;
-		int64_t each = n / nthreads, rest = n % nthreads;
-		int64_t lo = i * each + (i < rest ? i : rest);
-		int64_t hi = lo + each + (i < rest);
-		if (lo >= hi)
+		was_lone = lone;
+		if (n > 0 && (!lone || thread == 0)) {
+			resolve(kernel, r->t, kernel_arg);
+			if (lone)
+				kernel->run(kernel_arg, r->dim, scratch, 0, n);
+		}
+		if (lone)
 			continue;
-		resolve(kernel, r->t, kernel_arg);
-		kernel->run(kernel_arg, r->dim, scratch, lo, hi);
+		/* All are past the barrier, so past the kernel that used the other one. */
+		if (thread == 0)
+			atomic_store_explicit(&r->next[!phase], 0, memory_order_relaxed);
+		if (n > 0)
+			take_turns(r, kernel, kernel_arg, scratch, &r->next[phase], n, nthreads);
+		phase = !phase;
 	}
 }
 
@@ -64,6 +98,6 @@ void program_run(const struct program *prog, struct pool *p, void *const *t, con
 			BUG("%s: extent %lld of %s, which has at most %lld", prog->name,
 				(long long)dim[i], prog->dim[i].name,
 				(long long)prog->dim[i].max);
-	struct run r = {prog, t, dim, scratch};
+	struct run r = {.prog = prog, .t = t, .dim = dim, .scratch = scratch};
 	pool_run(p, run_thread, &r);
 }

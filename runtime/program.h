@@ -4,7 +4,7 @@
  *
  * A program is a list of kernels run in order with a barrier between them. A kernel's work is a number
  * of items that depends on shapes alone; any thread may run any range of items, and the result is the
- * same bits. Memory is a table t[]: t[0] is the slab (activations, slab_bytes), t[1 + i] is external i,
+ * same bits: threads take ranges as they get to it, and what is less work than a barrier is thread 0's. Memory is a table t[]: t[0] is the slab (activations, slab_bytes), t[1 + i] is external i,
  * all 64-byte aligned. A kernel gets resolved pointers arg[i] = t[arg.slot] + arg.offset, so blocks of
  * equal shape share one function. The emitter writes these structs as constants (emit/): a change here
  * is a change there and needs a new PROGRAM_ABI.
@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PROGRAM_ABI = 1 };
+enum { PROGRAM_ABI = 2 };
 
 /* Runs items lo <= i < hi. dim: actual extents of the dynamic axes, in the order of program.dim.
  * scratch: program.scratch_bytes of this thread alone, 64-byte aligned. */
@@ -36,6 +36,7 @@ struct program_kernel {
 	kernel_items *items;
 	uint64_t narg; /* <= PROGRAM_MAX_ARGS */
 	const struct program_arg *arg;
+	kernel_items *work; /* about how many elements and multiply-adds it computes; NULL: many */
 };
 
 enum program_external_kind { EXTERNAL_INPUT, EXTERNAL_PARAM, EXTERNAL_STATE, EXTERNAL_OUTPUT };

@@ -86,8 +86,6 @@ bool call_output_end(struct rule_call *c, size_t output, struct store_writer *w,
 /* Objects beside the outputs, to be named by them. Whatever object an output names, new or taken
  * from an input, must be put or declared by call_ref: the store keeps them alive together. */
 bool call_put(struct rule_call *c, struct buf bytes, struct digest *out, struct err *e);
-struct store_writer *call_put_begin(struct rule_call *c, struct err *e);
-bool call_put_end(struct rule_call *c, struct store_writer *w, struct digest *out, struct err *e);
 void call_ref(struct rule_call *c, struct digest d, uint64_t bytes);
 
 /* A long rule asks between steps what to do next. CALL_SAVE comes every max(60 s, 20 x the cost of

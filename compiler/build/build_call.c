@@ -205,20 +205,6 @@ bool call_put(struct rule_call *c, struct buf bytes, struct digest *out, struct 
 	return true;
 }
 
-struct store_writer *call_put_begin(struct rule_call *c, struct err *e)
-{
-	return store_writer_begin(c->batch, e);
-}
-
-bool call_put_end(struct rule_call *c, struct store_writer *w, struct digest *out, struct err *e)
-{
-	uint64_t bytes;
-	if (!store_writer_end(w, out, &bytes, e))
-		return false;
-	call_ref(c, *out, bytes);
-	return true;
-}
-
 /* ---- long calls ---- */
 
 enum call_next call_next(struct rule_call *c)

@@ -6,6 +6,7 @@
  *   build_sched.c    the states of actions, and who runs next
  *   build_worker.c   threads that run calls
  *   build_call.c     what a rule sees
+ *   build_tool.c     running a program for a rule
  *   build_journal.c  the file of past builds
  *   build_explain.c  why something ran: reasons, why, status, plan
  *   build_event.c    events and their JSON
@@ -244,9 +245,8 @@ const char *explain_run(struct build *b, struct action *a);
 /* ---- the journal ----
  *
  * A text file per spec, appended to; whole lines only count, and a line whose check fails does not.
- * A line is CHECK TAB KIND TAB fields with TABs between; TAB, newline and '\' in a field are \t,
- * \n,
- * \\. CHECK is 8 hex digits: the low half of the XXH3-128 low word of what follows its TAB.
+ * A line is CHECK TAB KIND TAB fields with TABs between; TAB, newline and '\' in a field are \t, \n
+ * and \\. CHECK is 8 hex digits: the low half of the XXH3-128 low word of what follows its TAB.
  *
  *     begin  BUILD TIME_NS
  *     action BUILD TIME_NS HOW NAME RULE VERSION KEY WALL_NS BYTES REASON  then any of
@@ -270,7 +270,6 @@ struct journal_entry {
 /* A missing file is an empty journal. */
 bool journal_open(const struct os_ops *os, const char *path, struct journal **out, struct err *e);
 void journal_free(struct journal *j); /* NULL is allowed */
-long journal_build(const struct journal *j); /* the number of this build */
 /* The newest entry of an action, NULL if none; of this build or only of those before it. */
 enum journal_when { JOURNAL_NEWEST, JOURNAL_BEFORE_THIS_BUILD };
 const struct journal_entry *journal_find(struct journal *j, const char *action,

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -157,11 +156,6 @@ void journal_free(struct journal *j)
 	arena_release(&j->arena);
 	free(j->path);
 	free(j);
-}
-
-long journal_build(const struct journal *j)
-{
-	return j->build;
 }
 
 int64_t journal_rule_ns(const struct journal *j, const char *rule)

@@ -87,6 +87,18 @@ void emit_unload(struct loaded *l)
 		opened->unload(l);
 }
 
+bool emit_native(const struct graph *const *graph, int ngraph, struct loaded *out, struct err *e)
+{
+	struct emit_request r = {target_native(), graph, ngraph, EMIT_OBJECT};
+	struct strbuf object;
+	if (!r.target)
+		return err_set(e, ERR_TOOL, "no target runs on this CPU; it must be x86-64-v3 at least");
+	strbuf_init(&object);
+	bool ok = emit_object(&r, &object, e) && emit_load(strbuf_buf(&object), out, e);
+	strbuf_release(&object);
+	return ok;
+}
+
 const char *emit_version(struct err *e)
 {
 	const struct emitter *em = emitter(e);

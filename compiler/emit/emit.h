@@ -38,6 +38,9 @@ bool emit_object(const struct emit_request *r, struct strbuf *out, struct err *e
 bool emit_load(struct buf object, struct loaded *out, struct err *e);
 void emit_unload(struct loaded *l);
 
+/* Both for the machine this runs on. ERR_TOOL when it is none of the targets. */
+bool emit_native(const struct graph *const *graph, int ngraph, struct loaded *out, struct err *e);
+
 /* The files whose bytes decide what emit_object makes: the module, and LLVM's library where it is found
  * without loading it (llvm NULL: it is not; the module then speaks for both). For keys: asking the
  * version would cost the 20 ms that the module is there to save. In the arena. */

@@ -1,12 +1,14 @@
 /*
- * Attention regions. An item is one row and one KV head; its G query heads read the same keys.
- *
- * Forward: scores of 16 slots at a time (k in panels), written to scratch; exp and the sum over them;
- * then the weighted sum of v, lanes along the head's features.
+ * Attention regions. Forward: an item is a block of rows and one KV head. Its queries, the block's rows times
+ * the query heads of the KV head, go in tiles that share a reading of keys and values: scores of all slots
+ * to scratch (keys in panels of 16 slots), their softmax, then the weighted sum of v, lanes along the
+ * head's features. Scratch is a line of slots per query of a tile, whatever the number of rows.
  */
 #include <string.h>
 
 #include "llvm_attention.h"
+
+enum { BLOCK_ROWS = 4 };
 
 static int64_t extents(const struct graph *g, const struct type *t, int first, int last)
 {
@@ -45,7 +47,8 @@ LLVMValueRef attention_items(struct kernel *k)
 	struct heads h = attention_heads(k->g, core(k));
 	if (core(k)->op != OP_ATTENTION)
 		return const_i64(k, h.batches);
-	return times(k, k->dim[k->g->node[h.q].type.axis[0]], h.batches);
+	LLVMValueRef rows = plus(k, k->dim[k->g->node[h.q].type.axis[0]], const_i64(k, BLOCK_ROWS - 1));
+	return times(k, LLVMBuildUDiv(k->at, rows, const_i64(k, BLOCK_ROWS), ""), h.batches);
 }
 
 LLVMValueRef load_index(struct kernel *k, int node, LLVMValueRef row)
@@ -54,217 +57,206 @@ LLVMValueRef load_index(struct kernel *k, int node, LLVMValueRef row)
 	return LLVMBuildSExt(k->at, v, k->i64, "");
 }
 
-struct row {
-	LLVMValueRef out;   /* float*: this head's features of the result */
-	LLVMValueRef v;     /* element index of the KV head in v */
-	LLVMValueRef lo, n; /* first slot, number of slots */
-	LLVMValueRef score; /* float*: score of slot lo */
-};
-
-/* Features 2i and 2i + 1 of bf16 panels (or 2i alone), or feature i of f32 panels; `at` counts groups of
- * 16 lanes. */
-static void score_step(struct kernel *k, const struct scores *r, LLVMValueRef *acc, LLVMValueRef at,
-	LLVMValueRef i, int nfeature)
-{
-	int width = k->target->lanes < PANEL ? k->target->lanes : PANEL, nvector = PANEL / width;
-	LLVMTypeRef vector = vector_of(k->f32, width), element = r->pairs ? k->i32 : k->f32;
-	for (int v = 0; v < nvector; v++) {
-		LLVMValueRef lane = plus(k, times(k, at, PANEL), const_i64(k, v * width));
-		LLVMValueRef sum = LLVMBuildLoad2(k->at, vector, acc[v], "");
-		LLVMValueRef key = load_vector(k, element, element_at(k, element, r->panels, lane), width);
-		LLVMValueRef part[2] = {key, key};
-		if (r->pairs) {
-			LLVMValueRef half = splat(k, LLVMConstInt(k->i32, 16, false), width);
-			LLVMValueRef mask = splat(k, LLVMConstInt(k->i32, 0xffff0000u, false), width);
-			part[0] = LLVMBuildShl(k->at, key, half, "");
-			part[1] = LLVMBuildAnd(k->at, key, mask, "");
-		}
-		for (int j = 0; j < nfeature; j++) {
-			LLVMValueRef c = plus(k, times(k, i, r->pairs ? 2 : 1), const_i64(k, j));
-			LLVMValueRef q = load_vector(k, k->f32, element_at(k, k->f32, r->q, c), 1);
-			sum = fma_value(k, splat(k, q, width),
-				LLVMBuildBitCast(k->at, part[j], vector, ""), sum);
-		}
-		LLVMBuildStore(k->at, sum, acc[v]);
-	}
-}
-
-void emit_scores(struct kernel *k, const struct heads *h, const struct scores *r)
-{
-	int width = k->target->lanes < PANEL ? k->target->lanes : PANEL, nvector = PANEL / width;
-	LLVMTypeRef vector = vector_of(k->f32, width);
-	LLVMValueRef acc[PANEL];
-	LLVMValueRef sixteen = const_i64(k, PANEL);
-	LLVMValueRef first = LLVMBuildUDiv(k->at, r->lo, sixteen, "");
-	LLVMValueRef last = LLVMBuildSub(k->at, plus(k, r->lo, r->n), const_i64(k, 1), "");
-	last = LLVMBuildUDiv(k->at, last, sixteen, "");
-	int64_t steps = r->pairs ? (h->features + 1) / 2 : h->features;
-	struct loop panel, c;
-	for (int v = 0; v < nvector; v++)
-		acc[v] = alloca_entry(k, vector, "s");
-	loop_begin(k, &panel, first, plus(k, last, const_i64(k, 1)), 1);
-	for (int v = 0; v < nvector; v++)
-		LLVMBuildStore(k->at, LLVMConstNull(vector), acc[v]);
-	/* An odd last feature has no partner. */
-	int64_t whole = r->pairs ? h->features / 2 : steps;
-	loop_begin(k, &c, const_i64(k, 0), const_i64(k, whole), 1);
-	score_step(k, r, acc, plus(k, times(k, panel.i, steps), c.i), c.i, r->pairs ? 2 : 1);
-	loop_end(k, &c);
-	if (whole < steps)
-		score_step(k, r, acc, plus(k, times(k, panel.i, steps), const_i64(k, whole)),
-			const_i64(k, whole), 1);
-	LLVMValueRef to = times(k, LLVMBuildSub(k->at, panel.i, first, ""), PANEL);
-	for (int v = 0; v < nvector; v++)
-		store_vector(k, LLVMBuildLoad2(k->at, vector, acc[v], ""), element_at(k, k->f32,
-			r->out, plus(k, to, const_i64(k, v * width))), 4);
-	loop_end(k, &panel);
-}
-
-
-static LLVMValueRef score_vector(struct kernel *k, LLVMValueRef score, LLVMValueRef i, int width)
-{
-	return load_vector(k, k->f32, element_at(k, k->f32, score, i), width);
-}
-
-static LLVMValueRef maximum(struct kernel *k, LLVMValueRef a, LLVMValueRef b, int width)
-{
-	LLVMValueRef pair[] = {a, b};
-	return emit_scalar_op(k, OP_MAX, pair, width);
-}
-
-LLVMValueRef emit_max(struct kernel *k, LLVMValueRef score, LLVMValueRef n)
-{
-	int width = k->target->lanes;
-	LLVMTypeRef vector = vector_of(k->f32, width);
-	LLVMValueRef low = LLVMConstReal(k->f32, -__builtin_inf());
-	LLVMValueRef wide = alloca_entry(k, vector, "max"), one = alloca_entry(k, k->f32, "max");
-	LLVMValueRef whole = LLVMBuildAnd(k->at, n, const_i64(k, -(int64_t)width), "");
-	struct loop l;
-	LLVMBuildStore(k->at, splat(k, low, width), wide);
-	loop_begin(k, &l, const_i64(k, 0), whole, width);
-	LLVMValueRef m = maximum(k, LLVMBuildLoad2(k->at, vector, wide, ""),
-		score_vector(k, score, l.i, width), width);
-	LLVMBuildStore(k->at, m, wide);
-	loop_end(k, &l);
-	m = LLVMBuildLoad2(k->at, vector, wide, "");
-	LLVMValueRef all = low;
-	for (int i = 0; i < width; i++)
-		all = maximum(k, all, LLVMBuildExtractElement(k->at, m,
-			LLVMConstInt(k->i32, (uint64_t)i, false), ""), 1);
-	LLVMBuildStore(k->at, all, one);
-	loop_begin(k, &l, whole, n, 1);
-	LLVMBuildStore(k->at, maximum(k, LLVMBuildLoad2(k->at, k->f32, one, ""),
-		score_vector(k, score, l.i, 1), 1), one);
-	loop_end(k, &l);
-	return LLVMBuildLoad2(k->at, k->f32, one, "");
-}
-
-LLVMValueRef emit_exp_sum(struct kernel *k, LLVMValueRef score, LLVMValueRef n, LLVMValueRef m)
-{
-	int width = k->target->lanes < SUM_LANES ? k->target->lanes : SUM_LANES;
-	LLVMValueRef sum = alloca_entry(k, LLVMArrayType(k->f32, SUM_LANES), "sum");
-	LLVMValueRef whole = LLVMBuildAnd(k->at, n, const_i64(k, -(int64_t)width), "");
-	struct loop l;
-	for (int i = 0; i < SUM_LANES; i++)
-		store_vector(k, LLVMConstReal(k->f32, 0), element_at(k, k->f32, sum, const_i64(k, i)), 4);
-	for (int w = width; w >= 1; w = w > 1 ? 1 : 0) {
-		loop_begin(k, &l, w > 1 ? const_i64(k, 0) : whole, w > 1 ? whole : n, w);
-		LLVMValueRef at = element_at(k, k->f32, score, l.i);
-		LLVMValueRef x = LLVMBuildFSub(k->at, load_vector(k, k->f32, at, w), splat(k, m, w), "");
-		x = emit_recipe(k, OP_EXP, x, w);
-		store_vector(k, x, at, 4);
-		LLVMValueRef lane = LLVMBuildAnd(k->at, l.i, const_i64(k, SUM_LANES - 1), "");
-		LLVMValueRef p = element_at(k, k->f32, sum, lane);
-		store_vector(k, LLVMBuildFAdd(k->at, load_vector(k, k->f32, p, w), x, ""), p, 4);
-		loop_end(k, &l);
-	}
-	LLVMValueRef a[SUM_LANES];
-	for (int i = 0; i < SUM_LANES; i++)
-		a[i] = load_vector(k, k->f32, element_at(k, k->f32, sum, const_i64(k, i)), 1);
-	for (int half = SUM_LANES / 2; half >= 1; half /= 2)
-		for (int i = 0; i < half; i++)
-			a[i] = LLVMBuildFAdd(k->at, a[i], a[i + half], "");
-	return a[0];
-}
-
 static LLVMValueRef minimum(struct kernel *k, LLVMValueRef a, LLVMValueRef b)
 {
 	return LLVMBuildSelect(k->at, LLVMBuildICmp(k->at, LLVMIntSLT, a, b, ""), a, b, "");
 }
 
-/* out = (sum over slots of p v) / l, for features [first, first + nvector * width). */
-static void emit_weighted_sum(struct kernel *k, const struct heads *h, const struct row *r,
-	LLVMValueRef l, int64_t first, int width, int nvector)
+static LLVMValueRef maximum(struct kernel *k, LLVMValueRef a, LLVMValueRef b)
 {
-	LLVMTypeRef vector = vector_of(k->f32, width);
-	LLVMValueRef acc[PANEL], total[PANEL], base = memory_of(k, h->v);
-	struct loop chunk, s;
-	for (int v = 0; v < nvector; v++) {
-		acc[v] = alloca_entry(k, vector, "o");
-		total[v] = alloca_entry(k, vector, "o");
-		LLVMBuildStore(k->at, splat(k, LLVMConstReal(k->f32, -0.0), width), total[v]);
+	return LLVMBuildSelect(k->at, LLVMBuildICmp(k->at, LLVMIntSGT, a, b, ""), a, b, "");
+}
+
+/* Neighbouring queries of one KV head. */
+struct tile {
+	const struct heads *h;
+	int n;
+	LLVMValueRef lo[QUERIES], len[QUERIES]; /* first slot, number of slots */
+	LLVMValueRef score[QUERIES]; /* float*: score of slot lo, then exp of it */
+	LLVMValueRef sum[QUERIES];   /* of the exps */
+	LLVMValueRef out[QUERIES];   /* float*: features */
+	LLVMValueRef v;              /* element index of the KV head in v */
+	LLVMValueRef common;         /* slots, from lo on, that all queries have; 0 if their lo differ */
+};
+
+/* Vectors of features of all queries of a tile. */
+struct sums {
+	int64_t first;
+	int width, nvector;
+	LLVMValueRef acc[QUERIES * PANEL], total[QUERIES * PANEL];
+};
+
+/* acc += p v of slot s behind lo, for queries [from, to), which have one lo. */
+static void add_slot(struct kernel *k, const struct tile *t, struct sums *u, int from, int to, LLVMValueRef s)
+{
+	LLVMTypeRef vector = vector_of(k->f32, u->width);
+	LLVMValueRef slot = times(k, plus(k, t->lo[from], s), t->h->features), p[QUERIES];
+	for (int j = from; j < to; j++)
+		p[j] = splat(k, load_vector(k, k->f32, element_at(k, k->f32, t->score[j], s), 1), u->width);
+	for (int v = 0; v < u->nvector; v++) {
+		LLVMValueRef at = plus(k, plus(k, t->v, slot), const_i64(k, u->first + v * u->width));
+		LLVMValueRef x = load_typed(k, t->h->kv, memory_of(k, t->h->v), at, u->width);
+		for (int j = from; j < to; j++) {
+			LLVMValueRef acc = u->acc[j * u->nvector + v];
+			LLVMBuildStore(k->at, fma_value(k, p[j], x, LLVMBuildLoad2(k->at, vector, acc, "")),
+				acc);
+		}
 	}
-	loop_begin(k, &chunk, const_i64(k, 0), r->n, PV_CHUNK);
-	for (int v = 0; v < nvector; v++)
-		LLVMBuildStore(k->at, LLVMConstNull(vector), acc[v]);
-	loop_begin(k, &s, chunk.i, minimum(k, plus(k, chunk.i, const_i64(k, PV_CHUNK)), r->n), 1);
-	LLVMValueRef p = splat(k, score_vector(k, r->score, s.i, 1), width);
-	LLVMValueRef slot = times(k, plus(k, r->lo, s.i), h->features);
-	for (int v = 0; v < nvector; v++) {
-		LLVMValueRef at = plus(k, plus(k, r->v, slot), const_i64(k, first + v * width));
-		LLVMValueRef x = load_typed(k, h->kv, base, at, width);
-		LLVMBuildStore(k->at, fma_value(k, p, x, LLVMBuildLoad2(k->at, vector, acc[v], "")), acc[v]);
-	}
+}
+
+/* Slots [chunk, chunk + PV_CHUNK) behind lo: what all queries have together, then each one's rest. */
+static void add_chunk(struct kernel *k, const struct tile *t, struct sums *u, LLVMValueRef chunk)
+{
+	LLVMTypeRef vector = vector_of(k->f32, u->width);
+	LLVMValueRef end = plus(k, chunk, const_i64(k, PV_CHUNK)), shared = minimum(k, end, t->common);
+	struct loop s;
+	for (int i = 0; i < t->n * u->nvector; i++)
+		LLVMBuildStore(k->at, LLVMConstNull(vector), u->acc[i]);
+	loop_begin(k, &s, chunk, shared, 1);
+	add_slot(k, t, u, 0, t->n, s.i);
 	loop_end(k, &s);
-	for (int v = 0; v < nvector; v++)
-		LLVMBuildStore(k->at, LLVMBuildFAdd(k->at, LLVMBuildLoad2(k->at, vector, total[v], ""),
-			LLVMBuildLoad2(k->at, vector, acc[v], ""), ""), total[v]);
-	loop_end(k, &chunk);
-	for (int v = 0; v < nvector; v++) {
-		LLVMValueRef o = LLVMBuildFDiv(k->at, LLVMBuildLoad2(k->at, vector, total[v], ""),
-			splat(k, l, width), "");
-		store_vector(k, o, element_at(k, k->f32, r->out, const_i64(k, first + v * width)), 4);
+	for (int j = 0; j < t->n; j++) {
+		LLVMValueRef has = LLVMBuildICmp(k->at, LLVMIntSLT, chunk, t->len[j], "");
+		loop_begin(k, &s, maximum(k, chunk, shared), minimum(k, end, t->len[j]), 1);
+		add_slot(k, t, u, j, j + 1, s.i);
+		loop_end(k, &s);
+		for (int v = 0; v < u->nvector; v++) {
+			LLVMValueRef *total = &u->total[j * u->nvector + v];
+			LLVMValueRef old = LLVMBuildLoad2(k->at, vector, *total, "");
+			LLVMValueRef sum = LLVMBuildFAdd(k->at, old,
+				LLVMBuildLoad2(k->at, vector, u->acc[j * u->nvector + v], ""), "");
+			LLVMBuildStore(k->at, LLVMBuildSelect(k->at, has, sum, old, ""), *total);
+		}
 	}
+}
+
+/* out = (sum over slots of p v) / sum, for the features of u. */
+static void emit_weighted_sum(struct kernel *k, const struct tile *t, struct sums *u)
+{
+	LLVMTypeRef vector = vector_of(k->f32, u->width);
+	LLVMValueRef longest = t->len[0];
+	struct loop chunk;
+	for (int i = 0; i < t->n * u->nvector; i++) {
+		u->acc[i] = alloca_entry(k, vector, "o");
+		u->total[i] = alloca_entry(k, vector, "o");
+		LLVMBuildStore(k->at, splat(k, LLVMConstReal(k->f32, -0.0), u->width), u->total[i]);
+	}
+	for (int j = 1; j < t->n; j++)
+		longest = maximum(k, longest, t->len[j]);
+	loop_begin(k, &chunk, const_i64(k, 0), longest, PV_CHUNK);
+	add_chunk(k, t, u, chunk.i);
+	loop_end(k, &chunk);
+	for (int j = 0; j < t->n; j++)
+		for (int v = 0; v < u->nvector; v++) {
+			LLVMValueRef o = LLVMBuildFDiv(k->at,
+				LLVMBuildLoad2(k->at, vector, u->total[j * u->nvector + v], ""),
+				splat(k, t->sum[j], u->width), "");
+			store_vector(k, o, element_at(k, k->f32, t->out[j],
+				const_i64(k, u->first + v * u->width)), 4);
+		}
+}
+
+/* As many vectors of features at a time as registers hold, then narrower ones for what is left. */
+static void emit_weighted_sums(struct kernel *k, const struct tile *t)
+{
+	enum { MOST = 8 };
+	int vectors = k->target->tile_rows * k->target->tile_panels * (PANEL / k->target->lanes) * 2 / 3 / t->n;
+	int most = vectors < 1 ? 1 : vectors > MOST ? MOST : vectors;
+	struct sums u = {0};
+	for (u.width = k->target->lanes; u.width >= 1; u.width /= 2)
+		while (t->h->features - u.first >= u.width) {
+			int64_t n = (t->h->features - u.first) / u.width;
+			u.nvector = n > most ? most : (int)n;
+			emit_weighted_sum(k, t, &u);
+			u.first += (int64_t)u.nvector * u.width;
+		}
+}
+
+/* The exps of each query's scores, in a loop over the queries so that their code stands once. */
+static void emit_softmax(struct kernel *k, struct tile *t)
+{
+	LLVMTypeRef pointers = LLVMArrayType(k->ptr, QUERIES), lengths = LLVMArrayType(k->i64, QUERIES);
+	LLVMValueRef score = alloca_entry(k, pointers, "score"), len = alloca_entry(k, lengths, "n");
+	LLVMValueRef sum = alloca_entry(k, LLVMArrayType(k->f32, QUERIES), "sum");
+	struct loop l;
+	for (int j = 0; j < t->n; j++) {
+		LLVMBuildStore(k->at, t->score[j], element_at(k, k->ptr, score, const_i64(k, j)));
+		LLVMBuildStore(k->at, t->len[j], element_at(k, k->i64, len, const_i64(k, j)));
+	}
+	loop_begin(k, &l, const_i64(k, 0), const_i64(k, t->n), 1);
+	LLVMValueRef p = LLVMBuildLoad2(k->at, k->ptr, element_at(k, k->ptr, score, l.i), "");
+	LLVMValueRef n = LLVMBuildLoad2(k->at, k->i64, element_at(k, k->i64, len, l.i), "");
+	store_vector(k, emit_exp_sum(k, p, n, emit_max(k, p, n)), element_at(k, k->f32, sum, l.i), 4);
+	loop_end(k, &l);
+	for (int j = 0; j < t->n; j++)
+		t->sum[j] = load_vector(k, k->f32, element_at(k, k->f32, sum, const_i64(k, j)), 1);
+}
+
+struct block {
+	const struct heads *h;
+	LLVMValueRef row, batch; /* its first row; the KV head */
+	int64_t line;            /* floats of scratch per query */
+	struct scores scores;    /* what all tiles have in common */
+};
+
+/* Queries [first, first + n) of a block: query i is row i / groups, head i % groups. */
+static void emit_tile(struct kernel *k, const struct block *b, LLVMValueRef first, int n)
+{
+	const struct heads *h = b->h;
+	struct tile t = {.h = h, .n = n, .v = times(k, b->batch, h->slots * h->features)};
+	struct scores s = b->scores;
+	s.n = n;
+	for (int j = 0; j < n; j++) {
+		LLVMValueRef i = plus(k, first, const_i64(k, j)), groups = const_i64(k, h->groups);
+		LLVMValueRef row = plus(k, b->row, LLVMBuildUDiv(k->at, i, groups, ""));
+		LLVMValueRef at = plus(k, plus(k, times(k, row, h->q_row), times(k, b->batch, h->q_batch)),
+			times(k, LLVMBuildURem(k->at, i, groups, ""), h->q_group));
+		LLVMValueRef hi = load_index(k, h->hi, row);
+		t.lo[j] = load_index(k, h->lo, row);
+		t.len[j] = LLVMBuildSub(k->at, hi, t.lo[j], "");
+		t.out[j] = element_at(k, k->f32, memory_of(k, k->region->node[0]), at);
+		s.q[j] = element_at(k, k->f32, memory_of(k, h->q), at);
+		s.out[j] = element_at(k, k->f32, k->scratch, const_i64(k, j * b->line));
+		s.lo = j ? minimum(k, s.lo, t.lo[j]) : t.lo[j];
+		s.end = j ? maximum(k, s.end, hi) : hi;
+	}
+	t.common = t.len[0];
+	LLVMValueRef panel = LLVMBuildAnd(k->at, s.lo, const_i64(k, -PANEL), "");
+	for (int j = 0; j < n; j++) {
+		LLVMValueRef same = LLVMBuildICmp(k->at, LLVMIntEQ, t.lo[j], t.lo[0], "");
+		t.common = LLVMBuildSelect(k->at, same, minimum(k, t.common, t.len[j]), const_i64(k, 0), "");
+		t.score[j] = element_at(k, k->f32, s.out[j], LLVMBuildSub(k->at, t.lo[j], panel, ""));
+	}
+	emit_scores(k, h, &s);
+	emit_softmax(k, &t);
+	emit_weighted_sums(k, &t);
 }
 
 static void emit_forward(struct kernel *k, const struct heads *h)
 {
-	int64_t steps = h->kv == DT_BF16 ? (h->features + 1) / 2 : h->features;
+	struct block b = {.h = h, .scores = {.pairs = h->kv == DT_BF16}};
+	int64_t steps = b.scores.pairs ? (h->features + 1) / 2 : h->features;
 	int64_t npanels = (h->slots + PANEL - 1) / PANEL;
-	struct row r = {0};
-	struct scores s = {.out = k->scratch, .pairs = h->kv == DT_BF16};
-	struct loop item, group;
-	LLVMValueRef q = memory_of(k, h->q), out = memory_of(k, k->region->node[0]);
-	k->scratch_bytes = (npanels + 1) * PANEL * 4;
+	LLVMValueRef rows = k->dim[k->g->node[h->q].type.axis[0]];
+	struct loop item;
+	b.line = npanels * PANEL;
+	k->scratch_bytes = QUERIES * b.line * 4;
 	loop_begin(k, &item, k->item_lo, k->item_hi, 1);
-	LLVMValueRef row = LLVMBuildUDiv(k->at, item.i, const_i64(k, h->batches), "");
-	LLVMValueRef batch = LLVMBuildURem(k->at, item.i, const_i64(k, h->batches), "");
-	r.lo = load_index(k, h->lo, row);
-	r.n = LLVMBuildSub(k->at, load_index(k, h->hi, row), r.lo, "");
-	s.lo = r.lo;
-	s.n = r.n;
-	s.panels = element_at(k, s.pairs ? k->i32 : k->f32, memory_of(k, h->kk),
-		times(k, batch, npanels * steps * PANEL));
-	r.v = times(k, batch, h->slots * h->features);
-	LLVMValueRef skip = LLVMBuildURem(k->at, r.lo, const_i64(k, PANEL), "");
-	r.score = element_at(k, k->f32, k->scratch, skip);
-	loop_begin(k, &group, const_i64(k, 0), const_i64(k, h->groups), 1);
-	LLVMValueRef at = plus(k, times(k, row, h->q_row),
-		plus(k, times(k, batch, h->q_batch), times(k, group.i, h->q_group)));
-	s.q = element_at(k, k->f32, q, at);
-	r.out = element_at(k, k->f32, out, at);
-	emit_scores(k, h, &s);
-	LLVMValueRef l = emit_exp_sum(k, r.score, r.n, emit_max(k, r.score, r.n));
-	/* Up to 8 vectors of features at a time, then narrower ones for what is left. */
-	int64_t first = 0;
-	for (int width = k->target->lanes; width >= 1; width /= 2)
-		while (h->features - first >= width) {
-			int64_t n = (h->features - first) / width;
-			int nvector = n > 8 ? 8 : (int)n;
-			emit_weighted_sum(k, h, &r, l, first, width, nvector);
-			first += (int64_t)nvector * width;
-		}
-	loop_end(k, &group);
+	b.row = times(k, LLVMBuildUDiv(k->at, item.i, const_i64(k, h->batches), ""), BLOCK_ROWS);
+	b.batch = LLVMBuildURem(k->at, item.i, const_i64(k, h->batches), "");
+	b.scores.panels = element_at(k, b.scores.pairs ? k->i32 : k->f32, memory_of(k, h->kk),
+		times(k, b.batch, npanels * steps * PANEL));
+	LLVMValueRef left = minimum(k, LLVMBuildSub(k->at, rows, b.row, ""), const_i64(k, BLOCK_ROWS));
+	LLVMValueRef end = times(k, left, h->groups), from = const_i64(k, 0);
+	for (int n = QUERIES; n >= 1; n /= 2) {
+		struct loop tile;
+		LLVMValueRef whole = LLVMBuildSub(k->at, end, from, "");
+		whole = plus(k, from, LLVMBuildAnd(k->at, whole, const_i64(k, -n), ""));
+		loop_begin(k, &tile, from, whole, n);
+		emit_tile(k, &b, tile.i, n);
+		loop_end(k, &tile);
+		from = whole;
+	}
 	loop_end(k, &item);
 }
 

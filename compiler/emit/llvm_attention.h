@@ -16,15 +16,18 @@ struct heads {
 };
 struct heads attention_heads(const struct graph *g, const struct node *n);
 
-/* One row of one head against the slots [lo, lo + n). */
+enum { QUERIES = 4 }; /* rows of one KV head that share a reading of its keys and values */
+
+/* Up to QUERIES rows of one head against the slots [lo, end). */
 struct scores {
-	LLVMValueRef q;           /* float*: features */
+	int n;
+	LLVMValueRef q[QUERIES];  /* float*: features */
+	LLVMValueRef out[QUERIES]; /* float*: score of the first slot of lo's panel */
 	LLVMValueRef panels;      /* element pointer of the head's panels of slots */
 	bool pairs;               /* panels of bf16 pairs, else of f32 */
-	LLVMValueRef lo, n;       /* i64 */
-	LLVMValueRef out;         /* float*: score of the first slot of lo's panel */
+	LLVMValueRef lo, end;     /* i64 */
 };
-/* s = q . k for whole panels; lanes outside [lo, lo + n) are computed and never read. */
+/* s = q . k for whole panels; lanes outside [lo, end) are computed and never read. */
 void emit_scores(struct kernel *k, const struct heads *h, const struct scores *s);
 LLVMValueRef emit_max(struct kernel *k, LLVMValueRef score, LLVMValueRef n);
 /* score[i] = exp(score[i] - m); returns their sum as OP_SUM defines it. */

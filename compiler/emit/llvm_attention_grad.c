@@ -130,12 +130,13 @@ static void emit_features(struct kernel *k, const struct grad *d, int64_t first,
 
 static void emit_head_row(struct kernel *k, struct grad *d)
 {
-	struct scores s = {.q = d->q, .panels = d->k_panels, .lo = d->lo, .n = d->n, .out = d->w};
+	struct scores s = {.n = 1, .q = {d->q}, .panels = d->k_panels, .lo = d->lo,
+		.end = plus(k, d->lo, d->n), .out = {d->w}};
 	emit_scores(k, d->h, &s);
 	LLVMValueRef l = emit_exp_sum(k, d->w_row, d->n, emit_max(k, d->w_row, d->n));
-	s.q = d->dout;
+	s.q[0] = d->dout;
 	s.panels = d->v_panels;
-	s.out = d->ds;
+	s.out[0] = d->ds;
 	emit_scores(k, d->h, &s);
 	emit_ds(k, d, l, emit_delta(k, d));
 	int64_t first = 0;

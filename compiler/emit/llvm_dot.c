@@ -69,7 +69,6 @@ static struct dot describe(const struct graph *g, const struct node *n)
 	return d;
 }
 
-/* The reduction of reduced axes R: N is a static extent, so panels are; rows may be dynamic. */
 static LLVMValueRef round_up_div(struct kernel *k, LLVMValueRef n, int64_t by)
 {
 	n = LLVMBuildAdd(k->at, n, const_i64(k, by - 1), "");

@@ -36,7 +36,7 @@ bool llvm_load(struct buf object, struct loaded *out, struct err *e)
 			: lookup(jit, "trim_programs", &programs, e) &&
 			lookup(jit, "trim_nprograms", &nprograms, e);
 	if (!ok) {
-		LLVMOrcDisposeLLJIT(jit);
+		LLVMConsumeError(LLVMOrcDisposeLLJIT(jit));
 		return false;
 	}
 	*out = (struct loaded){programs, *(const uint32_t *)nprograms, jit};

@@ -2,7 +2,7 @@
  * Inside the LLVM emitter: one kernel under construction, and what the region emitters share.
  *
  * Code is built with allocas for everything that changes and promoted to registers by mem2reg; no
- * other optimisation is needed (docs/performance.md has the measurement). A value is a scalar, or a
+ * other optimisation is needed (docs/decisions.md, 13). A value is a scalar, or a
  * vector of env.width along env.vector_axis. Vector code and its scalar tail come from the same
  * functions called with different widths, so they compute the same bits.
  */
@@ -12,9 +12,10 @@
 #include <llvm-c/Core.h>
 
 #include "ir.h"
+#include "program.h"
 #include "target.h"
 
-enum { KERNEL_MAX_ARGS = 64 };
+enum { KERNEL_MAX_ARGS = PROGRAM_MAX_ARGS };
 
 struct kernel {
 	struct arena *arena;

@@ -62,7 +62,7 @@ void emit_map_region(struct kernel *k)
 struct reduction {
 	struct type kept, reduced; /* of the space, in its order */
 	bool along;                /* vectors run along the reduction */
-	int row_axis, row_width;   /* along == false: the kept axis that vectors run along */
+	int row_width;             /* along == false: rows side by side, vectors run along the last kept axis */
 	struct env *row;           /* the row that code is in: kept axes are set */
 	int node;                  /* the reduction being emitted */
 	LLVMValueRef accumulators; /* float[16 * row_width] */
@@ -182,7 +182,7 @@ static void reduce_loops(struct kernel *k, struct env *env, struct reduction *r,
 	loop_end(k, &l);
 }
 
-/* Vectors need whole groups of 16 per run of the last axis, or one axis with a tail at its end. */
+/* Element i belongs to accumulator i mod 16, so a run may be cut into groups of 16 when it is the only one. */
 static bool runs_in_groups(const struct kernel *k, const struct reduction *r)
 {
 	int axis = r->reduced.axis[r->reduced.naxis - 1];
@@ -301,7 +301,6 @@ void emit_reduce_region(struct kernel *k)
 		emit_row(k, &env, &r);
 	} else {
 		int axis = r.kept.axis[r.kept.naxis - 1];
-		r.row_axis = axis;
 		vector_loop(k, &env, axis, const_i64(k, 0), k->dim[axis], nest_width(k, axis), emit_row,
 			&r);
 	}

@@ -21,7 +21,7 @@
 
 struct compiled {
 	const char *key;
-	LLVMValueRef run, items;
+	LLVMValueRef run, items, work;
 	int narg, *arg; /* arg i is external tensor arg[i] of the key */
 	int64_t scratch_bytes;
 };
@@ -173,6 +173,43 @@ static void begin_function(struct unit *u, struct kernel *k, LLVMValueRef f, LLV
 	LLVMPositionBuilderAtEnd(k->at, start);
 }
 
+static LLVMValueRef product(struct kernel *k, LLVMValueRef n, const struct type *t)
+{
+	return LLVMBuildMul(k->at, n, extent_product(k, t, 0, t->naxis), "");
+}
+
+/* About how many elements and multiply-adds the region computes, to weigh it against a barrier. */
+static LLVMValueRef region_work(struct kernel *k)
+{
+	enum { MANY = 1 << 30 };
+	LLVMValueRef sum = const_i64(k, 0);
+	for (int i = 0; i < k->region->nnode; i++) {
+		const struct node *n = &k->g->node[k->region->node[i]];
+		bool writes = n->op == OP_PUT || n->op == OP_ASSIGN; /* of type the whole state */
+		LLVMValueRef work = product(k, const_i64(k, 1), writes ? &k->g->node[n->src[1]].type : &n->type);
+		if (op_info[n->op].class == CLASS_ATTENTION || n->op == OP_SCATTER)
+			work = const_i64(k, MANY);
+		const struct type *from = &k->g->node[n->src[0]].type;
+		for (int a = 0; n->op == OP_DOT && a < from->naxis; a++)
+			if (!type_has_axis(&n->type, from->axis[a]))
+				work = LLVMBuildMul(k->at, work, k->dim[from->axis[a]], "");
+		if (op_info[n->op].class == CLASS_REDUCE)
+			work = product(k, const_i64(k, 1), from);
+		sum = LLVMBuildAdd(k->at, sum, work, "");
+	}
+	return sum;
+}
+
+/* A function of the extents alone. */
+static LLVMValueRef emit_of_dims(struct unit *u, struct kernel *k, const char *name, items_fn *fn)
+{
+	LLVMTypeRef type = LLVMFunctionType(u->i64, &u->ptr, 1, false);
+	LLVMValueRef f = new_function(u, name, type);
+	begin_function(u, k, f, LLVMGetParam(f, 0));
+	LLVMBuildRet(k->at, fn(k));
+	return f;
+}
+
 static void emit_functions(struct unit *u, const struct graph *g, const struct region *r,
 	const struct key *key, struct compiled *c)
 {
@@ -204,11 +241,10 @@ static void emit_functions(struct unit *u, const struct graph *g, const struct r
 			BUG("kernel %s touches %%%d, which its key does not name", name, k->arg_node[i]);
 	}
 
-	LLVMTypeRef items = LLVMFunctionType(u->i64, &u->ptr, 1, false);
 	snprintf(name, sizeof(name), "k%d_items", u->ncompiled);
-	c->items = new_function(u, name, items);
-	begin_function(u, k, c->items, LLVMGetParam(c->items, 0));
-	LLVMBuildRet(k->at, emitters[r->kind].items(k));
+	c->items = emit_of_dims(u, k, name, emitters[r->kind].items);
+	snprintf(name, sizeof(name), "k%d_work", u->ncompiled);
+	c->work = emit_of_dims(u, k, name, region_work);
 	LLVMDisposeBuilder(k->at);
 }
 
@@ -276,7 +312,7 @@ static void make_types(struct unit *u)
 	u->i64 = LLVMInt64TypeInContext(u->context);
 	u->ptr = LLVMPointerTypeInContext(u->context, 0);
 	u->t_arg = struct_type(u, (LLVMTypeRef[]){u->i64, u->i64}, 2);
-	u->t_kernel = struct_type(u, (LLVMTypeRef[]){u->ptr, u->ptr, u->ptr, u->i64, u->ptr}, 5);
+	u->t_kernel = struct_type(u, (LLVMTypeRef[]){u->ptr, u->ptr, u->ptr, u->i64, u->ptr, u->ptr}, 6);
 	u->t_external = struct_type(u, (LLVMTypeRef[]){u->ptr, u->i32, u->i32, u->i64}, 4);
 	u->t_dim = struct_type(u, (LLVMTypeRef[]){u->ptr, u->i64}, 2);
 	u->t_program = struct_type(u, (LLVMTypeRef[]){u->i32, u->i32, u->i32, u->i32, u->ptr, u->ptr,
@@ -333,10 +369,10 @@ static LLVMValueRef kernel_row(struct unit *u, const struct graph *g, const stru
 		arg[i] = LLVMConstStructInContext(u->context, field, 2, false);
 	}
 	LLVMValueRef field[] = {text_constant(u, LLVMGetValueName(c->run)), c->run, c->items,
-		c64(u, (uint64_t)c->narg), table(u, u->t_arg, arg, c->narg)};
+		c64(u, (uint64_t)c->narg), table(u, u->t_arg, arg, c->narg), c->work};
 	if (c->scratch_bytes > u->scratch_bytes)
 		u->scratch_bytes = c->scratch_bytes;
-	return LLVMConstStructInContext(u->context, field, 5, false);
+	return LLVMConstStructInContext(u->context, field, 6, false);
 }
 
 static LLVMValueRef emit_program(struct unit *u, const struct graph *g)

@@ -33,8 +33,16 @@ ARITHMETIC(emit_mul, LLVMBuildMul, LLVMBuildFMul)
 BINARY(emit_div, LLVMBuildFDiv)
 BINARY(emit_and, LLVMBuildAnd)
 BINARY(emit_or, LLVMBuildOr)
-BINARY(emit_shl, LLVMBuildShl)
-BINARY(emit_shr, LLVMBuildLShr)
+
+/* Mod 32, as ir.h says: LLVM leaves a larger count undefined. */
+#define SHIFT(name, build)                                                                         \
+	static LLVMValueRef name(struct kernel *k, LLVMValueRef *s, int width)                     \
+	{                                                                                          \
+		LLVMValueRef mask = splat(k, LLVMConstInt(k->i32, 31, false), width);              \
+		return build(k->at, s[0], LLVMBuildAnd(k->at, s[1], mask, ""), "");                \
+	}
+SHIFT(emit_shl, LLVMBuildShl)
+SHIFT(emit_shr, LLVMBuildLShr)
 
 static LLVMValueRef less(struct kernel *k, LLVMValueRef a, LLVMValueRef b)
 {

@@ -31,8 +31,9 @@ const struct target *target_find(const char *name)
 	return NULL;
 }
 
-/* GCC's and clang's names are those of target.needs, and asking them costs nothing; what not both of
- * them know, runtime's table does. */
+/* As cpu_has, without its price: under a hypervisor each cpuid traps, and asking it for all rows took
+ * 1.2 ms of a build in which nothing happens; the compilers ask once, when the program starts (2 us). The
+ * names are the same; what not both gcc and clang know, cpu_has does. */
 static bool has(const char *feature)
 {
 #ifdef __x86_64__

@@ -20,12 +20,15 @@
  *
  * Semantics that fix every bit (class f32 and bf16; the interpreter is the reference):
  * - All arithmetic is IEEE single precision, round to nearest even, with denormal inputs and results
- *   of arithmetic flushed to zero of the same sign (FTZ and DAZ set). No contraction but `fma`.
+ *   of arithmetic flushed to zero of the same sign (FTZ and DAZ set). No contraction but `fma`. What
+ *   only moves bits flushes nothing: neg, select, and, or, shifts, bits_of, from_bits, stop, index and
+ *   memory ops.
  *   What rounds up to the smallest normal number is kept, as x86 does; ARM without FEAT_AFP flushes it
  *   (docs/decisions.md, 21).
  * - min(a,b) is a < b ? a : b and max(a,b) is a > b ? a : b, so NaN gives b.
  * - to_i32 rounds to nearest even; out of range is undefined, and no graph of ours does it.
- * - i32 arithmetic wraps; shr is logical; compares give 0 or 1; select takes any nonzero as true.
+ * - i32 arithmetic wraps; shl and shr shift by their second source mod 32, shr fills with 0; compares
+ *   give 0 or 1; select takes any nonzero as true.
  * - sum and rmax run over the reduced axes flattened in the source's storage order, index i:
  *   16 accumulators, number i mod 16 taking its elements in order from 0 (rmax: from -inf), then
  *   added as a tree: a[j] = a[j] + a[j+8] for j < 8, then +4, +2, +1.
@@ -130,9 +133,13 @@ struct node {
  * Op by op, beyond what the names say (x, y ... are sources; axes in storage order):
  *
  * input, param, state  what the caller binds: per-call data, weights, memory that assign and put
- *                      change in place.
+ *                      change in place. A node that reads a state and stands before a write sees the
+ *                      memory as it was; who wants what was written reads the result of put or assign.
+ *                      What a node behind the write sees in the state itself is not defined, nor what
+ *                      one behind a second write sees in the result of the first.
  * iota                 i32 (A): the index along its one axis.
- * cast                 f32 -> bf16, round to nearest even (denormals to 0, NaN stays NaN); bf16 -> f32.
+ * cast                 f32 -> bf16, round to nearest even (denormals to 0, NaN stays NaN); bf16 -> f32 is
+ *                      x * 1: denormals to 0 too.
  * stop                 x, with no gradient.
  * quantise             x f32 -> q8 of the same axes; the blocks' axes are static.
  * expand               x broadcast to, or stored in the order of, the result's axes.

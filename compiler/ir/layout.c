@@ -17,8 +17,8 @@ static bool same_layout(struct layout a, struct layout b)
 
 int dot_lane_source(const struct graph *g, const struct node *n)
 {
-	int lane = n->type.axis[n->type.naxis - 1];
-	return n->type.naxis && type_has_axis(&g->node[n->src[0]].type, lane) ? 0 : 1;
+	int lane = n->type.axis[n->type.naxis - 1]; /* there is one: check.c */
+	return type_has_axis(&g->node[n->src[0]].type, lane) ? 0 : 1;
 }
 
 struct layout source_layout(const struct graph *g, const struct node *n, int s)

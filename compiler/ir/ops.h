@@ -1,7 +1,7 @@
 /*
  * The op table: OP(ID, name, class, sources, shape rule, gradient rule).
  *
- * Everything that knows ops walks this table: enum, text form, shape check (ir_check.c), gradients
+ * Everything that knows ops walks this table: enum, text form, shape check (check.c), gradients
  * (grad.c), interpreter, emitters and the property tests. The class decides how a region pass and an
  * emitter treat an op; only `map` ops need code per op in an emitter, and recipes not even that:
  * they are rewritten into primitive maps (recipe.c) before anything is generated.

@@ -111,7 +111,7 @@ static int build_cos(struct graph *g, int x, enum dtype dtype)
 
 static int build_cast(struct graph *g, int x, enum dtype dtype)
 {
-	/* A bf16 in a register is an f32 already; only the type changes. */
+	/* A bf16 in a register is an f32 already; the product is there to flush denormals. */
 	if (dtype == DT_F32)
 		return mul(g, x, ir_const(g, 1));
 	int high = ir_const_i32(g, INT32_C(-65536)), zero = ir_const_i32(g, 0);

@@ -120,6 +120,24 @@ void arch_name(const char *pattern, int layer, char *out, size_t out_bytes)
 		snprintf(out, out_bytes, "%s", pattern);
 }
 
+bool arch_each_tensor(const struct model_config *c,
+	bool (*visit)(void *ctx, const struct arch_tensor *row, int layer), void *ctx)
+{
+	const struct arch *a = c->arch;
+	for (size_t i = 0, end; i < a->ntensor; i = end) {
+		bool layered = strstr(a->tensor[i].name, "{N}");
+		for (end = i + 1; layered && end < a->ntensor && strstr(a->tensor[end].name, "{N}"); end++)
+			;
+		if (c->tied && !strcmp(a->tensor[i].name, "head"))
+			continue;
+		for (int layer = 0; layer < (layered ? c->layers : 1); layer++)
+			for (size_t k = i; k < end; k++)
+				if (!visit(ctx, &a->tensor[k], layered ? layer : -1))
+					return false;
+	}
+	return true;
+}
+
 /* Whether `name` is `pattern` with some number for "{N}". */
 static bool matches(const char *pattern, const char *name)
 {
@@ -140,6 +158,7 @@ struct binder {
 	const struct stored **stored;
 	bool *used;
 	size_t nstored;
+	const struct stored *embed, *head; /* head NULL: it is the embedding */
 	struct err *e;
 };
 
@@ -242,9 +261,14 @@ static void add_tensor(
 			m, s, row->turned == TURNED_Q ? m->config.heads : m->config.kv_heads);
 }
 
-static bool bind_row(struct binder *b, const struct arch_tensor *row, int layer)
+static bool bind_row(void *ctx, const struct arch_tensor *row, int layer)
 {
+	struct binder *b = ctx;
 	char name[256];
+	if (!strcmp(row->name, "embed") || !strcmp(row->name, "head")) { /* bind_ends has checked them */
+		add_tensor(b, row, layer, !strcmp(row->name, "embed") ? b->embed : b->head);
+		return true;
+	}
 	arch_name(row->in[b->format], layer, name, sizeof(name));
 	const struct stored *s = find_stored(b, name);
 	if (!s)
@@ -255,19 +279,6 @@ static bool bind_row(struct binder *b, const struct arch_tensor *row, int layer)
 	return true;
 }
 
-/* A run of rows with "{N}" is walked layer by layer; returns how many rows that were. */
-static size_t bind_layers(struct binder *b, const struct arch_tensor *row, size_t nrow)
-{
-	size_t n = 0;
-	while (n < nrow && strstr(row[n].name, "{N}"))
-		n++;
-	for (int layer = 0; layer < b->m->config.layers; layer++)
-		for (size_t i = 0; i < n; i++)
-			if (!bind_row(b, &row[i], layer))
-				return 0;
-	return n;
-}
-
 static const struct arch_tensor *find_row(const struct arch *a, const char *name)
 {
 	for (size_t i = 0; i < a->ntensor; i++)
@@ -276,31 +287,31 @@ static const struct arch_tensor *find_row(const struct arch *a, const char *name
 	BUG("architecture '%s' has no tensor '%s'", a->name, name);
 }
 
-/* Decides which stored tensors are embedding and head; *head stays NULL when they are one. */
-static bool bind_ends(struct binder *b, enum arch_tied tied, const struct stored **embed,
-	const struct stored **head)
+/* Decides which stored tensors are embedding and head. */
+static bool bind_ends(struct binder *b, enum arch_tied tied)
 {
 	const struct arch *a = b->m->config.arch;
 	const struct arch_tensor *erow = find_row(a, "embed"), *hrow = find_row(a, "head");
-	*embed = find_stored(b, erow->in[b->format]);
-	*head = find_stored(b, hrow->in[b->format]);
-	if (!*embed && *head && tied == TIED_YES) {
-		*embed = *head;
-		*head = NULL;
+	const struct stored *embed = find_stored(b, erow->in[b->format]);
+	const struct stored *head = find_stored(b, hrow->in[b->format]);
+	if (!embed && head && tied == TIED_YES) {
+		embed = head;
+		head = NULL;
 	}
-	if (!*embed)
+	if (!embed)
 		return fail_missing(b, erow, -1);
-	if (!*head && tied == TIED_NO)
+	if (!head && tied == TIED_NO)
 		return fail_missing(b, hrow, -1);
-	if (!check_stored(b, erow, *embed) || (*head && !check_stored(b, hrow, *head)))
+	if (!check_stored(b, erow, embed) || (head && !check_stored(b, hrow, head)))
 		return false;
-	if (*head && (*head)->dtype == (*embed)->dtype &&
-		!memcmp((*head)->data, (*embed)->data, (*embed)->bytes))
-		*head = NULL;
-	if (*head && tied == TIED_YES)
-		return err_at(b->e, ERR_IO, (*head)->path, 0, 0,
+	if (head && head->dtype == embed->dtype && !memcmp(head->data, embed->data, embed->bytes))
+		head = NULL;
+	if (head && tied == TIED_YES)
+		return err_at(b->e, ERR_IO, head->path, 0, 0,
 			"byte %zu: the config ties head and embedding, but '%s' differs from '%s'",
-			(*head)->offset, (*head)->name, (*embed)->name);
+			head->offset, head->name, embed->name);
+	b->embed = embed;
+	b->head = head;
 	return true;
 }
 
@@ -323,34 +334,18 @@ static bool check_leftovers(struct binder *b)
 
 static bool bind_all(struct binder *b, enum arch_tied tied)
 {
-	const struct arch *a = b->m->config.arch;
-	const struct stored *embed = NULL, *head = NULL;
 	mark_known(b);
-	if (!bind_ends(b, tied, &embed, &head))
+	if (!bind_ends(b, tied))
 		return false;
-	b->m->config.tied = !head;
-	for (size_t i = 0; i < a->ntensor;) {
-		const struct arch_tensor *row = &a->tensor[i];
-		size_t n = 1;
-		if (!strcmp(row->name, "embed"))
-			add_tensor(b, row, -1, embed);
-		else if (!strcmp(row->name, "head") && head)
-			add_tensor(b, row, -1, head);
-		else if (strstr(row->name, "{N}"))
-			n = bind_layers(b, row, a->ntensor - i);
-		else if (strcmp(row->name, "head") && !bind_row(b, row, -1))
-			return false;
-		if (!n)
-			return false;
-		i += n;
-	}
-	return check_leftovers(b);
+	b->m->config.tied = !b->head;
+	return arch_each_tensor(&b->m->config, bind_row, b) && check_leftovers(b);
 }
 
 bool arch_bind(struct model *m, enum arch_format format, const struct stored *s, size_t n,
 	enum arch_tied tied, struct err *e)
 {
-	struct binder b = {m, format, stored_by_name(s, n), xcalloc(n, sizeof(*b.used)), n, e};
+	struct binder b = {.m = m, .format = format, .stored = stored_by_name(s, n),
+		.used = xcalloc(n, sizeof(*b.used)), .nstored = n, .e = e};
 	bool ok = bind_all(&b, tied);
 	free(b.stored);
 	free(b.used);

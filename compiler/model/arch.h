@@ -88,6 +88,11 @@ size_t arch_dim_size(const struct model_config *c, enum arch_dim dim);
 double arch_get(const struct model_config *c, const struct arch_key *key);
 bool arch_set(struct model_config *c, const struct arch_key *key, double value);
 
+/* Calls visit for each tensor that a model of this config has, in canonical order, until it returns false;
+ * layer is -1 where there is none. */
+bool arch_each_tensor(const struct model_config *c,
+	bool (*visit)(void *ctx, const struct arch_tensor *row, int layer), void *ctx);
+
 /* `pattern` with the layer for "{N}". */
 void arch_name(const char *pattern, int layer, char *out, size_t out_bytes);
 
@@ -98,6 +103,8 @@ enum arch_tied { TIED_UNSAID, TIED_NO, TIED_YES };
  * brings q and k to HF's order, ties the head. What is missing or not known is an error. */
 bool arch_bind(struct model *m, enum arch_format format, const struct stored *s, size_t n,
 	enum arch_tied tied, struct err *e);
+
+extern const char *const hf_rope_types[]; /* by enum model_rope, as config.json spells them */
 
 /* Readers of the two formats; model_open calls them with a zeroed model and its path. */
 bool hf_open(struct model *m, struct err *e);

@@ -1,7 +1,6 @@
 #include "forward.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "arch.h"
@@ -189,29 +188,4 @@ void forward_rope_freq(const struct model_config *c, float *freq)
 		}
 		freq[i] = (float)w;
 	}
-}
-
-int64_t forward_weight_elements(const struct model_config *c, const char *name)
-{
-	char layer[16], want[96];
-	for (size_t i = 0; i < c->arch->ntensor; i++) {
-		const struct arch_tensor *t = &c->arch->tensor[i];
-		const char *mark = strstr(t->name, "{N}");
-		int n = 0, used = 0;
-		if (mark) {
-			size_t head = (size_t)(mark - t->name);
-			if (strncmp(name, t->name, head) ||
-				sscanf(name + head, "%d%n", &n, &used) != 1)
-				continue;
-			snprintf(layer, sizeof(layer), "%d", n);
-			snprintf(want, sizeof(want), "%.*s%s%s", (int)head, t->name, layer, mark + 3);
-		}
-		if (strcmp(name, mark ? want : t->name))
-			continue;
-		int64_t elements = 1;
-		for (int d = 0; d < 2 && t->dims[d] != DIM_NONE; d++)
-			elements *= (int64_t)arch_dim_size(c, t->dims[d]);
-		return elements;
-	}
-	return 0;
 }

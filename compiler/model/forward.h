@@ -1,7 +1,7 @@
 /*
  * The forward graph of a model with some of its halves gone: what score, tune, evaluate and the binary
- * run. An architecture gives one function (arch.h, forward_llama.c); a half that is gone leaves nothing
- * in the graph: no weights, no KV cache, no op.
+ * run. An architecture gives embedding, halves and logits (arch.h, forward_llama.c); a half that is gone
+ * leaves nothing in the graph: no weights, no KV cache, no op.
  *
  * Axes as in ir.h. Leaves: inputs tok, pos, lo, hi i32 (R), out i32 (O), and slot i32 (R) when there is
  * a KV cache; params by canonical tensor name in the axes given below, and rope.freq f32 (E), which
@@ -10,7 +10,8 @@
  *     embed, head (V | D)   norms (D)   q (K,G,X,E | D)   k, v (K,X,E | D)   o (D | K,G,X,E)
  *     gate, up (F | D)   down (D | F)        (the bar: where blocks begin, for those dtypes that have any)
  *
- * These are the row-major shapes of model.h with their axes named: head h = k*G + g.
+ * These are the row-major shapes of model.h with their axes named: head h = k*G + g. Leaves that nothing
+ * reads are gone behind graph_simplify: a model without attention has no pos, slot, lo and hi.
  */
 #ifndef FORWARD_H
 #define FORWARD_H
@@ -48,7 +49,7 @@ struct forward {
 	void *ctx;
 };
 
-/* What a class stores: weights of dots in its dtype, norms f32. */
+/* What a class stores: weights of dots (the embedding table too) in its dtypes, norms and rope.freq f32. */
 enum dtype forward_weight_dtype(const struct numerics_class *n, const struct model_config *c,
 	const char *name);
 
@@ -81,7 +82,8 @@ int forward_nll(struct graph *g, int logits, int target);
 /* The inference program "step": output "logits". */
 struct graph *forward_step(struct arena *a, const struct forward *f);
 
-/* The same in pieces, for a scan that restarts in the middle. Weights of a half are named as layer 0's.
+/* The same in pieces, for a scan that restarts in the middle. Weights and KV cache of a
+ * half are named as layer 0's; "head" takes the rows `out`.
  *   "embed"         -> y (R,D)
  *   "attn", "mlp"   x (R,D) -> y = x + half(x), norm2 (R): squared norm of half(x) per row
  *   "head"          x (R,D), target i32 (O) -> nll f32 (O) */
@@ -89,11 +91,8 @@ struct graph *forward_piece_embed(struct arena *a, const struct forward *f);
 struct graph *forward_piece_half(struct arena *a, const struct forward *f, enum half half);
 struct graph *forward_piece_head(struct arena *a, const struct forward *f);
 
-/* Rotations per position, freq[head_dim / 2]; RoPE: Su et al. 2021, eq. 15; llama3 scaling as published
- * with Llama 3.1. */
+/* Radians per position, freq[head_dim / 2]; RoPE: Su et al. 2021, eq. 15; linear scaling divides them by
+ * rope_factor (Chen et al. 2023), llama3 scaling as published with Llama 3.1. */
 void forward_rope_freq(const struct model_config *c, float *freq);
-
-/* Parameters (elements) of the tensor of that canonical name. */
-int64_t forward_weight_elements(const struct model_config *c, const char *name);
 
 #endif

@@ -4,9 +4,14 @@
 #include "json.h"
 #include "safetensors.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+const char *const hf_rope_types[] = {
+	[MODEL_ROPE_PLAIN] = "default",
+	[MODEL_ROPE_LINEAR] = "linear",
+	[MODEL_ROPE_LLAMA3] = "llama3",
+};
 
 struct hf {
 	struct model *m;
@@ -119,7 +124,7 @@ static bool read_positive(struct hf *hf, const struct json *object, const char *
 /* "rope_scaling", or "rope_parameters" since transformers 5; the type is "rope_type" or "type". */
 static bool read_rope(struct hf *hf, const struct json *config)
 {
-	static const char *const types[] = {"default", "linear", "llama3"};
+	const char *const *types = hf_rope_types;
 	struct model_config *c = &hf->m->config;
 	const struct json *rope = get(config, "rope_parameters");
 	if (!rope)
@@ -151,9 +156,12 @@ static bool read_rope(struct hf *hf, const struct json *config)
 		!read_positive(hf, rope, "high_freq_factor", &c->rope_high) ||
 		!read_positive(hf, rope, "original_max_position_embeddings", &context))
 		return false;
-	if (c->rope_low >= c->rope_high || context > 1 << 28)
+	if (c->rope_low >= c->rope_high)
 		return fail(hf, rope,
-			"RoPE scaling: 'low_freq_factor' must be below 'high_freq_factor'");
+			"'low_freq_factor' of the RoPE scaling is not below 'high_freq_factor'");
+	if (context < 1 || context > 1 << 28)
+		return fail(hf, rope,
+			"'original_max_position_embeddings' of the RoPE scaling is out of range");
 	c->rope_original_context = (int)context;
 	return true;
 }

@@ -4,7 +4,6 @@
 #include "gguf.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 static bool read_arch(struct model *m, struct err *e)

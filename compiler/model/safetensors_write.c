@@ -1,31 +1,9 @@
 /* A model as an HF directory: the inverse of hf.c and safetensors.c, walking the same tables. */
 #include "arch.h"
 
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-static const char *const rope_types[] = {
-	[MODEL_ROPE_PLAIN] = "default",
-	[MODEL_ROPE_LINEAR] = "linear",
-	[MODEL_ROPE_LLAMA3] = "llama3",
-};
-
-/* The shortest decimal that reads back as this float. */
-static void add_float(struct strbuf *out, float x)
-{
-	char text[40];
-	for (int digits = 1; digits <= 9; digits++) {
-		snprintf(text, sizeof(text), "%.*g", digits, (double)x);
-		if (strtof(text, NULL) == x)
-			break;
-	}
-	strbuf_adds(out, text);
-}
 
 /* HF readers tell 10000.0 from 10000, and take no 1e+04 for an integer. */
 static void add_number(struct strbuf *out, const char *key, enum arch_key_kind kind, double x)
@@ -34,7 +12,7 @@ static void add_number(struct strbuf *out, const char *key, enum arch_key_kind k
 	if (kind == KEY_INT)
 		strbuf_addf(out, "%.0f", x);
 	else if (kind == KEY_FLOAT)
-		add_float(out, (float)x);
+		strbuf_add_float(out, (float)x);
 	else if (x == floor(x) && x < 1e15)
 		strbuf_addf(out, "%.1f", x);
 	else
@@ -45,7 +23,7 @@ static void add_rope(struct strbuf *out, const struct model_config *c)
 {
 	if (c->rope == MODEL_ROPE_PLAIN)
 		return;
-	strbuf_addf(out, "  \"rope_scaling\": {\"rope_type\": \"%s\", ", rope_types[c->rope]);
+	strbuf_addf(out, "  \"rope_scaling\": {\"rope_type\": \"%s\", ", hf_rope_types[c->rope]);
 	add_number(out, "factor", KEY_DOUBLE, c->rope_factor);
 	if (c->rope == MODEL_ROPE_LLAMA3) {
 		strbuf_adds(out, ", ");
@@ -130,42 +108,20 @@ static void header(struct strbuf *out, const struct model_tensor *const *order, 
 	memcpy(out->s, &bytes, sizeof(bytes));
 }
 
-static bool write_tensors(const struct model *m, int fd, const char *path, struct err *e)
+static bool write_safetensors(const struct model *m, const char *path, struct err *e)
 {
 	const struct model_tensor **order = file_order(m);
+	struct buf *part = xcalloc(m->ntensor + 1, sizeof(*part));
 	struct strbuf head;
 	strbuf_init(&head);
 	header(&head, order, m->ntensor);
-	bool ok = fd_write(fd, head.s, head.n, path, e);
-	for (size_t i = 0; i < m->ntensor && ok; i++)
-		ok = fd_write(fd, order[i]->data, order[i]->bytes, path, e);
+	part[0] = strbuf_buf(&head);
+	for (size_t i = 0; i < m->ntensor; i++)
+		part[1 + i] = (struct buf){order[i]->data, order[i]->bytes};
+	bool ok = file_write_parts(path, part, m->ntensor + 1, 0644, e);
 	strbuf_release(&head);
+	free(part);
 	free(order);
-	return ok;
-}
-
-/* As file_write, without a copy of the model in memory. */
-static bool write_safetensors(const struct model *m, const char *path, struct err *e)
-{
-	struct strbuf tmp;
-	strbuf_init(&tmp);
-	strbuf_addf(&tmp, "%s.tmp-XXXXXX", path);
-	int fd = mkstemp(tmp.s);
-	bool ok = fd >= 0;
-	if (!ok) {
-		err_errno(e, "unable to create a file beside '%s'", path);
-	} else {
-		ok = write_tensors(m, fd, path, e);
-		if (ok && fchmod(fd, 0644) < 0)
-			ok = err_errno(e, "unable to set the mode of '%s'", path);
-		if (close(fd) < 0 && ok)
-			ok = err_errno(e, "unable to write '%s'", path);
-		if (ok && rename(tmp.s, path) < 0)
-			ok = err_errno(e, "unable to rename to '%s'", path);
-		if (!ok)
-			unlink(tmp.s);
-	}
-	strbuf_release(&tmp);
 	return ok;
 }
 

@@ -40,15 +40,10 @@ void state_write(struct strbuf *out, const struct state *s)
 	strbuf_addf(out, "trim-state 1\narch %s\n", c->arch->name);
 	strbuf_addf(out, "layers %d width %d ffn %d heads %d kv-heads %d head-dim %d vocab %d context %d\n",
 		c->layers, c->width, c->ffn, c->heads, c->kv_heads, c->head_dim, c->vocab, c->context);
-	char eps[32];
-	for (int digits = 1; digits <= 9; digits++) {
-		snprintf(eps, sizeof(eps), "%.*g", digits, (double)c->rms_eps);
-		if (strtof(eps, NULL) == c->rms_eps)
-			break;
-	}
-	strbuf_addf(out, "rms-eps %s rope %s %.17g %.17g %.17g %.17g %d\n", eps,
-		rope_names[c->rope], c->rope_theta, c->rope_factor, c->rope_low, c->rope_high,
-		c->rope_original_context);
+	strbuf_adds(out, "rms-eps ");
+	strbuf_add_float(out, c->rms_eps);
+	strbuf_addf(out, " rope %s %.17g %.17g %.17g %.17g %d\n", rope_names[c->rope], c->rope_theta,
+		c->rope_factor, c->rope_low, c->rope_high, c->rope_original_context);
 	strbuf_addf(out, "tied %d bos %d eos", c->tied, c->bos_id);
 	for (int i = 0; i < c->neos; i++)
 		strbuf_addf(out, " %d", c->eos_id[i]);

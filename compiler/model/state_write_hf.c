@@ -1,8 +1,6 @@
 /* A state as an HF directory: the tensors of its architecture's table in canonical order. */
 #include "state.h"
 
-#include <string.h>
-
 #include "arch.h"
 
 struct writer {
@@ -13,8 +11,9 @@ struct writer {
 	struct err *e;
 };
 
-static bool add_tensor(struct writer *w, const struct arch_tensor *row, int layer)
+static bool add_tensor(void *ctx, const struct arch_tensor *row, int layer)
 {
+	struct writer *w = ctx;
 	struct arena *a = &w->m.arena;
 	char name[64];
 	struct buf bytes;
@@ -38,30 +37,12 @@ static bool add_tensor(struct writer *w, const struct arch_tensor *row, int laye
 		name, bytes.n, to->bytes);
 }
 
-/* Rows with "{N}" form runs, walked layer by layer. */
-static bool add_all(struct writer *w)
-{
-	const struct arch *arch = w->s->config.arch;
-	for (size_t i = 0, end; i < arch->ntensor; i = end) {
-		bool layered = strstr(arch->tensor[i].name, "{N}");
-		for (end = i + 1; layered && end < arch->ntensor && strstr(arch->tensor[end].name, "{N}"); end++)
-			;
-		if (w->s->config.tied && !strcmp(arch->tensor[i].name, "head"))
-			continue;
-		for (int layer = 0; layer < (layered ? w->s->config.layers : 1); layer++)
-			for (size_t k = i; k < end; k++)
-				if (!add_tensor(w, &arch->tensor[k], layered ? layer : -1))
-					return false;
-	}
-	return true;
-}
-
 bool state_write_hf(const struct state *s, const char *dir,
 	bool (*read)(void *ctx, const struct state_tensor *t, struct buf *out, struct err *e), void *ctx,
 	struct err *e)
 {
 	struct writer w = {s, read, ctx, {.config = s->config}, e};
-	bool ok = add_all(&w) && model_write_hf(&w.m, dir, e);
+	bool ok = arch_each_tensor(&s->config, add_tensor, &w) && model_write_hf(&w.m, dir, e);
 	arena_release(&w.m.arena);
 	return ok;
 }

@@ -402,24 +402,14 @@ bool tok_write(struct tok *t, struct strbuf *out, struct err *e)
 	return true;
 }
 
-static bool read_json_tokenizer(struct tok *t, const struct model_files *f, struct err *e)
+static bool read_one(struct tok *t, const struct model_files *f,
+	bool (*read)(struct tok *, struct buf, struct err *), struct err *e)
 {
 	struct map m;
 	struct buf bytes;
 	bool ok = model_files_read(t->a, f, t->path, &m, &bytes, e);
 	t->path = model_files_path(t->a, f, t->path);
-	ok = ok && tok_read_hf_json(t, bytes, e);
-	map_release(&m);
-	return ok;
-}
-
-static bool read_spm(struct tok *t, const struct model_files *f, struct err *e)
-{
-	struct map m;
-	struct buf bytes;
-	bool ok = model_files_read(t->a, f, t->path, &m, &bytes, e);
-	t->path = model_files_path(t->a, f, t->path);
-	ok = ok && tok_read_spm(t, bytes, e);
+	ok = ok && read(t, bytes, e);
 	map_release(&m);
 	return ok;
 }
@@ -442,16 +432,18 @@ static bool read_files(struct tok *t, const struct model_files *f, struct err *e
 {
 	static const struct {
 		const char *name;
-		bool (*read)(struct tok *, const struct model_files *, struct err *);
+		bool (*read)(struct tok *, struct buf, struct err *); /* NULL: two files */
 	} formats[] = {
-		{"tokenizer.json", read_json_tokenizer},
-		{"tokenizer.model", read_spm},
-		{"vocab.json", read_vocab_merges},
+		{"tokenizer.json", tok_read_hf_json},
+		{"tokenizer.model", tok_read_spm},
+		{"vocab.json", NULL},
 	};
 	for (size_t i = 0; i < NELEM(formats); i++)
 		if (model_files_have(f, formats[i].name)) {
 			t->path = formats[i].name;
-			return formats[i].read(t, f, e) && tok_read_hf_config(t, f, e);
+			bool ok = formats[i].read ? read_one(t, f, formats[i].read, e)
+						  : read_vocab_merges(t, f, e);
+			return ok && tok_read_hf_config(t, f, e);
 		}
 	return err_at(e, ERR_SPEC, f->folder, 0, 0,
 		"no tokenizer found: expected tokenizer.json, tokenizer.model or vocab.json");

@@ -5,7 +5,6 @@
  */
 #include "tok.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "gguf.h"

@@ -12,7 +12,6 @@
 #ifndef TOK_TRAIN_H
 #define TOK_TRAIN_H
 
-#include "arena.h"
 #include "strbuf.h"
 
 enum { TOK_TRAIN_LEAST = 3 + 256 + 1 }; /* the smallest vocabulary */

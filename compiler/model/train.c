@@ -1,9 +1,5 @@
 #include "train.h"
 
-#include <string.h>
-
-#include "arch.h"
-
 static const char *prefixed(struct graph *g, const char *prefix, const char *name)
 {
 	return arena_printf(g->arena, "%s%s", prefix, name);

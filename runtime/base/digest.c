@@ -1,11 +1,8 @@
 #include "digest.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -96,32 +93,4 @@ struct digest hasher_end(struct hasher *h)
 	XXH3_freeState(h->state);
 	free(h);
 	return d;
-}
-
-bool digest_file(const char *path, struct digest *out, uint64_t *bytes, struct err *e)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return err_errno(e, "unable to open '%s'", path);
-	struct hasher *h = hasher_new();
-	enum { CHUNK = 1 << 18 };
-	char *chunk = xmalloc(CHUNK);
-	uint64_t total = 0;
-	ssize_t n;
-	while ((n = read(fd, chunk, CHUNK)) != 0) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			break;
-		hasher_add(h, chunk, (size_t)n);
-		total += (uint64_t)n;
-	}
-	if (n < 0)
-		err_errno(e, "unable to read '%s'", path);
-	free(chunk);
-	close(fd);
-	*out = hasher_end(h);
-	if (bytes)
-		*bytes = total;
-	return n == 0;
 }

@@ -30,7 +30,4 @@ struct digest hasher_end(struct hasher *h);
 void hasher_add_field(struct hasher *h, const void *p, size_t n);
 void hasher_adds(struct hasher *h, const char *s); /* hasher_add_field of a string */
 
-/* Digest and size of a whole file. */
-bool digest_file(const char *path, struct digest *out, uint64_t *bytes, struct err *e);
-
 #endif

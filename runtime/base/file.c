@@ -80,7 +80,8 @@ bool fd_write(int fd, const void *p, size_t n, const char *path, struct err *e)
 	return true;
 }
 
-bool file_write(const char *path, struct buf bytes, unsigned mode, struct err *e)
+bool file_write_parts(const char *path, const struct buf *part, size_t npart, unsigned mode,
+	struct err *e)
 {
 	struct strbuf tmp;
 	strbuf_init(&tmp);
@@ -90,7 +91,8 @@ bool file_write(const char *path, struct buf bytes, unsigned mode, struct err *e
 	if (!ok) {
 		err_errno(e, "unable to create a file beside '%s'", path);
 	} else {
-		ok = fd_write(fd, bytes.p, bytes.n, path, e);
+		for (size_t i = 0; ok && i < npart; i++)
+			ok = fd_write(fd, part[i].p, part[i].n, path, e);
 		if (ok && fchmod(fd, (mode_t)mode) < 0)
 			ok = err_errno(e, "unable to set the mode of '%s'", path);
 		if (close(fd) < 0 && ok)
@@ -102,6 +104,11 @@ bool file_write(const char *path, struct buf bytes, unsigned mode, struct err *e
 	}
 	strbuf_release(&tmp);
 	return ok;
+}
+
+bool file_write(const char *path, struct buf bytes, unsigned mode, struct err *e)
+{
+	return file_write_parts(path, &bytes, 1, mode, e);
 }
 
 bool make_directories(const char *path, struct err *e)

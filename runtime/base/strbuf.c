@@ -122,3 +122,14 @@ void strbuf_add_double(struct strbuf *b, double x)
 	}
 	strbuf_adds(b, text);
 }
+
+void strbuf_add_float(struct strbuf *b, float x)
+{
+	char text[40];
+	for (int digits = 1; digits <= 9; digits++) {
+		snprintf(text, sizeof(text), "%.*g", digits, (double)x);
+		if (strtof(text, NULL) == x)
+			break;
+	}
+	strbuf_adds(b, text);
+}

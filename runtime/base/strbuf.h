@@ -34,6 +34,9 @@ void strbuf_add_json(struct strbuf *b, const char *s, size_t n);
  * and infinities. */
 void strbuf_add_double(struct strbuf *b, double x);
 
+/* The shortest decimal that reads back as exactly this float; it is finite. */
+void strbuf_add_float(struct strbuf *b, float x);
+
 static inline struct buf strbuf_buf(const struct strbuf *b)
 {
 	return (struct buf){b->s, b->n};

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 enum { MAX_THREADS = 64, STREAMS = 4, RUNS = 5, LINE = 64 };
@@ -177,6 +178,7 @@ int main(int argc, char **argv)
 		memory = aligned_alloc((size_t)2 << 20, read_bytes);
 		if (!memory)
 			return fprintf(stderr, "limits: out of memory\n"), 1;
+		madvise(memory, read_bytes, MADV_HUGEPAGE);
 		memset(memory, 1, read_bytes);
 	}
 	printf("{\"threads\":%d", nthreads);

@@ -47,7 +47,9 @@ int main(int argc, char **argv)
 			return fail(program->external[i].name);
 	void *scratch = aligned_alloc(64, (program_scratch_bytes(program) + 64) * (size_t)f->nthreads);
 	memset(t[0], 0xee, program->slab_bytes); /* nothing may rely on a clean slab */
-	program_run(program, pool, t, f->dim, scratch);
+	struct program spread = spread_program(program);
+	program_run(&spread, pool, t, f->dim, scratch);
+	free((void *)spread.kernel);
 	free(scratch);
 	free(t[0]);
 	pool_free(pool);

@@ -6,6 +6,9 @@
 #ifndef EMULATOR_H
 #define EMULATOR_H
 
+#include <string.h>
+
+#include "program.h"
 #include "strbuf.h"
 
 /* The file: this, then the tensors, each at a multiple of 64. */
@@ -18,6 +21,19 @@ struct emulated {
 		int64_t offset, bytes;
 	} tensor[EMULATED_TENSORS];
 };
+
+/* Walks run every kernel on all threads, however little work it is: a copy of p that does, whose kernels
+ * are malloc'd. */
+static inline struct program spread_program(const struct program *p)
+{
+	struct program all = *p;
+	struct program_kernel *k = xmalloc(p->nkernel * sizeof(*k));
+	memcpy(k, p->kernel, p->nkernel * sizeof(*k));
+	for (uint32_t i = 0; i < p->nkernel; i++)
+		k[i].work = NULL;
+	all.kernel = k;
+	return all;
+}
 
 /* NULL, or what is missing here. */
 const char *emulator_lacks(void);

@@ -356,13 +356,13 @@ TEST(interp_sum_and_rmax_run_in_sixteen_lanes)
 	}
 }
 
-/* The recipe's exp of n numbers. */
-static void recipe_exp(float *x, int n)
+/* x[i] becomes the recipe's value of it. */
+static void recipe(const char *op, float *x, int n)
 {
 	struct graph_run r = {.mode = INTERP_EXACT};
 	char text[128];
 	snprintf(text, sizeof(text), "axis A %d\n%%x = input name=x : f32 (A)\n"
-		"%%y = exp %%x : f32 (A)\noutput y %%y\n", n);
+		"%%y = %s %%x : f32 (A)\noutput y %%y\n", n, op);
 	REQUIRE(graph_run_text(&r, text));
 	for (int i = 0; i < n; i++)
 		graph_run_set(&r, 0, i, x[i]);
@@ -392,7 +392,7 @@ static void plain_row(struct plain_attention *t, int n, int k, int g)
 	}
 	for (int s = 0; s < nslot; s++)
 		p[s] -= max;
-	recipe_exp(p, nslot);
+	recipe("exp", p, nslot);
 	float l = plain_sum(p, nslot);
 	for (int c = 0; c < AC; c++) {
 		float o = 0;
@@ -546,6 +546,50 @@ TEST(interp_reads_and_writes_panels)
 			FAIL("%s panel %d %d: %d wrong", layouts[i].dtype, first, last, wrong);
 		graph_run_release(&to);
 		graph_run_release(&from);
+	}
+}
+
+/* Error against libm in units of the last place of the true value, at least those of `floor`. */
+static double ulps(float got, double want, double floor)
+{
+	double size = fabs(want) > floor ? fabs(want) : floor;
+	return fabs((double)got - want) / ldexp(1, ilogb(size) - 23);
+}
+
+/* As recipe.h promises, over floats spread evenly by their bits. */
+TEST(interp_recipes_are_accurate)
+{
+	static const struct {
+		const char *op;
+		double (*f)(double);
+		float from, to;
+		double floor, most;
+	} rows[] = {
+		{"exp", exp, 1e-10f, 88.7f, 0, 1},
+		{"exp", exp, -86.5f, -1e-10f, 0, 1},
+		{"log", log, 0x1p-126f, 0x1p127f, 0, 1},
+		{"sin", sin, 1e-10f, 1048576, 0x1p-10, 2},
+		{"cos", cos, 1e-10f, 1048576, 0x1p-10, 2},
+	};
+	enum { N = 100000 };
+	static float x[N], y[N];
+	for (size_t i = 0; i < NELEM(rows); i++) {
+		uint32_t from, to;
+		double worst = 0;
+		bool negative = rows[i].from < 0;
+		float least = fabsf(negative ? rows[i].to : rows[i].from);
+		float most = fabsf(negative ? rows[i].from : rows[i].to);
+		memcpy(&from, &least, 4);
+		memcpy(&to, &most, 4);
+		for (uint32_t k = 0; k < N; k++) {
+			uint32_t u = from + (uint32_t)((uint64_t)(to - from) * k / N);
+			memcpy(&x[k], &u, 4);
+			y[k] = x[k] = negative ? -x[k] : x[k];
+		}
+		recipe(rows[i].op, y, N);
+		for (int k = 0; k < N; k++)
+			worst = fmax(worst, ulps(y[k], rows[i].f((double)x[k]), rows[i].floor));
+		CHECK(worst <= rows[i].most);
 	}
 }
 

@@ -421,6 +421,14 @@ static const struct {
 	{CONFIGURATION, "null", "{\"rope_type\": \"linear\"}",
 		"/config.json:16:17: 'factor' of the RoPE scaling is missing or not positive"},
 	{CONFIGURATION, "null", "7", "/config.json:16:17: the RoPE scaling is no object"},
+	{CONFIGURATION, "null",
+		"{\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, \"high_freq_factor\": 4, "
+		"\"original_max_position_embeddings\": 8192}",
+		"/config.json:16:17: 'low_freq_factor' of the RoPE scaling is not below 'high_freq_factor'"},
+	{CONFIGURATION, "null",
+		"{\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1, \"high_freq_factor\": 4, "
+		"\"original_max_position_embeddings\": 1e9}",
+		"/config.json:16:17: 'original_max_position_embeddings' of the RoPE scaling is out of range"},
 	{CONFIGURATION, "[2, 3]", "[2, 5]",
 		"/config.json: end token 5 is outside the vocabulary of 5"},
 	{CONFIGURATION, "[2, 3]", "\"</s>\"",

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena.h"
 #include "file.h"
 #include "pretokenize.h"
 #include "tok_train.h"
