@@ -85,6 +85,9 @@ struct plan {
  * can be built, or a name of options.target is unknown. */
 bool plan_spec(struct plan *p, struct err *e);
 
+/* The numerics class that a target's attributes name. */
+bool plan_numerics(const struct spec_target *s, enum numerics *out, struct err *e);
+
 struct inputs {
 	struct input *input;
 	size_t n;
@@ -97,9 +100,6 @@ struct action *plan_action(struct plan *p, const char *name, const struct rule *
 
 /* As a parameter's text. In the arena. */
 const char *plan_number(struct plan *p, int64_t n);
-
-/* The numerics class that a target's attributes name. */
-bool plan_numerics(const struct spec_target *s, enum numerics *out, struct err *e);
 
 /* Of a state, planned once: what code depends on; its weights as code of that class binds them. */
 struct action *plan_shape(struct plan *p, const char *state_name, struct action *state);

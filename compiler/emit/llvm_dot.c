@@ -69,6 +69,15 @@ static struct dot describe(const struct graph *g, const struct node *n)
 	return d;
 }
 
+/* K where it is static, else 0. */
+static int64_t static_inner(const struct kernel *k, const struct dot *d)
+{
+	int64_t n = 1;
+	for (int i = 0; i < d->r.naxis; i++)
+		n *= k->g->axis[d->r.axis[i]].dynamic ? 0 : k->g->axis[d->r.axis[i]].extent;
+	return n;
+}
+
 static LLVMValueRef round_up_div(struct kernel *k, LLVMValueRef n, int64_t by)
 {
 	n = LLVMBuildAdd(k->at, n, const_i64(k, by - 1), "");
@@ -215,6 +224,21 @@ static LLVMValueRef dot_pair(struct kernel *k, LLVMValueRef acc, LLVMValueRef a,
 		"");
 }
 
+/* Elements even + 1 and even of one row, from its f32 form. */
+static void step_wide(struct kernel *k, struct tile *t, int row, LLVMValueRef even, LLVMValueRef *b)
+{
+	LLVMTypeRef vector = vector_of(k->f32, t->width);
+	for (int odd = 1; odd >= 0; odd--) {
+		LLVMValueRef at = add(k, even, const_i64(k, row * static_inner(k, t->d) + odd));
+		LLVMValueRef a = splat(k, load_vector(k, k->f32, element_at(k, k->f32, t->wide, at), 1), t->width);
+		for (int j = 0; j < t->panels * t->nvector; j++) {
+			LLVMValueRef *acc = acc_of(t, row, 0, j);
+			LLVMValueRef x = odd ? high_half(k, b[j], t->width) : low_half(k, b[j], t->width);
+			LLVMBuildStore(k->at, fma_value(k, a, x, LLVMBuildLoad2(k->at, vector, *acc, "")), *acc);
+		}
+	}
+}
+
 /* Elements 2i and 2i + 1, or 2i alone when `single`. */
 static void step_bf16(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValueRef inner, bool single)
 {
@@ -238,6 +262,10 @@ static void step_bf16(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValu
 					splat(k, LLVMConstInt(k->i32, 0xffff, false), t->width), "");
 		}
 	for (int row = 0; row < t->rows; row++) {
+		if (t->wide) {
+			step_wide(k, t, row, even, b);
+			continue;
+		}
 		LLVMValueRef p = element_at(k, k->i16, t->a, broadcast_at(k, t, row, even)), a;
 		if (t->d->k_stride == 1 && !single) {
 			a = LLVMBuildLoad2(k->at, k->i32, p, "");
@@ -332,6 +360,7 @@ static void emit_tile(struct kernel *k, struct tile *t, LLVMValueRef buffer, LLV
 /* ---- items ---- */
 
 struct block {
+	LLVMValueRef wide; /* of tile.wide */
 	struct dot *dot;
 	int *node, ndot;
 	LLVMValueRef *buffer;     /* per dot: float[tile_rows * BLOCK_LANES] */
@@ -385,10 +414,37 @@ static struct tile_size tile_size(const struct kernel *k, const struct dot *d)
 	return (struct tile_size){k->target->tile_rows, k->target->tile_panels, BLOCK_PANELS};
 }
 
+/* Without vdpbf16ps every use of a bf16 element costs two operations before its fma: for several rows they are
+ * made f32 once, in scratch. */
+static LLVMValueRef widen_rows(struct kernel *k, const struct dot *d, int rows, LLVMValueRef m)
+{
+	int64_t inner = static_inner(k, d);
+	int width = k->target->lanes;
+	if (d->dtype != DT_BF16 || k->target->dpbf16 || rows == 1 || d->k_stride != 1 || !inner || inner % 2)
+		return NULL;
+	struct loop row, i;
+	LLVMValueRef from = memory_of(k, d->broadcast);
+	int64_t whole = inner / width * width;
+	if (k->scratch_bytes < rows * inner * 4)
+		k->scratch_bytes = rows * inner * 4;
+	loop_begin(k, &row, const_i64(k, 0), const_i64(k, rows), 1);
+	LLVMValueRef source = scale(k, add(k, m, row.i), d->m_stride), to = scale(k, row.i, inner);
+	for (int w = width; w >= 1; w = w > 1 ? 1 : 0) {
+		loop_begin(k, &i, const_i64(k, w > 1 ? 0 : whole), const_i64(k, w > 1 ? whole : inner), w);
+		store_vector(k, load_typed(k, DT_BF16, from, add(k, source, i.i), w),
+			element_at(k, k->f32, k->scratch, add(k, to, i.i)), 4);
+		loop_end(k, &i);
+	}
+	loop_end(k, &row);
+	return k->scratch;
+}
+
 static void emit_panels(struct kernel *k, struct block *b, int dot, int rows, int panels,
 	LLVMValueRef m)
 {
 	struct tile t = {.d = &b->dot[dot], .rows = rows, .m = m};
+	if (t.d->broadcast == b->dot[0].broadcast)
+		t.wide = b->wide;
 	t.width = k->target->lanes < PANEL ? k->target->lanes : PANEL;
 	t.nvector = PANEL / t.width;
 	t.a = memory_of(k, t.d->broadcast);
@@ -428,6 +484,7 @@ static void emit_rows(struct kernel *k, struct block *b, const struct env *env, 
 	struct tile_size size = tile_size(k, &b->dot[0]);
 	int panels = rows == 1 ? size.one_row_panels : size.panels;
 	loop_begin(k, &m, from, to, rows);
+	b->wide = widen_rows(k, &b->dot[0], rows, m.i);
 	for (int i = 0; i < b->ndot; i++)
 		emit_panels(k, b, i, rows, panels, m.i);
 	loop_begin(k, &row, const_i64(k, 0), const_i64(k, rows), 1);

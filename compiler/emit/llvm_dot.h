@@ -8,7 +8,7 @@
 #include "llvm_kernel.h"
 
 /* What one item covers. */
-enum { BLOCK_ROWS = 64, BLOCK_PANELS = 4, BLOCK_LANES = BLOCK_PANELS * PANEL };
+enum { BLOCK_ROWS = 60 /* a multiple of every tile */, BLOCK_PANELS = 4, BLOCK_LANES = BLOCK_PANELS * PANEL };
 
 struct dot {
 	struct type m, n, r;     /* rows, lanes, reduced axes: in storage order of their source */
@@ -27,6 +27,7 @@ struct tile {
 	int width, nvector;     /* of a vector; vectors per panel */
 	LLVMValueRef m, panel;  /* first of each, i64 */
 	LLVMValueRef a, b;      /* bases */
+	LLVMValueRef wide;      /* float*: the rows of a bf16 `a` as f32, (rows, K); NULL: not made */
 	LLVMValueRef *acc;      /* rows * panels * nvector allocas */
 };
 

@@ -17,6 +17,10 @@
 
 enum { GROUP = 4, GROUPS = Q_BLOCK / GROUP, GROUP_BYTES = GROUP * PANEL };
 
+/* How far ahead of a row alone its weights are asked for: without it the compute between loads starves the
+ * hardware's prefetcher. */
+enum { PREFETCH_BYTES = 2048 };
+
 static LLVMTypeRef i8(struct kernel *k)
 {
 	return LLVMInt8TypeInContext(k->context);
@@ -123,23 +127,29 @@ static LLVMValueRef add_group(struct kernel *k, LLVMValueRef acc, const struct w
 	return add_group_neon(k, acc, w, a);
 }
 
+/* Groups in the body of a loop: the whole block where an instruction does a group, else the code would be
+ * long. */
+static int groups_at_once(const struct target *t)
+{
+	return t->vnni ? GROUPS : 2;
+}
+
 /* ---- the tile ---- */
 
 struct walk {
 	struct tile *t;
 	LLVMValueRef block;           /* i64 */
 	LLVMValueRef *row, *panel;    /* where the tile's rows and panels begin */
-	LLVMValueRef *sum;            /* rows * panels * nvector, i32 */
+	LLVMValueRef *sum;            /* rows * panels * nvector allocas, i32 */
 };
 
-/* Vector v of the group's line of panel p, as w + 128. */
-static LLVMValueRef load_weights(struct kernel *k, struct walk *w, int group, int p, int v)
+/* Vector v of panel p in group `group` of those that begin at `line`, as w + 128. */
+static LLVMValueRef load_weights(struct kernel *k, struct walk *w, LLVMValueRef line, int group, int p, int v)
 {
 	struct tile *t = w->t;
 	bool q4 = t->d->dtype == DT_Q4;
-	int64_t line = (q4 ? group / 2 : group) * GROUP_BYTES + v * t->width * GROUP;
-	LLVMValueRef at = at_byte(k, w->panel[p], w->block, (q4 ? GROUPS / 2 : GROUPS) * GROUP_BYTES, line);
-	LLVMValueRef x = load_vector(k, k->i32, at, t->width);
+	int64_t plus = (q4 ? group / 2 : group) * GROUP_BYTES + v * t->width * GROUP;
+	LLVMValueRef x = load_vector(k, k->i32, at_byte(k, w->panel[p], line, GROUP_BYTES, plus), t->width);
 	if (!q4)
 		return x;
 	if (group % 2 == 0)
@@ -147,24 +157,43 @@ static LLVMValueRef load_weights(struct kernel *k, struct walk *w, int group, in
 	return LLVMBuildAnd(k->at, x, splat_i32(k, 0xf0f0f0f0u, t->width), "");
 }
 
-static void add_groups(struct kernel *k, struct walk *w)
+/* `count` groups from group `first` of all blocks on. */
+static void add_groups(struct kernel *k, struct walk *w, LLVMValueRef first, int count)
 {
 	struct tile *t = w->t;
 	int ncolumn = t->panels * t->nvector;
-	for (int group = 0; group < GROUPS; group++) {
+	LLVMValueRef line = first;
+	if (t->d->dtype == DT_Q4)
+		line = LLVMBuildLShr(k->at, first, const_i64(k, 1), "");
+	for (int group = 0; group < count; group++) {
 		struct weights b[BLOCK_PANELS * PANEL];
 		for (int j = 0; j < ncolumn; j++)
-			b[j] = prepare(k, load_weights(k, w, group, j / t->nvector, j % t->nvector), t->width);
+			b[j] = prepare(k, load_weights(k, w, line, group, j / t->nvector, j % t->nvector), t->width);
 		for (int row = 0; row < t->rows; row++) {
-			LLVMValueRef a = load_vector(k, k->i32,
-				at_byte(k, w->row[row], w->block, Q_BLOCK, group * GROUP), 1);
+			LLVMValueRef a = load_vector(k, k->i32, at_byte(k, w->row[row], first, GROUP, group * GROUP), 1);
 			a = splat(k, a, t->width);
 			for (int j = 0; j < ncolumn; j++) {
-				LLVMValueRef *sum = &w->sum[row * ncolumn + j];
-				*sum = add_group(k, *sum, &b[j], a, t->width);
+				LLVMTypeRef vector = vector_of(k->i32, t->width);
+				LLVMValueRef sum = w->sum[row * ncolumn + j];
+				LLVMValueRef old = LLVMBuildLoad2(k->at, vector, sum, "");
+				LLVMBuildStore(k->at, add_group(k, old, &b[j], a, t->width), sum);
 			}
 		}
 	}
+}
+
+static void add_all_groups(struct kernel *k, struct walk *w)
+{
+	int step = groups_at_once(k->target);
+	LLVMValueRef first = LLVMBuildMul(k->at, w->block, const_i64(k, GROUPS), "");
+	if (step == GROUPS) {
+		add_groups(k, w, first, GROUPS);
+		return;
+	}
+	struct loop l;
+	loop_begin(k, &l, first, LLVMBuildAdd(k->at, first, const_i64(k, GROUPS), ""), step);
+	add_groups(k, w, l.i, step);
+	loop_end(k, &l);
 }
 
 /* The block's scales of vector v of panel p, as f32. */
@@ -189,8 +218,21 @@ static void begin_sums(struct kernel *k, struct walk *w)
 			from = load_vector(k, k->i32,
 				at_byte(k, w->row[row], w->block, 8, t->d->rows_shape.scales + 4), 1);
 		for (int j = 0; j < ncolumn; j++)
-			w->sum[row * ncolumn + j] = splat(k, from, t->width);
+			LLVMBuildStore(k->at, splat(k, from, t->width), w->sum[row * ncolumn + j]);
 	}
+}
+
+static void prefetch(struct kernel *k, struct walk *w)
+{
+	struct tile *t = w->t;
+	int64_t bytes = t->d->panels_shape.scales / t->d->panels_shape.nblock;
+	for (int p = 0; p < t->panels && t->rows == 1; p++)
+		for (int64_t line = 0; line < bytes; line += Q_ALIGN) {
+			LLVMValueRef at = at_byte(k, w->panel[p], w->block, bytes, PREFETCH_BYTES + line);
+			LLVMValueRef read = LLVMConstInt(k->i32, 0, false), near = LLVMConstInt(k->i32, 3, false);
+			LLVMValueRef data = LLVMConstInt(k->i32, 1, false);
+			intrinsic(k, "llvm.prefetch", k->ptr, (LLVMValueRef[]){at, read, near, data}, 4);
+		}
 }
 
 static void add_block(struct kernel *k, struct walk *w)
@@ -198,8 +240,9 @@ static void add_block(struct kernel *k, struct walk *w)
 	struct tile *t = w->t;
 	int ncolumn = t->panels * t->nvector;
 	LLVMValueRef scale[BLOCK_PANELS * PANEL];
+	prefetch(k, w);
 	begin_sums(k, w);
-	add_groups(k, w);
+	add_all_groups(k, w);
 	for (int j = 0; j < ncolumn; j++)
 		scale[j] = load_scales(k, w, j / t->nvector, j % t->nvector);
 	for (int row = 0; row < t->rows; row++) {
@@ -208,7 +251,9 @@ static void add_block(struct kernel *k, struct walk *w)
 		a = splat(k, a, t->width);
 		for (int j = 0; j < ncolumn; j++) {
 			LLVMTypeRef vector = vector_of(k->f32, t->width);
-			LLVMValueRef sum = LLVMBuildSIToFP(k->at, w->sum[row * ncolumn + j], vector, "");
+			LLVMValueRef sum = LLVMBuildLoad2(k->at, vector_of(k->i32, t->width),
+				w->sum[row * ncolumn + j], "");
+			sum = LLVMBuildSIToFP(k->at, sum, vector, "");
 			LLVMValueRef *to = &t->acc[row * ncolumn + j];
 			LLVMValueRef old = load_vector(k, k->f32, *to, t->width);
 			LLVMValueRef by = LLVMBuildFMul(k->at, a, scale[j], "");
@@ -217,10 +262,12 @@ static void add_block(struct kernel *k, struct walk *w)
 	}
 }
 
-/* Sums of integers fill the registers; a large tile's floats stay in the buffer. */
-static bool acc_in_registers(const struct tile *t)
+/* Whether the tile's floats find room in registers beside the sums; else they stay in the buffer. */
+static bool acc_in_registers(const struct kernel *k, const struct tile *t)
 {
-	return t->rows * t->panels * t->nvector <= 8;
+	int ncolumn = t->panels * t->nvector, nregister = k->target->lanes == 8 ? 16 : 32;
+	int weights = k->target->vnni || k->target->arch != ARCH_X86_64 ? ncolumn : 2 * ncolumn;
+	return 2 * t->rows * ncolumn + weights + 2 <= nregister;
 }
 
 void emit_blocks_tile(struct kernel *k, struct tile *t, LLVMValueRef buffer, LLVMValueRef column)
@@ -243,20 +290,21 @@ void emit_blocks_tile(struct kernel *k, struct tile *t, LLVMValueRef buffer, LLV
 		int row = i / ncolumn, j = i % ncolumn;
 		at[i] = element_at(k, k->f32, buffer, LLVMBuildAdd(k->at, column,
 			const_i64(k, row * BLOCK_LANES + j * t->width), ""));
-		t->acc[i] = acc_in_registers(t) ? alloca_entry(k, vector_of(k->f32, t->width), "acc") : at[i];
+		t->acc[i] = acc_in_registers(k, t) ? alloca_entry(k, vector_of(k->f32, t->width), "acc") : at[i];
 		store_vector(k, LLVMConstNull(vector_of(k->f32, t->width)), t->acc[i], 4);
+		w.sum[i] = alloca_entry(k, vector_of(k->i32, t->width), "sum");
 	}
 	loop_begin(k, &l, const_i64(k, 0), const_i64(k, t->d->rows_shape.nblock), 1);
 	w.block = l.i;
 	add_block(k, &w);
 	loop_end(k, &l);
-	for (int i = 0; i < nacc && acc_in_registers(t); i++)
+	for (int i = 0; i < nacc && acc_in_registers(k, t); i++)
 		store_vector(k, load_vector(k, k->f32, t->acc[i], t->width), at[i], 4);
 }
 
 struct tile_size blocks_tile_size(const struct target *t)
 {
 	if (t->lanes == 16)
-		return (struct tile_size){12, 2, 4};
-	return (struct tile_size){4, 1, 1};
+		return (struct tile_size){6, 2, 4};
+	return (struct tile_size){4, 1, 2};
 }

@@ -10,12 +10,14 @@
 
 /* From plain to capable: the last that runs here is `native`. */
 const struct target targets[] = {
+	/* Intel's CPUs with avx512bf16 do half as many vdpbf16ps as fma per cycle (115 of 229 Gflop/s on a
+	 * Sapphire Rapids), AMD's as many: only Zen's rows use it. */
 	{"aarch64-neon", ARCH_AARCH64, "aarch64-unknown-linux-musl", "generic", "+neon", "", 4, 4, 1,
 		false, false},
 	{"x86-64-v3", X86, "x86-64-v3", "", V3, 8, 6, 1, false, false},
 	{"x86-64-v4", X86, "x86-64-v4", "", V4, 16, 12, 2, false, false},
 	{"avx512-bf16", X86, "x86-64-v4", "+avx512bf16,+avx512vnni", V4 ",avx512bf16,avx512vnni", 16,
-		12, 2, true, true},
+		12, 2, false, true},
 	{"zen4", X86, "znver4", "", V4 ",avx512bf16,avx512vnni,sse4a", 16, 12, 2, true, true},
 	{"zen5", X86, "znver5", "", V4 ",avx512bf16,avx512vnni,sse4a,avxvnni", 16, 12, 2, true, true},
 };

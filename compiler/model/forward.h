@@ -49,7 +49,7 @@ struct forward {
 	void *ctx;
 };
 
-/* What a class stores: weights of dots (the embedding table too) in its dtype, norms and rope.freq f32. */
+/* What a class stores: weights of dots (the embedding table too) in its dtypes, norms and rope.freq f32. */
 enum dtype forward_weight_dtype(const struct numerics_class *n, const struct model_config *c,
 	const char *name);
 
