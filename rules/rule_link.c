@@ -69,7 +69,6 @@ static bool describe(struct rule_call *c, struct model_info *info, struct err *e
 		return false;
 	info->start_token = t.start_id == TOKENIZER_NONE ? -1 : (int64_t)t.start_id;
 	info->end_token = t.end_id == TOKENIZER_NONE ? -1 : (int64_t)t.end_id;
-	tokenizer_release(&t);
 	info->name = call_param(c, "name");
 	info->target = call_param(c, "target");
 	info->hardware = call_param(c, "hardware");
