@@ -8,6 +8,7 @@
 
 #include "emit.h"
 #include "link.h"
+#include "lock.h"
 #include "os.h"
 
 /* ---- what chain.c shares ---- */
@@ -202,14 +203,14 @@ static bool stage_model(struct plan *p, struct err *e)
 
 /* ---- targets ---- */
 
-static bool resolve_numerics(struct plan_target *t, struct err *e)
+bool plan_numerics(const struct spec_target *s, enum numerics *out, struct err *e)
 {
-	const struct spec_target *s = t->spec;
-	if (s->weights == s->activations && s->weights == s->kv &&
-		numerics_find(spec_dtypes[s->weights], &t->numerics))
-		return true;
-	return spec_err_at(e, s->at, "weights=\"%s\" with activations=\"%s\" and kv=\"%s\" are not supported yet",
-		spec_dtypes[s->weights], spec_dtypes[s->activations], spec_dtypes[s->kv]);
+	struct numerics_words w = {spec_dtypes[s->weights], spec_dtypes[s->head], spec_dtypes[s->activations],
+		spec_dtypes[s->kv]};
+	return numerics_choose(&w, out) ||
+		spec_err_at(e, s->at,
+			"weights=\"%s\" with head=\"%s\", activations=\"%s\" and kv=\"%s\" are not supported yet",
+			w.weights, w.head, w.activations, w.kv);
 }
 
 static bool resolve_hardware(struct plan *p, struct plan_target *t, struct err *e)
@@ -287,6 +288,40 @@ static void add_runtime(struct plan *p, struct inputs *in, enum target_arch arch
 	}
 }
 
+/* What the binary says of its origin: an action of its own, so that it is linked again when that says
+ * something else, and only then. */
+static void stage_lock(struct plan *p, struct plan_target *t)
+{
+	struct inputs in = {0};
+	struct fields param = {0};
+	const char *schedule = t->spec->schedule < 0 ? NULL : p->spec->schedule[t->spec->schedule].name;
+	plan_add_input(p, &in, input_output("state", t->state, 0));
+	if (t->evaluate) {
+		plan_add_input(p, &in, input_output("metrics", t->evaluate, EVALUATE_METRICS));
+		plan_add_input(p, &in, input_output("parent", t->evaluate_parent, EVALUATE_METRICS));
+	}
+	for (size_t i = 0; i < t->nverdict; i++)
+		plan_add_input(p, &in, input_output("verdict", t->verdict[i], 0));
+	for (size_t i = 0; schedule && i < p->nround; i++) {
+		const struct plan_round *r = &p->round[i];
+		if (strcmp(r->schedule, schedule) || r->round > t->nround)
+			continue;
+		plan_add_input(p, &in, input_output(lock_units(p->arena, r->round), r->choose, 0));
+		if (r->score)
+			plan_add_input(p, &in, input_output(lock_scores(p->arena, r->round), r->score, 0));
+	}
+	for (size_t i = 0; i < p->ninput; i++)
+		add_file(p, &in, arena_printf(p->arena, LOCK_FILE "%s", p->input[i].name), p->input[i].path);
+	fields_add(p->arena, &param, "target", t->spec->name);
+	fields_add(p->arena, &param, "hardware", t->hardware->name);
+	fields_add(p->arena, &param, "numerics", numerics_classes[t->numerics].name);
+	fields_add(p->arena, &param, "context", plan_number(p, t->spec->context));
+	if (schedule)
+		fields_add(p->arena, &param, "schedule", schedule);
+	t->lock = plan_action(p, arena_printf(p->arena, "%s/lock", t->spec->name), &rule_lock, &in, param);
+	build_want(p->build, t->lock);
+}
+
 static void stage_link(struct plan *p, struct plan_target *t)
 {
 	struct inputs in = {0};
@@ -296,6 +331,7 @@ static void stage_link(struct plan *p, struct plan_target *t)
 	plan_add_input(p, &in, input_output("weights", t->weights, 0));
 	plan_add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
 	plan_add_input(p, &in, input_output("golden", t->golden, 0));
+	plan_add_input(p, &in, input_output("lock", t->lock, 0));
 	if (p->task)
 		plan_add_input(p, &in, input_output("task", p->task, 0));
 	add_file(p, &in, "linker", p->linker);
@@ -318,7 +354,7 @@ static bool stage_target(struct plan *p, struct plan_target *t, struct err *e)
 	if (spec_target_later(p->spec, (int)(t->spec - p->spec->target)))
 		return spec_err_at(e, t->spec->at, "target '%s' needs what is not supported yet (see above)",
 			t->spec->name);
-	return resolve_numerics(t, e) && resolve_hardware(p, t, e);
+	return plan_numerics(t->spec, &t->numerics, e) && resolve_hardware(p, t, e);
 }
 
 /* The target's state is known: what turns it into a binary. */
@@ -326,6 +362,7 @@ static void found_state(struct plan *p, struct plan_target *t)
 {
 	stage_weights(p, t);
 	stage_compile(p, t);
+	stage_lock(p, t);
 	stage_link(p, t);
 }
 

@@ -65,6 +65,8 @@ double graph_run_get(const struct graph_run *r, int tensor, int64_t k)
 {
 	enum dtype dtype = r->g->node[r->node[tensor]].type.dtype;
 	void *p = r->tensor[tensor].p;
+	if (dtype_has_blocks(dtype))
+		return ((uint8_t *)p)[k];
 	if (dtype == DT_I32)
 		return ((int32_t *)p)[k];
 	if (r->mode == INTERP_F64)
@@ -84,7 +86,9 @@ void graph_run_set(struct graph_run *r, int tensor, int64_t k, double value)
 	float f = (float)value;
 	uint32_t bits;
 	memcpy(&bits, &f, 4);
-	if (dtype == DT_I32)
+	if (dtype_has_blocks(dtype))
+		((uint8_t *)p)[k] = (uint8_t)value;
+	else if (dtype == DT_I32)
 		((int32_t *)p)[k] = (int32_t)(int64_t)value;
 	else if (r->mode == INTERP_F64)
 		((double *)p)[k] = value;
@@ -116,7 +120,12 @@ void graph_run_fill(struct graph_run *r, const char *text)
 		} else if (tensor < 0 || k >= graph_run_elements(r, tensor)) {
 			BUG("no element for '%s'", word);
 		} else {
-			graph_run_set(r, tensor, k++, strtod(word, NULL));
+			char *number = word, *star = strchr(word, '*');
+			int64_t times = star ? strtoll(word, NULL, 10) : 1;
+			if (star)
+				number = star + 1;
+			while (times--)
+				graph_run_set(r, tensor, k++, strtod(number, NULL));
 		}
 	}
 }
@@ -126,6 +135,8 @@ static int64_t element_at(const struct graph_run *r, int tensor, int64_t k)
 {
 	const struct node *n = &r->g->node[r->node[tensor]];
 	int64_t index[IR_MAX_AXES] = {0};
+	if (dtype_has_blocks(n->type.dtype))
+		return k;
 	for (int i = n->type.naxis - 1; i >= 0; i--) {
 		index[i] = k % r->dim[n->type.axis[i]];
 		k /= r->dim[n->type.axis[i]];
@@ -138,6 +149,8 @@ static int64_t actual_elements(const struct graph_run *r, int tensor)
 {
 	const struct node *n = &r->g->node[r->node[tensor]];
 	int64_t total = 1;
+	if (dtype_has_blocks(n->type.dtype))
+		return graph_run_elements(r, tensor);
 	for (int i = 0; i < n->type.naxis; i++)
 		total *= r->dim[n->type.axis[i]];
 	return total;

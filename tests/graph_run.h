@@ -27,14 +27,14 @@ void graph_run_release(struct graph_run *r);
 /* Index into tensor[] by name; BUG if there is none. */
 int graph_run_tensor(const struct graph_run *r, const char *name);
 
-/* Element k of the memory, padding counted. */
+/* Element k of the memory, padding counted; byte k of q8 and q4. */
 double graph_run_get(const struct graph_run *r, int tensor, int64_t k);
 void graph_run_set(struct graph_run *r, int tensor, int64_t k, double value);
 int64_t graph_run_elements(const struct graph_run *r, int tensor);
 
 void graph_run_dim(struct graph_run *r, const char *axis, int64_t extent);
 
-/* Reads "x= 1 2 3 idx= 0 1": fills tensors in memory order. Hex, inf and nan are numbers. */
+/* Reads "x= 1 2 3 idx= 0 1": fills tensors in memory order. Hex, inf and nan are numbers; 4*0 is 0 0 0 0. */
 void graph_run_fill(struct graph_run *r, const char *text);
 
 /* The run of `from` with its graph planned, equal dims and equal numbers in the leaves. */

@@ -12,18 +12,7 @@
 #include <string.h>
 
 #include "layout.h"
-#include "llvm_kernel.h"
-
-enum { BLOCK_ROWS = 60 /* a multiple of every tile */, BLOCK_PANELS = 4, BLOCK_LANES = BLOCK_PANELS * PANEL };
-
-struct dot {
-	struct type m, n, r;     /* rows, lanes, reduced axes: in storage order of their source */
-	int broadcast, lane;     /* nodes */
-	int64_t m_stride, k_stride; /* broadcast source, elements */
-	int64_t row_stride;      /* lane source in rows: elements from k to k + 1 */
-	bool panels, bf16;
-	int64_t nlanes, npanels; /* N and ceil(N / 16) */
-};
+#include "llvm_dot.h"
 
 static int64_t stride_behind(const struct graph *g, const struct type *t, int position)
 {
@@ -68,7 +57,11 @@ static struct dot describe(const struct graph *g, const struct node *n)
 	if (g->node[d.broadcast].layout.kind != LAYOUT_ROW)
 		BUG("graph '%s': a dot's broadcast source has panels", g->name);
 	d.panels = g->node[d.lane].layout.kind == LAYOUT_PANEL;
-	d.bf16 = a->dtype == DT_BF16;
+	d.dtype = b->dtype;
+	if (dtype_has_blocks(b->dtype)) {
+		d.rows_shape = block_shape(g, a, g->node[d.broadcast].layout);
+		d.panels_shape = block_shape(g, b, g->node[d.lane].layout);
+	}
 	d.nlanes = 1;
 	for (int i = 0; i < d.n.naxis; i++)
 		d.nlanes *= g->axis[d.n.axis[i]].extent;
@@ -112,16 +105,6 @@ LLVMValueRef dot_items(struct kernel *k)
 }
 
 /* ---- the register tile ---- */
-
-struct tile {
-	const struct dot *d;
-	int rows, panels;       /* in registers */
-	int width, nvector;     /* of a vector; vectors per panel */
-	LLVMValueRef m, panel;  /* first of each, i64 */
-	LLVMValueRef a, b;      /* bases */
-	LLVMValueRef wide;      /* float*: the rows of a bf16 `a` as f32, (rows, K); NULL: not made */
-	LLVMValueRef *acc;      /* rows * panels * nvector allocas */
-};
 
 static LLVMValueRef *acc_of(struct tile *t, int row, int panel, int vector)
 {
@@ -306,7 +289,7 @@ static void walk(struct kernel *k, struct tile *t, LLVMValueRef from, LLVMValueR
 	LLVMValueRef inner, int64_t inner_extent, bool dynamic)
 {
 	struct loop l;
-	if (!t->d->bf16) {
+	if (t->d->dtype != DT_BF16) {
 		loop_begin(k, &l, from, to, 1);
 		step_f32(k, t, l.i, inner);
 		loop_end(k, &l);
@@ -424,13 +407,20 @@ static void epilogue(struct kernel *k, struct block *b, const struct env *row)
 	loop_end(k, &l);
 }
 
+static struct tile_size tile_size(const struct kernel *k, const struct dot *d)
+{
+	if (dtype_has_blocks(d->dtype))
+		return blocks_tile_size(k->target);
+	return (struct tile_size){k->target->tile_rows, k->target->tile_panels, BLOCK_PANELS};
+}
+
 /* Without vdpbf16ps every use of a bf16 element costs two operations before its fma: for several rows they are
  * made f32 once, in scratch. */
 static LLVMValueRef widen_rows(struct kernel *k, const struct dot *d, int rows, LLVMValueRef m)
 {
 	int64_t inner = static_inner(k, d);
 	int width = k->target->lanes;
-	if (!d->bf16 || k->target->dpbf16 || rows == 1 || d->k_stride != 1 || !inner || inner % 2)
+	if (d->dtype != DT_BF16 || k->target->dpbf16 || rows == 1 || d->k_stride != 1 || !inner || inner % 2)
 		return NULL;
 	struct loop row, i;
 	LLVMValueRef from = memory_of(k, d->broadcast);
@@ -476,8 +466,11 @@ static void emit_panels(struct kernel *k, struct block *b, int dot, int rows, in
 		loop_begin(k, &l, from, whole, np);
 		t.panels = np;
 		t.panel = l.i;
-		emit_tile(k, &t, b->buffer[dot],
-			scale(k, LLVMBuildSub(k->at, l.i, b->panel, ""), PANEL));
+		LLVMValueRef column = scale(k, LLVMBuildSub(k->at, l.i, b->panel, ""), PANEL);
+		if (dtype_has_blocks(t.d->dtype))
+			emit_blocks_tile(k, &t, b->buffer[dot], column);
+		else
+			emit_tile(k, &t, b->buffer[dot], column);
 		loop_end(k, &l);
 		from = whole;
 	}
@@ -488,7 +481,8 @@ static void emit_rows(struct kernel *k, struct block *b, const struct env *env, 
 {
 	struct loop m, row;
 	/* One row alone needs more panels in flight to hide the latency of fma. */
-	int panels = rows == 1 ? BLOCK_PANELS : k->target->tile_panels;
+	struct tile_size size = tile_size(k, &b->dot[0]);
+	int panels = rows == 1 ? size.one_row_panels : size.panels;
 	loop_begin(k, &m, from, to, rows);
 	b->wide = widen_rows(k, &b->dot[0], rows, m.i);
 	for (int i = 0; i < b->ndot; i++)
@@ -518,8 +512,9 @@ void emit_dot_region(struct kernel *k)
 			continue;
 		b.dot[b.ndot] = describe(k->g, n);
 		b.node[b.ndot] = k->region->node[i];
-		b.buffer[b.ndot++] = alloca_entry(k,
-			LLVMArrayType(k->f32, (unsigned)(k->target->tile_rows * BLOCK_LANES)), "tile");
+		b.buffer[b.ndot] = alloca_entry(k,
+			LLVMArrayType(k->f32, (unsigned)(tile_size(k, &b.dot[b.ndot]).rows * BLOCK_LANES)), "tile");
+		b.ndot++;
 	}
 	loop_begin(k, &item, k->item_lo, k->item_hi, 1);
 	LLVMValueRef m_end = extent_product(k, &b.dot[0].m, 0, b.dot[0].m.naxis);
@@ -533,7 +528,7 @@ void emit_dot_region(struct kernel *k)
 	b.n_end = minimum(k, scale(k, b.panel_end, PANEL), const_i64(k, b.dot[0].nlanes));
 	LLVMValueRef m = scale(k, row_block, BLOCK_ROWS);
 	m_end = minimum(k, add(k, m, const_i64(k, BLOCK_ROWS)), m_end);
-	const int sizes[] = {k->target->tile_rows, 4, 1};
+	const int sizes[] = {tile_size(k, &b.dot[0]).rows, 4, 1};
 	for (int i = 0; i < 3; i++) {
 		if (i && sizes[i] >= sizes[i - 1])
 			continue;

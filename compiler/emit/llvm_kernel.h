@@ -90,6 +90,9 @@ void env_fork(struct kernel *k, struct env *to, const struct env *from);
 /* Splits a flattened index over axes [first, last) of t into env->index. */
 void env_unflatten(struct kernel *k, struct env *env, const struct type *t, int first, int last,
 	LLVMValueRef flat);
+/* The other way round; of lane `lane` along the vector axis. */
+LLVMValueRef flat_index(struct kernel *k, const struct env *env, const struct type *t, int first, int last,
+	int lane);
 LLVMValueRef extent_product(struct kernel *k, const struct type *t, int first, int last);
 
 /* Node n at env, computed, loaded, or known. */
@@ -107,6 +110,9 @@ typedef void nest_body(struct kernel *k, struct env *env, void *arg);
 void vector_loop(struct kernel *k, const struct env *env, int axis, LLVMValueRef from,
 	LLVMValueRef to, int width, nest_body *body, void *arg);
 
+/* ---- llvm_quantise.c: what stands in a table with blocks at env, as f32, along the vector axis ---- */
+LLVMValueRef load_blocks(struct kernel *k, int n, struct env *env, int width);
+
 /* ---- llvm_scalar.c: the map ops on registers of one width ---- */
 LLVMValueRef emit_scalar_op(struct kernel *k, enum op op, LLVMValueRef *src, int width);
 /* A recipe applied to one value of any width. */
@@ -118,9 +124,11 @@ void emit_reduce_region(struct kernel *k);
 void emit_dot_region(struct kernel *k);
 void emit_attention_region(struct kernel *k);
 void emit_scatter_region(struct kernel *k);
+void emit_quantise_region(struct kernel *k);
 LLVMValueRef map_items(struct kernel *k);
 LLVMValueRef reduce_items(struct kernel *k);
 LLVMValueRef dot_items(struct kernel *k);
 LLVMValueRef attention_items(struct kernel *k);
+LLVMValueRef quantise_items(struct kernel *k);
 
 #endif

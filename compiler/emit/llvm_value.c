@@ -240,7 +240,7 @@ static LLVMValueRef index_along(struct kernel *k, const struct env *env, int axi
 	return lane && axis == env->vector_axis ? LLVMBuildAdd(k->at, i, const_i64(k, lane), "") : i;
 }
 
-static LLVMValueRef flat_index(struct kernel *k, const struct env *env, const struct type *t,
+LLVMValueRef flat_index(struct kernel *k, const struct env *env, const struct type *t,
 	int first, int last, int lane)
 {
 	LLVMValueRef at = const_i64(k, 0);
@@ -298,6 +298,8 @@ static struct value load_memory(struct kernel *k, int n, struct env *env)
 	const struct node *node = &k->g->node[n];
 	const struct type *t = &node->type;
 	LLVMValueRef base = memory_of(k, n);
+	if (dtype_has_blocks(t->dtype))
+		return (struct value){load_blocks(k, n, env, varies(env, t) ? env->width : 1), varies(env, t)};
 	if (!varies(env, t))
 		return (struct value){
 			load_typed(k, t->dtype, base, element_index(k, env, t, node->layout, 0), 1), false};

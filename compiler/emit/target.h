@@ -17,6 +17,7 @@ struct target {
 	int lanes;               /* f32 elements of a vector register */
 	int tile_rows, tile_panels; /* a dot's register tile, in rows and 16-lane panels */
 	bool dpbf16;             /* vdpbf16ps */
+	bool vnni;               /* vpdpbusd of 512 bits */
 };
 
 extern const struct target targets[];

@@ -164,12 +164,30 @@ static bool check_reduce(const struct graph *g, const struct node *n, struct err
 	return n->type.naxis < source(g, n, 0)->naxis ? true : wrong(n, e, "nothing is reduced");
 }
 
+/* Both operands of a dot of integers: blocks along the same axes, in the same order. */
+static bool check_dot_blocks(const struct graph *g, const struct node *n, struct err *e)
+{
+	const struct type *a = source(g, n, 0), *b = source(g, n, 1);
+	if (a->dtype != DT_Q8 || g->node[n->src[0]].op != OP_QUANTISE || g->node[n->src[1]].op != OP_PARAM)
+		return wrong(n, e, "takes what quantise gives, and a q8 or q4 param");
+	for (int i = 0; i < n->type.naxis; i++)
+		if (type_has_axis(a, n->type.axis[i]) != (i < a->outer))
+			return wrong(n, e, "the result has source 0's outer axes, then source 1's");
+	if (a->outer + b->outer != n->type.naxis || a->naxis - a->outer != b->naxis - b->outer)
+		return wrong(n, e, "reduces all inner axes, and no others");
+	for (int i = 0; i < a->naxis - a->outer; i++)
+		if (a->axis[a->outer + i] != b->axis[b->outer + i])
+			return wrong(n, e, "the sources order their inner axes differently");
+	return true;
+}
+
 static bool check_dot(const struct graph *g, const struct node *n, struct err *e)
 {
 	const struct type *a = source(g, n, 0), *b = source(g, n, 1);
 	int nreduced = 0;
-	if (a->dtype != b->dtype || !is_real(a->dtype) || n->type.dtype != DT_F32)
-		return wrong(n, e, "takes two f32 or two bf16, gives f32");
+	bool blocks = dtype_has_blocks(a->dtype) && dtype_has_blocks(b->dtype);
+	if ((!blocks && (a->dtype != b->dtype || !is_real(a->dtype))) || n->type.dtype != DT_F32)
+		return wrong(n, e, "takes two f32, two bf16 or two with blocks, gives f32");
 	if (!n->type.naxis)
 		return wrong(n, e, "the result needs an axis: its lanes");
 	for (int i = 0; i < n->type.naxis; i++)
@@ -184,16 +202,30 @@ static bool check_dot(const struct graph *g, const struct node *n, struct err *e
 	for (int i = 0; i < b->naxis; i++)
 		if (!type_has_axis(&n->type, b->axis[i]) && !type_has_axis(a, b->axis[i]))
 			return wrong(n, e, "an axis of source 1 is neither reduced nor kept");
-	return nreduced ? true : wrong(n, e, "nothing is reduced");
+	if (!nreduced)
+		return wrong(n, e, "nothing is reduced");
+	return blocks ? check_dot_blocks(g, n, e) : true;
+}
+
+static bool check_quantise(const struct graph *g, const struct node *n, struct err *e)
+{
+	const struct type *x = source(g, n, 0);
+	if (x->dtype != DT_F32 || n->type.dtype != DT_Q8 || x->naxis != n->type.naxis ||
+		memcmp(x->axis, n->type.axis, (size_t)x->naxis))
+		return wrong(n, e, "takes f32, gives q8 of the same axes");
+	return true;
 }
 
 static bool check_gather(const struct graph *g, const struct node *n, struct err *e)
 {
 	const struct type *table = source(g, n, 0), *index = source(g, n, 1);
-	if (index->dtype != DT_I32 || n->type.dtype != table->dtype)
-		return wrong(n, e, "source 1 is i32, the result has the table's dtype");
+	bool blocks = dtype_has_blocks(table->dtype);
+	if (index->dtype != DT_I32 || n->type.dtype != (blocks ? DT_F32 : table->dtype))
+		return wrong(n, e, "source 1 is i32, the result has the table's dtype, or f32 of blocks");
 	if (!type_has_axis(table, n->axis))
 		return wrong(n, e, "the table lacks the axis");
+	if (blocks && type_axis_position(table, n->axis) >= table->outer)
+		return wrong(n, e, "the axis is one of the blocks'");
 	if (n->type.naxis != index->naxis + table->naxis - 1)
 		return wrong(n, e, "the result has the index's axes and the table's others");
 	for (int i = 0; i < index->naxis; i++)
@@ -221,17 +253,10 @@ static bool check_scatter(const struct graph *g, const struct node *n, struct er
 		: wrong(n, e, "the other axes stay as they are");
 }
 
-static bool is_state(const struct graph *g, int i)
-{
-	while (g->node[i].op == OP_PUT || g->node[i].op == OP_ASSIGN)
-		i = g->node[i].src[0];
-	return g->node[i].op == OP_STATE;
-}
-
 static bool check_put(const struct graph *g, const struct node *n, struct err *e)
 {
 	const struct type *state = source(g, n, 0), *x = source(g, n, 1), *index = source(g, n, 2);
-	if (!is_state(g, n->src[0]) || !type_equal(state, &n->type))
+	if (g->node[state_of(g, n->src[0])].op != OP_STATE || !type_equal(state, &n->type))
 		return wrong(n, e, "changes a state in place");
 	if (x->dtype != state->dtype || index->dtype != DT_I32)
 		return wrong(n, e, "x has the state's dtype, the index is i32");
@@ -246,7 +271,7 @@ static bool check_put(const struct graph *g, const struct node *n, struct err *e
 
 static bool check_assign(const struct graph *g, const struct node *n, struct err *e)
 {
-	if (!is_state(g, n->src[0]) || !type_equal(source(g, n, 0), &n->type))
+	if (g->node[state_of(g, n->src[0])].op != OP_STATE || !type_equal(source(g, n, 0), &n->type))
 		return wrong(n, e, "changes a state in place");
 	return source(g, n, 1)->dtype == n->type.dtype && type_same_axes(source(g, n, 1), &n->type)
 		? true
@@ -296,6 +321,30 @@ static shape_rule *const rules[NOPS] = {
 #undef OP
 };
 
+/* Where blocks may stand at all. */
+static bool check_blocks(const struct graph *g, const struct node *n, struct err *e)
+{
+	const struct type *t = &n->type;
+	for (int i = 0; i < op_info[n->op].nsrc; i++)
+		if (dtype_has_blocks(source(g, n, i)->dtype) && n->op != OP_DOT &&
+			(n->op != OP_GATHER || i != 0))
+			return wrong(n, e, "does not read q8 or q4");
+	if (!dtype_has_blocks(t->dtype))
+		return t->outer ? wrong(n, e, "only q8 and q4 have inner axes") : true;
+	if (n->op != OP_PARAM && n->op != OP_QUANTISE)
+		return wrong(n, e, "only quantise and params are q8 or q4");
+	if (t->outer >= t->naxis)
+		return wrong(n, e, "q8 and q4 need inner axes");
+	for (int a = t->outer; a < t->naxis; a++)
+		if (g->axis[t->axis[a]].dynamic)
+			return wrong(n, e, "an inner axis is dynamic");
+	if (n->op == OP_PARAM)
+		return n->layout.kind == LAYOUT_PANEL && n->layout.first == 0 && n->layout.last == t->outer
+			? true
+			: wrong(n, e, "a param of q8 or q4 has panels of its outer axes");
+	return n->layout.kind == LAYOUT_ROW ? true : wrong(n, e, "the result has rows");
+}
+
 bool node_check(const struct graph *g, const struct node *n, struct err *e)
 {
 	if (n->type.naxis > IR_MAX_AXES)
@@ -310,7 +359,7 @@ bool node_check(const struct graph *g, const struct node *n, struct err *e)
 	if (n->layout.kind == LAYOUT_PANEL &&
 		(n->layout.first >= n->layout.last || n->layout.last >= n->type.naxis))
 		return wrong(n, e, "a panel layout needs panel axes and inner axes");
-	return rules[n->op](g, n, e);
+	return check_blocks(g, n, e) && rules[n->op](g, n, e);
 }
 
 bool graph_check(const struct graph *g, struct err *e)

@@ -24,6 +24,7 @@ static eval_fn *const eval_fns[NOPS] = {
 	[OP_SUM] = eval_reduce,
 	[OP_RMAX] = eval_reduce,
 	[OP_DOT] = eval_dot,
+	[OP_QUANTISE] = eval_quantise,
 	[OP_GATHER] = eval_gather,
 	[OP_SCATTER] = eval_scatter,
 	[OP_ATTENTION] = eval_attention,
@@ -91,8 +92,65 @@ static union cell *value_new(const struct run *r, const struct node *n)
 	return xcalloc((size_t)count(r->call, &n->type) + 1, sizeof(union cell));
 }
 
+/* Values with blocks: the same for one row-major element after the other. */
+static bool next_index(const struct run *r, const struct type *t, int64_t *index)
+{
+	for (int i = t->naxis - 1; i >= 0; i--) {
+		if (++index[i] < r->call->dim[t->axis[i]])
+			return true;
+		index[i] = 0;
+	}
+	return false;
+}
+
+static union cell *blocks_load(const struct run *r, const struct node *n, const uint8_t *memory)
+{
+	union cell *value = value_new(r, n), *c = value;
+	int64_t index[IR_MAX_AXES] = {0};
+	do {
+		struct block_place at = block_place(r->g, &n->type, n->layout, index);
+		uint16_t half;
+		if (n->layout.kind == LAYOUT_ROW) {
+			c->q.i = (int8_t)memory[at.value];
+			memcpy(&c->q.scale, memory + at.scale, sizeof(float));
+		} else {
+			c->q.i = n->type.dtype == DT_Q8 ? memory[at.value] - 128
+							: 16 * ((memory[at.value] >> at.shift & 15) - 8);
+			memcpy(&half, memory + at.scale, sizeof(half));
+			c->q.scale = f16_value(half);
+		}
+		c++;
+	} while (next_index(r, &n->type, index));
+	return value;
+}
+
+/* Rows of what quantise gives. */
+static void blocks_store(const struct run *r, const struct node *n, const union cell *value,
+	uint8_t *memory)
+{
+	const union cell *c = value;
+	int64_t index[IR_MAX_AXES] = {0};
+	struct block_shape shape = block_shape(r->g, &n->type, n->layout);
+	do {
+		struct block_place at = block_place(r->g, &n->type, n->layout, index);
+		int64_t k = at.value % shape.bytes;
+		int32_t sum = 0;
+		if (k == 0)
+			memset(memory + at.value, 0, (size_t)shape.scales);
+		if (k % Q_BLOCK)
+			memcpy(&sum, memory + at.scale + 4, sizeof(sum));
+		sum += -128 * c->q.i;
+		memory[at.value] = (uint8_t)c->q.i;
+		memcpy(memory + at.scale, &c->q.scale, sizeof(float));
+		memcpy(memory + at.scale + 4, &sum, sizeof(sum));
+		c++;
+	} while (next_index(r, &n->type, index));
+}
+
 static union cell *value_load(const struct run *r, const struct node *n, const void *memory)
 {
+	if (dtype_has_blocks(n->type.dtype) && r->call->mode == INTERP_EXACT)
+		return blocks_load(r, n, memory);
 	union cell *value = value_new(r, n);
 	int64_t *at = memory_offsets(r, n);
 	for (int64_t k = 0, total = count(r->call, &n->type); k < total; k++)
@@ -104,6 +162,10 @@ static union cell *value_load(const struct run *r, const struct node *n, const v
 static void value_store(const struct run *r, const struct node *n, const union cell *value,
 	void *memory)
 {
+	if (dtype_has_blocks(n->type.dtype) && r->call->mode == INTERP_EXACT) {
+		blocks_store(r, n, value, memory);
+		return;
+	}
 	int64_t *at = memory_offsets(r, n);
 	for (int64_t k = 0, total = count(r->call, &n->type); k < total; k++)
 		element_put(r->call->mode, n->type.dtype, memory, at[k], value[k]);
@@ -126,8 +188,7 @@ static void *bound(const struct run *r, const char *name)
 
 static bool leaf_memory(const struct run *r, int node, void **p, struct err *e)
 {
-	while (writes_state(r->g->node[node].op))
-		node = r->g->node[node].src[0];
+	node = state_of(r->g, node);
 	*p = bound(r, r->g->node[node].name);
 	return *p ? true
 		  : err_set(e, ERR_SPEC, "graph '%s': '%s' is not bound", r->g->name,

@@ -2,6 +2,7 @@
 #include "interp_op.h"
 
 #include <math.h>
+#include <string.h>
 
 const struct type *src_type(const struct eval *v, int i)
 {
@@ -227,6 +228,20 @@ static double dot_f64(const struct dot *d)
 	return sum;
 }
 
+static float dot_blocks(const struct dot *d)
+{
+	float acc = 0;
+	for (int64_t from = 0; from < d->n; from += Q_BLOCK) {
+		int64_t to = from + Q_BLOCK < d->n ? from + Q_BLOCK : d->n;
+		int32_t sum = 0;
+		for (int64_t k = from; k < to; k++)
+			sum += d->a[d->ka[k]].q.i * d->b[d->kb[k]].q.i;
+		float scale = d->a[d->ka[from]].q.scale * d->b[d->kb[from]].q.scale;
+		acc = fmaf((float)sum, scale, acc);
+	}
+	return acc;
+}
+
 bool eval_dot(struct eval *v, struct err *e)
 {
 	(void)e;
@@ -237,14 +252,14 @@ bool eval_dot(struct eval *v, struct err *e)
 	struct dot d = {.ka = offsets_in(v, &reduced, src_type(v, 0)),
 		.kb = offsets_in(v, &reduced, src_type(v, 1)),
 		.n = count(v->call, &reduced)};
-	bool bf16 = src_type(v, 0)->dtype == DT_BF16;
+	enum dtype t = src_type(v, 0)->dtype;
 	for (int64_t i = 0, n = count(v->call, out); i < n; i++) {
 		d.a = v->src[0] + a[i];
 		d.b = v->src[1] + b[i];
 		if (eval_f64(v))
 			v->out[i].d = dot_f64(&d);
 		else
-			v->out[i].f = bf16 ? dot_bf16(&d) : dot_f32(&d);
+			v->out[i].f = t == DT_Q8 ? dot_blocks(&d) : t == DT_BF16 ? dot_bf16(&d) : dot_f32(&d);
 	}
 	return true;
 }
@@ -263,8 +278,43 @@ bool eval_gather(struct eval *v, struct err *e)
 		int32_t index = v->src[1][index_at[k]].i;
 		if (!check_index(v, index, axis, e))
 			return false;
-		v->out[k] = v->src[0][at[k] + index * step];
+		const union cell *c = &v->src[0][at[k] + index * step];
+		if (dtype_has_blocks(src_type(v, 0)->dtype) && !eval_f64(v))
+			v->out[k].f = (float)c->q.i * c->q.scale;
+		else
+			v->out[k] = *c;
 	}
+	return true;
+}
+
+/* One block of n values. */
+static void quantise_block(const union cell *x, int64_t n, union cell *out)
+{
+	float m = 0;
+	for (int64_t k = 0; k < n; k++)
+		m = fabsf(x[k].f) > m ? fabsf(x[k].f) : m;
+	float inverse = m < 0x1p-100f ? 0 : 127 / m, scale = m < 0x1p-100f ? 0 : m / 127;
+	for (int64_t k = 0; k < n; k++) {
+		out[k].q.i = (int32_t)rintf(x[k].f * inverse);
+		out[k].q.scale = scale;
+	}
+}
+
+bool eval_quantise(struct eval *v, struct err *e)
+{
+	(void)e;
+	const struct type *t = &v->node->type;
+	struct type inner = {.naxis = t->naxis - t->outer};
+	memcpy(inner.axis, t->axis + t->outer, (size_t)inner.naxis);
+	int64_t total = count(v->call, t), n = count(v->call, &inner);
+	if (eval_f64(v)) {
+		memcpy(v->out, v->src[0], (size_t)total * sizeof(*v->out));
+		return true;
+	}
+	for (int64_t row = 0; row < total; row += n)
+		for (int64_t k = 0; k < n; k += Q_BLOCK)
+			quantise_block(v->src[0] + row + k, n - k < Q_BLOCK ? n - k : Q_BLOCK,
+				v->out + row + k);
 	return true;
 }
 

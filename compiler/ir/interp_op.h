@@ -16,6 +16,10 @@ union cell {
 	double d;   /* f32 and bf16, f64 mode */
 	int32_t i;
 	uint32_t u; /* the bits of f or i */
+	struct {
+		int32_t i;
+		float scale;
+	} q;        /* q8 and q4: an integer and its block's scale; in f64 mode they are reals */
 };
 
 struct eval {
@@ -42,7 +46,7 @@ union cell map_scalar(const struct graph *f, union cell x, union cell *value);
 
 typedef bool eval_fn(struct eval *v, struct err *e);
 eval_fn eval_map, eval_const, eval_iota, eval_flip, eval_reduce, eval_dot;
-eval_fn eval_gather, eval_scatter, eval_attention, eval_attention_grad;
+eval_fn eval_gather, eval_scatter, eval_attention, eval_attention_grad, eval_quantise;
 
 static inline bool eval_f64(const struct eval *v)
 {

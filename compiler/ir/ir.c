@@ -57,6 +57,11 @@ struct type graph_type(const struct graph *g, enum dtype dtype, const char *axes
 	char name[32];
 	for (const char *p = axes; *p;) {
 		size_t n = strcspn(p, " ");
+		if (n == 1 && *p == '|') {
+			t.outer = dtype_has_blocks(dtype) ? (uint8_t)t.naxis : 0;
+			p += 1 + strspn(p + 1, " ");
+			continue;
+		}
 		if (n >= sizeof(name) || t.naxis == IR_MAX_AXES)
 			BUG("axes '%s'", axes);
 		memcpy(name, p, n);
@@ -85,7 +90,11 @@ static int append(struct graph *g, struct node n)
 
 int ir_leaf(struct graph *g, enum op op, const char *name, struct type t)
 {
-	return append(g, (struct node){.op = op, .type = t, .name = arena_strdup(g->arena, name)});
+	struct layout l = {LAYOUT_ROW, 0, 0};
+	if (dtype_has_blocks(t.dtype))
+		l = (struct layout){LAYOUT_PANEL, 0, t.outer};
+	return append(g,
+		(struct node){.op = op, .type = t, .layout = l, .name = arena_strdup(g->arena, name)});
 }
 
 int ir_const(struct graph *g, double value)
@@ -153,6 +162,14 @@ int ir_cast(struct graph *g, int x, enum dtype dtype)
 	return append(g, (struct node){.op = OP_CAST, .type = t, .src = {x}});
 }
 
+int ir_quantise(struct graph *g, int x, int outer)
+{
+	struct type t = g->node[x].type;
+	t.dtype = DT_Q8;
+	t.outer = (uint8_t)outer;
+	return append(g, (struct node){.op = OP_QUANTISE, .type = t, .src = {x}});
+}
+
 int ir_expand(struct graph *g, int x, struct type t)
 {
 	t.dtype = g->node[x].type.dtype;
@@ -182,7 +199,7 @@ int ir_gather(struct graph *g, int table, int index, int axis)
 {
 	const struct type *from = &g->node[table].type;
 	struct type t = g->node[index].type;
-	t.dtype = from->dtype;
+	t.dtype = dtype_has_blocks(from->dtype) ? DT_F32 : from->dtype;
 	for (int i = 0; i < from->naxis; i++)
 		if (from->axis[i] != axis && t.naxis < IR_MAX_AXES)
 			t.axis[t.naxis++] = from->axis[i];
@@ -206,6 +223,13 @@ int ir_put(struct graph *g, int state, int x, int index, int axis)
 int ir_assign(struct graph *g, int state, int x)
 {
 	return append(g, (struct node){.op = OP_ASSIGN, .type = g->node[state].type, .src = {state, x}});
+}
+
+int state_of(const struct graph *g, int i)
+{
+	while (g->node[i].op == OP_PUT || g->node[i].op == OP_ASSIGN)
+		i = g->node[i].src[0];
+	return i;
 }
 
 int ir_attention(struct graph *g, int q, int k, int v, int lo, int hi, int axis)

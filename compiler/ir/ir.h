@@ -12,6 +12,11 @@
  * and the caller says how many there are.
  *
  * Registers are f32 or i32. dtype bf16 is an f32 whose low 16 bits are 0; only memory holds 2 bytes.
+ * q8 and q4 exist in memory alone: integers in blocks of Q_BLOCK with a scale each. Their axes from
+ * type.outer on are the inner ones, written behind a bar, q8 (R | D): flattened, they are cut into
+ * blocks, the last of which may be short. A q4 value is a q8 value whose low four bits are 0, so -128
+ * to 112 in steps of 16. A param is weights: LAYOUT_PANEL, scales f16. What `quantise` gives is the other
+ * operand of a dot: LAYOUT_ROW, q8, scales f32. There are no others, and only dot and gather read them.
  *
  * Semantics that fix every bit (class f32 and bf16; the interpreter is the reference):
  * - All arithmetic is IEEE single precision, round to nearest even, with denormal inputs and results
@@ -31,6 +36,9 @@
  *   DOT_CHUNK: in a chunk acc starts from 0 and acc = fma(a_k, b_k, acc) for k ascending; bf16
  *   sources go in pairs, the odd k before the even one (vdpbf16ps; a missing odd element of the last
  *   pair counts as 0). The dot is ((chunk 0 + chunk 1) + chunk 2) + ... . Sources have one dtype.
+ * - dot of q8 (source 0) and q8 or q4 (source 1, a param): acc starts from 0; for each block ascending
+ *   acc = fma(f32(sum of the block's products of integers), scale 0 * scale 1, acc). The sum is exact.
+ * - quantise: per block m = max |x|; scale = m / 127; q = rint(x * (127 / m)); all 0 when m < 2^-100.
  * - attention: see below.
  * Bits therefore depend on no vector width, tile, thread count or batch.
  */
@@ -47,12 +55,14 @@ enum {
 	SUM_LANES = 16,   /* accumulators of a row reduction */
 	DOT_CHUNK = 512,  /* reduced elements per chunk of a dot */
 	PV_CHUNK = 512,   /* slots per chunk of attention's weighted sum */
+	Q_BLOCK = 32,     /* values of q8 and q4 that share a scale */
+	Q_ALIGN = 64,     /* bytes to which the parts of their layouts are padded */
 };
 
-enum dtype { DT_F32, DT_BF16, DT_I32, NDTYPES };
+enum dtype { DT_F32, DT_BF16, DT_I32, DT_Q8, DT_Q4, NDTYPES };
 
 enum op_class { CLASS_LEAF, CLASS_MAP, CLASS_RECIPE, CLASS_INDEX, CLASS_REDUCE, CLASS_DOT,
-	CLASS_MEMORY, CLASS_ATTENTION };
+	CLASS_MEMORY, CLASS_ATTENTION, CLASS_QUANTISE };
 
 enum op {
 #define OP(id, name, class, nsrc, shape, grad) OP_##id,
@@ -78,6 +88,7 @@ struct type {
 	enum dtype dtype;
 	int naxis; /* 0: a scalar */
 	uint8_t axis[IR_MAX_AXES]; /* indices into graph.axis, in storage order, last is contiguous */
+	uint8_t outer;             /* q8, q4: axes before the inner ones; else 0 */
 };
 
 /*
@@ -88,6 +99,14 @@ struct type {
  * so that 16 neighbours in o are one vector and k walks in order. bf16 keeps pairs of k together,
  * as vdpbf16ps wants them: ((outer * ceil(O/16) + o/16) * ceil(inner/2) + k/2) * 32 + o%16*2 + k%2.
  * What pads is 0.
+ *
+ * q8 and q4, a param: axes before type.outer are the panel index. A panel has its values first, then its
+ * scales. Values: groups of 4 in k; q8: 64 bytes per group, byte o%16*4 + k%4 is the value + 128. q4: 64
+ * bytes per two groups, byte o%16*4 + k%4 has (value / 16 + 8) of the first group in its low half, of the
+ * second in the high one. Scales: 16 f16 per block. What pads is value 0, and scale 0 in lanes that do
+ * not exist. The part of the scales is padded to Q_ALIGN.
+ * q8, from quantise: a row (the outer axes flattened) is ceil(inner / 32) * 32 signed bytes, 0 where
+ * padded, then per block { f32 scale; i32 -128 * (sum of the block's values) }, padded to Q_ALIGN.
  */
 enum layout_kind { LAYOUT_ROW, LAYOUT_PANEL };
 struct layout {
@@ -122,10 +141,12 @@ struct node {
  * cast                 f32 -> bf16, round to nearest even (denormals to 0, NaN stays NaN); bf16 -> f32 is
  *                      x * 1: denormals to 0 too.
  * stop                 x, with no gradient.
+ * quantise             x f32 -> q8 of the same axes; the blocks' axes are static.
  * expand               x broadcast to, or stored in the order of, the result's axes.
  * flip                 y[.., i, ..] = x[.., extent-1-i, ..] along `axis`, which is not the last one.
  * gather               table (A, ...), index i32 (...) -> table rows: result axes = index axes, then the
- *                      table's axes without `axis`. An index out of range is the caller's bug.
+ *                      table's axes without `axis`. An index out of range is the caller's bug. Of a q8 or
+ *                      q4 table (A | ...): f32, the integers times their scales.
  * scatter              x (N, ...), index i32 (N) -> (A, ...): result[a] = sum, in order of n from 0,
  *                      of the x[n] with index[n] = a, added one by one; `axis` is A. N is one axis.
  * put                  state (.., A, ..), x (N, ...), index i32 (N): state[.., index[n], ..] = x[n, ...];
@@ -154,7 +175,10 @@ struct node {
  *                        dv_sc = the same with fma(w, do_c, acc)
  */
 
-enum region_kind { REGION_MAP, REGION_REDUCE, REGION_DOT, REGION_ATTENTION, REGION_SCATTER };
+enum region_kind { REGION_MAP, REGION_REDUCE, REGION_DOT, REGION_ATTENTION, REGION_SCATTER,
+	REGION_QUANTISE };
+enum { NREGION_KINDS = REGION_QUANTISE + 1 };
+extern const char *const region_kind_name[NREGION_KINDS]; /* as the text form and kernels' symbols have them */
 
 /* A region becomes one kernel: nodes run together, values that only they use are never stored. */
 struct region {
@@ -191,7 +215,8 @@ int graph_find_axis(const struct graph *g, const char *name); /* -1: none */
 int graph_find_leaf(const struct graph *g, const char *name); /* -1: none */
 void graph_add_output(struct graph *g, const char *name, int node);
 
-/* "R D" -> axes by name, for builders; the names must exist. */
+/* "R D" -> axes by name, for builders; the names must exist. "V | D": D is the inner axis when dtype has
+ * blocks; else the bar says nothing. */
 struct type graph_type(const struct graph *g, enum dtype dtype, const char *axes);
 
 int ir_leaf(struct graph *g, enum op op, const char *name, struct type t);
@@ -201,6 +226,7 @@ int ir_iota(struct graph *g, int axis);
 int ir_map(struct graph *g, enum op op, int a, int b, int c); /* unused sources: -1; also recipes */
 int ir_from_bits(struct graph *g, int x, enum dtype dtype);   /* bf16: the low 16 bits must be 0 */
 int ir_cast(struct graph *g, int x, enum dtype dtype);        /* x itself when it is that already */
+int ir_quantise(struct graph *g, int x, int outer);          /* the type's `outer` */
 int ir_expand(struct graph *g, int x, struct type t);         /* x itself when nothing changes */
 int ir_flip(struct graph *g, int x, int axis);
 int ir_reduce(struct graph *g, enum op op, int x, struct type t); /* t: what remains */
@@ -226,13 +252,31 @@ int type_axis_position(const struct type *t, int axis); /* -1: absent */
 bool type_same_axes(const struct type *a, const struct type *b); /* the same set, any order */
 bool type_equal(const struct type *a, const struct type *b);     /* dtype, axes and order */
 extern const char *const dtype_name[NDTYPES];
-int dtype_bytes(enum dtype t); /* in memory */
+int dtype_bytes(enum dtype t); /* in memory; of a dtype with blocks 1, see layout_elements */
+bool dtype_has_blocks(enum dtype t);
+float f16_value(uint16_t half); /* exact, denormal ones too */
 
-/* Elements (padding counted) and bytes of a tensor at the axes' extents. */
+/* Elements (padding counted) and bytes of a tensor at the axes' extents. Of a dtype with blocks both are
+ * bytes. */
 int64_t layout_elements(const struct graph *g, const struct type *t, struct layout l);
 int64_t tensor_bytes(const struct graph *g, const struct node *n);
 /* Element index of the element at index[0..naxis). */
 int64_t layout_offset(const struct graph *g, const struct type *t, struct layout l,
+	const int64_t *index);
+
+/* Rows (panels) of a tensor with blocks: how many there are, and of each the bytes, the blocks, and where
+ * the scales begin. */
+struct block_shape {
+	int64_t count, bytes, nblock, scales;
+};
+struct block_shape block_shape(const struct graph *g, const struct type *t, struct layout l);
+
+/* Where an element lies, in bytes: the one that has its value, shifted left by `shift`; its block's scale. */
+struct block_place {
+	int64_t value, scale;
+	int shift;
+};
+struct block_place block_place(const struct graph *g, const struct type *t, struct layout l,
 	const int64_t *index);
 
 /* ---- passes, in the order they run. Each leaves a graph that graph_check accepts. ---- */
@@ -243,6 +287,9 @@ bool graph_check(const struct graph *g, struct err *e);
 /* A new graph in arena a without recipes: exp, log, sin, cos, cast, stop become primitive maps.
  * (recipe.c; the polynomials and their errors are documented there.) Outputs, leaves kept. */
 struct graph *graph_lower(struct arena *a, const struct graph *g);
+
+/* The state leaf whose memory a put or assign is, through any number of them; else i itself. */
+int state_of(const struct graph *g, int i);
 
 /* Removes nodes that no output, assign or put needs, and equal nodes (same op, sources, type). */
 struct graph *graph_simplify(struct arena *a, const struct graph *g);

@@ -47,13 +47,6 @@ bool reads_elementwise(const struct node *n, int s)
 		!(c == CLASS_MEMORY && n->op != OP_GATHER && s == 0);
 }
 
-int state_of(const struct graph *g, int i)
-{
-	while (g->node[i].op == OP_PUT || g->node[i].op == OP_ASSIGN)
-		i = g->node[i].src[0];
-	return i;
-}
-
 enum { WANT_PANEL = 1, WANT_ROW = 2 };
 
 struct graph *graph_layouts(struct arena *a, const struct graph *g)
@@ -96,7 +89,11 @@ struct graph *graph_layouts(struct arena *a, const struct graph *g)
 		if (n.name)
 			n.name = arena_strdup(a, n.name);
 		int from = state_of(g, i);
-		n.layout = want[from] == WANT_PANEL ? panel[from] : want[from] ? row : g->node[from].layout;
+		/* What has blocks has its layout from the start. */
+		n.layout = dtype_has_blocks(n.type.dtype) ? n.layout
+			: want[from] == WANT_PANEL	  ? panel[from]
+			: want[from]			  ? row
+							  : g->node[from].layout;
 		*arena_push(a, to->node, to->nnode) = n;
 		map[i] = to->nnode - 1;
 		/* A state in two layouts would need two memories that stay equal: no graph of ours. */

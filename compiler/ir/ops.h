@@ -11,7 +11,7 @@
  * recipe   elementwise, defined by primitive maps alone
  * index    elementwise, reading its source at another index
  * reduce   row reduction over the axes that the result lacks
- * dot, attention, memory: see the semantics in ir.h
+ * dot, attention, memory, quantise: see the semantics in ir.h
  */
 /*  ID            name            class      nsrc  shape        gradient */
 OP(INPUT,         "input",         LEAF,      0,   leaf,        none)
@@ -56,6 +56,8 @@ OP(SUM,           "sum",           REDUCE,    1,   reduce,      sum)
 OP(RMAX,          "rmax",          REDUCE,    1,   reduce,      zero)
 
 OP(DOT,           "dot",           DOT,       2,   dot,         dot)
+
+OP(QUANTISE,      "quantise",      QUANTISE,  1,   quantise,    none)
 
 OP(GATHER,        "gather",        MEMORY,    2,   gather,      gather)
 OP(SCATTER,       "scatter",       MEMORY,    2,   scatter,     none)

@@ -1,7 +1,7 @@
 /*
  * Regions: which nodes become one kernel.
  *
- * Anchors (dot, attention, scatter, reductions) open regions. A map whose users all end in one
+ * Anchors (dot, attention, scatter, quantise, reductions) open regions. A map whose users all end in one
  * reduction is pulled into it (the square of an RMSNorm is never stored); any other map goes behind a
  * region that computes one of its sources, if it loops over the same axes and nothing it needs
  * depends on that region by another way (an epilogue); what is left opens map regions. Two dot
@@ -34,7 +34,8 @@ static enum op_class class_of(const struct node *n)
 static bool is_anchor(const struct node *n)
 {
 	enum op_class c = class_of(n);
-	return c == CLASS_DOT || c == CLASS_ATTENTION || c == CLASS_REDUCE || n->op == OP_SCATTER;
+	return c == CLASS_DOT || c == CLASS_ATTENTION || c == CLASS_REDUCE || c == CLASS_QUANTISE ||
+		n->op == OP_SCATTER;
 }
 
 /* An elementwise op on registers: may be evaluated at any place that has its axes. */
@@ -46,6 +47,8 @@ static bool is_elementwise(const struct node *n)
 static int new_region(struct work *w, enum region_kind kind, struct type space)
 {
 	int r = w->nregion++;
+	space.dtype = DT_F32;
+	space.outer = 0;
 	w->region[r] = (struct region){.kind = kind, .space = space};
 	w->first[r] = w->g->nnode;
 	w->last[r] = -1;
@@ -74,9 +77,7 @@ static bool node_depends(struct work *w, int i, int on)
 			return true;
 	if (n->op != OP_PUT && n->op != OP_ASSIGN)
 		return false;
-	int leaf = n->src[0];
-	while (g->node[leaf].op != OP_STATE)
-		leaf = g->node[leaf].src[0];
+	int leaf = state_of(g, i);
 	for (int k = 0; k < w->nreader[leaf]; k++) {
 		int reader = w->reader[leaf][k];
 		if (reader < i && g->node[reader].region >= 0 &&
@@ -112,9 +113,7 @@ static bool may_join(struct work *w, int i, int r)
 			return false;
 	}
 	if (n->op == OP_PUT || n->op == OP_ASSIGN) {
-		int leaf = n->src[0];
-		while (g->node[leaf].op != OP_STATE)
-			leaf = g->node[leaf].src[0];
+		int leaf = state_of(g, i);
 		for (int k = 0; k < w->nreader[leaf]; k++) {
 			int from = g->node[w->reader[leaf][k]].region;
 			if (from >= 0 && from != r && w->reader[leaf][k] < i && region_depends(w, from, r))
@@ -192,6 +191,7 @@ static bool fits(const struct work *w, int i, int r)
 		return false;
 	case REGION_ATTENTION:
 	case REGION_SCATTER:
+	case REGION_QUANTISE:
 		return false;
 	}
 	return false;
@@ -401,6 +401,7 @@ static void assign_regions(struct work *w)
 		} else if (is_anchor(n)) {
 			enum region_kind kind = class_of(n) == CLASS_DOT ? REGION_DOT
 				: n->op == OP_SCATTER			 ? REGION_SCATTER
+				: n->op == OP_QUANTISE			 ? REGION_QUANTISE
 									 : REGION_ATTENTION;
 			r = kind == REGION_ATTENTION ? gradient_region(w, i) : -1;
 			if (r < 0)
@@ -432,9 +433,7 @@ static bool ready(struct work *w, int r, const bool *done)
 		}
 		if (n->op != OP_PUT && n->op != OP_ASSIGN)
 			continue;
-		int leaf = n->src[0];
-		while (g->node[leaf].op != OP_STATE)
-			leaf = g->node[leaf].src[0];
+		int leaf = state_of(g, i);
 		for (int j = 0; j < w->nreader[leaf]; j++) {
 			int from = g->node[w->reader[leaf][j]].region;
 			if (w->reader[leaf][j] < i && from >= 0 && from != r && !done[from])

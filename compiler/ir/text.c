@@ -8,6 +8,7 @@
  *     region N KIND (AXIS,...) : %NODE...
  *     output NAME %NODE
  *
+ * where q8 and q4 have a bar before their inner axes: (R | K,E),
  * with the annotations `layout panel FIRST LAST`, `region N`, `stored` and `at OFFSET`. # starts a
  * comment. A NAME is a word or "quoted", where \" \\ and \xHH are escapes. What stands behind a %
  * is any word when read and the node's index when printed. Numbers read back as the same double.
@@ -23,7 +24,10 @@
 #include "check.h"
 #include "ir.h"
 
-static const char *const region_kind_name[] = {"map", "reduce", "dot", "attention", "scatter"};
+const char *const region_kind_name[NREGION_KINDS] = {
+	[REGION_MAP] = "map", [REGION_REDUCE] = "reduce", [REGION_DOT] = "dot",
+	[REGION_ATTENTION] = "attention", [REGION_SCATTER] = "scatter", [REGION_QUANTISE] = "quantise",
+};
 
 /* What an op's line carries besides sources and type. */
 static const struct uses {
@@ -45,7 +49,7 @@ static const struct uses {
 
 static bool word_char(char c)
 {
-	return (unsigned char)c > ' ' && c != 0x7f && !strchr("#%(),=:\"\\", c);
+	return (unsigned char)c > ' ' && c != 0x7f && !strchr("#%(),|=:\"\\", c);
 }
 
 /* ---- printing ---- */
@@ -75,7 +79,9 @@ static void print_axes(struct strbuf *out, const struct graph *g, const struct t
 {
 	strbuf_addc(out, '(');
 	for (int i = 0; i < t->naxis; i++) {
-		if (i)
+		if (dtype_has_blocks(t->dtype) && i == t->outer)
+			strbuf_adds(out, i ? " | " : "| ");
+		else if (i)
 			strbuf_addc(out, ',');
 		print_name(out, g->axis[t->axis[i]].name);
 	}
@@ -277,7 +283,14 @@ static bool read_axes(struct reader *r, struct type *t)
 	if (!expect(r, '('))
 		return false;
 	for (t->naxis = 0; !next_is(r, ')'); t->axis[t->naxis++] = (uint8_t)axis) {
-		if ((t->naxis && !expect(r, ',')) || !read_axis(r, &axis))
+		bool bar = next_is(r, '|');
+		if (bar && (t->outer || !dtype_has_blocks(t->dtype)))
+			return fail(r, "only q8 and q4 have a bar, and one");
+		if (bar)
+			t->outer = (uint8_t)t->naxis;
+		else if (t->naxis && !expect(r, ','))
+			return false;
+		if (!read_axis(r, &axis))
 			return false;
 		if (t->naxis == IR_MAX_AXES)
 			return fail(r, "more than %d axes", IR_MAX_AXES);
@@ -373,7 +386,7 @@ static bool line_region(struct reader *r)
 	int64_t number;
 	int kind, node;
 	if (!read_int(r, "the region's number", g->nregion, g->nregion, &number) ||
-		!read_choice(r, "region kind", region_kind_name, NELEM(region_kind_name), &kind) ||
+		!read_choice(r, "region kind", region_kind_name, NREGION_KINDS, &kind) ||
 		!read_axes(r, &region.space) || !expect(r, ':'))
 		return false;
 	region.kind = (enum region_kind)kind;
@@ -517,9 +530,11 @@ static bool line_node(struct reader *r)
 		return false;
 	n.op = (enum op)op;
 	if (!read_options(r, &n) || !read_sources(r, &n) || !expect(r, ':') ||
-		!read_choice(r, "dtype", dtype_name, NDTYPES, &dtype) || !read_axes(r, &n.type))
+		!read_choice(r, "dtype", dtype_name, NDTYPES, &dtype))
 		return false;
 	n.type.dtype = (enum dtype)dtype;
+	if (!read_axes(r, &n.type))
+		return false;
 	while (more(r))
 		if (!read_annotation(r, &n))
 			return false;

@@ -2,12 +2,35 @@
 
 #include "ir.h"
 
-const char *const dtype_name[NDTYPES] = {"f32", "bf16", "i32"};
+const char *const dtype_name[NDTYPES] = {"f32", "bf16", "i32", "q8", "q4"};
 
 int dtype_bytes(enum dtype t)
 {
-	static const int bytes[NDTYPES] = {4, 2, 4};
+	static const int bytes[NDTYPES] = {4, 2, 4, 1, 1};
 	return bytes[t];
+}
+
+bool dtype_has_blocks(enum dtype t)
+{
+	return t == DT_Q8 || t == DT_Q4;
+}
+
+float f16_value(uint16_t half)
+{
+	uint32_t sign = (uint32_t)(half & 0x8000) << 16, e = half >> 10 & 31, m = half & 1023, u;
+	if (e == 31) {
+		u = sign | 0x7f800000 | m << 13;
+	} else if (e) {
+		u = sign | (e + 112) << 23 | m << 13;
+	} else if (m) { /* a denormal half is a normal float */
+		int shift = __builtin_clz(m) - 21;
+		u = sign | (uint32_t)(113 - shift) << 23 | (m << shift & 1023) << 13;
+	} else {
+		u = sign;
+	}
+	float f;
+	memcpy(&f, &u, 4);
+	return f;
 }
 
 int type_axis_position(const struct type *t, int axis)
@@ -35,7 +58,7 @@ bool type_same_axes(const struct type *a, const struct type *b)
 
 bool type_equal(const struct type *a, const struct type *b)
 {
-	return a->dtype == b->dtype && a->naxis == b->naxis &&
+	return a->dtype == b->dtype && a->naxis == b->naxis && a->outer == b->outer &&
 		memcmp(a->axis, b->axis, (size_t)a->naxis) == 0;
 }
 
@@ -49,6 +72,10 @@ static int64_t extents(const struct graph *g, const struct type *t, int first, i
 
 int64_t layout_elements(const struct graph *g, const struct type *t, struct layout l)
 {
+	if (dtype_has_blocks(t->dtype)) {
+		struct block_shape s = block_shape(g, t, l);
+		return s.count * s.bytes;
+	}
 	if (l.kind == LAYOUT_ROW)
 		return extents(g, t, 0, t->naxis);
 	int64_t npanels = (extents(g, t, l.first, l.last) + PANEL - 1) / PANEL;
@@ -85,4 +112,40 @@ int64_t layout_offset(const struct graph *g, const struct type *t, struct layout
 	if (t->dtype == DT_BF16)
 		return (panel * ((inner + 1) / 2) + k / 2) * 2 * PANEL + o % PANEL * 2 + k % 2;
 	return (panel * inner + k) * PANEL + o % PANEL;
+}
+
+static int64_t round_up(int64_t n, int64_t by)
+{
+	return (n + by - 1) / by * by;
+}
+
+struct block_shape block_shape(const struct graph *g, const struct type *t, struct layout l)
+{
+	struct block_shape s = {.count = extents(g, t, 0, t->outer)};
+	s.nblock = (extents(g, t, t->outer, t->naxis) + Q_BLOCK - 1) / Q_BLOCK;
+	if (l.kind == LAYOUT_ROW) {
+		s.scales = s.nblock * Q_BLOCK;
+		s.bytes = round_up(s.scales + s.nblock * 8, Q_ALIGN);
+		return s;
+	}
+	s.count = (s.count + PANEL - 1) / PANEL;
+	s.scales = s.nblock * Q_BLOCK * PANEL / (t->dtype == DT_Q4 ? 2 : 1);
+	s.bytes = s.scales + round_up(s.nblock * PANEL * 2, Q_ALIGN);
+	return s;
+}
+
+struct block_place block_place(const struct graph *g, const struct type *t, struct layout l,
+	const int64_t *index)
+{
+	struct block_shape s = block_shape(g, t, l);
+	int64_t o = flatten(g, t, index, 0, t->outer), k = flatten(g, t, index, t->outer, t->naxis);
+	if (l.kind == LAYOUT_ROW)
+		return (struct block_place){o * s.bytes + k, o * s.bytes + s.scales + k / Q_BLOCK * 8, 0};
+	int64_t panel = o / PANEL * s.bytes, lane = o % PANEL, group = k / 4, half = 0;
+	if (t->dtype == DT_Q4) {
+		half = group % 2;
+		group /= 2;
+	}
+	return (struct block_place){panel + (group * PANEL + lane) * 4 + k % 4,
+		panel + s.scales + (k / Q_BLOCK * PANEL + lane) * 2, half ? 4 : 0};
 }

@@ -6,9 +6,31 @@
 #include "arch.h"
 
 const struct numerics_class numerics_classes[NNUMERICS] = {
-	[NUMERICS_F32] = {"f32", 1, DT_F32, DT_F32},
-	[NUMERICS_BF16] = {"bf16", 1, DT_BF16, DT_BF16},
+	[NUMERICS_F32] = {"f32", 1, DT_F32, DT_F32, DT_F32, DT_F32},
+	[NUMERICS_BF16] = {"bf16", 1, DT_BF16, DT_BF16, DT_BF16, DT_BF16},
+	[NUMERICS_INT8] = {"int8", 1, DT_Q8, DT_Q8, DT_Q8, DT_BF16},
+	[NUMERICS_INT4] = {"int4", 1, DT_Q4, DT_Q4, DT_Q8, DT_BF16},
+	[NUMERICS_INT8_HEAD_BF16] = {"int8-head-bf16", 1, DT_Q8, DT_BF16, DT_Q8, DT_BF16},
+	[NUMERICS_INT4_HEAD_BF16] = {"int4-head-bf16", 1, DT_Q4, DT_BF16, DT_Q8, DT_BF16},
+	[NUMERICS_INT4_HEAD_INT8] = {"int4-head-int8", 1, DT_Q4, DT_Q8, DT_Q8, DT_BF16},
 };
+
+/* dtypes as specs call them. */
+static const char *const word[NDTYPES] = {[DT_F32] = "f32", [DT_BF16] = "bf16", [DT_I32] = "",
+	[DT_Q8] = "int8", [DT_Q4] = "int4"};
+
+bool numerics_choose(const struct numerics_words *w, enum numerics *out)
+{
+	for (int i = 0; i < NNUMERICS; i++) {
+		const struct numerics_class *n = &numerics_classes[i];
+		if (!strcmp(word[n->weight], w->weights) && !strcmp(word[n->head], w->head) &&
+			!strcmp(word[n->activation], w->activations) && !strcmp(word[n->kv], w->kv)) {
+			*out = (enum numerics)i;
+			return true;
+		}
+	}
+	return false;
+}
 
 bool numerics_find(const char *name, enum numerics *out)
 {
@@ -26,9 +48,12 @@ static bool is_norm(const char *name)
 	return n >= 4 && !strcmp(name + n - 4, "norm");
 }
 
-enum dtype forward_weight_dtype(const struct numerics_class *n, const char *name)
+enum dtype forward_weight_dtype(const struct numerics_class *n, const struct model_config *c,
+	const char *name)
 {
-	return is_norm(name) || !strcmp(name, "rope.freq") ? DT_F32 : n->operand;
+	if (is_norm(name) || !strcmp(name, "rope.freq"))
+		return DT_F32;
+	return !strcmp(name, c->tied ? "embed" : "head") ? n->head : n->weight;
 }
 
 static int input(struct graph *g, const char *name, const char *axes)
@@ -67,7 +92,7 @@ int forward_weight(struct forward_frame *m, const char *name, const char *axes)
 	if (leaf >= 0)
 		return leaf;
 	enum dtype t = m->f->weight_dtype ? m->f->weight_dtype(m->f->ctx, name)
-					  : forward_weight_dtype(m->n, name);
+					  : forward_weight_dtype(m->n, m->f->config, name);
 	return ir_leaf(m->g, OP_PARAM, name, graph_type(m->g, t, axes));
 }
 

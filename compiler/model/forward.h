@@ -7,8 +7,8 @@
  * a KV cache; params by canonical tensor name in the axes given below, and rope.freq f32 (E), which
  * forward_rope_freq fills; states blk.N.k, blk.N.v (K,S,X,E) when there is a KV cache.
  *
- *     embed, head (V,D)   norms (D)   q (K,G,X,E,D)   k, v (K,X,E,D)   o (D,K,G,X,E)
- *     gate, up (F,D)   down (D,F)
+ *     embed, head (V | D)   norms (D)   q (K,G,X,E | D)   k, v (K,X,E | D)   o (D | K,G,X,E)
+ *     gate, up (F | D)   down (D | F)        (the bar: where blocks begin, for those dtypes that have any)
  *
  * These are the row-major shapes of model.h with their axes named: head h = k*G + g. Leaves that nothing
  * reads are gone behind graph_simplify: a model without attention has no pos, slot, lo and hi.
@@ -20,15 +20,23 @@
 #include "model.h"
 
 /* Operand dtypes and rounding points. The version is part of keys: it goes up when any bit changes. */
-enum numerics { NUMERICS_F32, NUMERICS_BF16, NNUMERICS };
+enum numerics { NUMERICS_F32, NUMERICS_BF16, NUMERICS_INT8, NUMERICS_INT4, NUMERICS_INT8_HEAD_BF16,
+	NUMERICS_INT4_HEAD_BF16, NUMERICS_INT4_HEAD_INT8, NNUMERICS };
 struct numerics_class {
 	const char *name;
 	int version;
-	enum dtype operand; /* of dots: activations and weights */
-	enum dtype kv;      /* K and V are always read through it */
+	enum dtype weight;     /* of a dot's weights */
+	enum dtype head;       /* of those that give the logits, the embedding too when it is tied to them */
+	enum dtype activation; /* of its other operand; q8 is what `quantise` gives */
+	enum dtype kv;         /* K and V are always read through it */
 };
 extern const struct numerics_class numerics_classes[NNUMERICS];
 bool numerics_find(const char *name, enum numerics *out);
+/* The class of these four, as specs call them ("int8"); false: there is none. */
+struct numerics_words {
+	const char *weights, *head, *activations, *kv;
+};
+bool numerics_choose(const struct numerics_words *w, enum numerics *out);
 
 struct forward {
 	const struct model_config *config;
@@ -41,8 +49,9 @@ struct forward {
 	void *ctx;
 };
 
-/* What a class stores: operands of dots (the embedding table too) in its operand dtype, norms and rope.freq f32. */
-enum dtype forward_weight_dtype(const struct numerics_class *n, const char *name);
+/* What a class stores: weights of dots (the embedding table too) in its dtypes, norms and rope.freq f32. */
+enum dtype forward_weight_dtype(const struct numerics_class *n, const struct model_config *c,
+	const char *name);
 
 enum half { HALF_ATTN, HALF_MLP, NHALVES };
 

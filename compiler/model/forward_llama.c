@@ -16,11 +16,24 @@ static int block_weight(struct forward_frame *m, int layer, const char *part, co
 	return forward_weight(m, name, axes);
 }
 
-/* x, w in the class's operand dtype, -> f32 of these axes. */
+/* What several products of one x begin with. */
+static int operand(struct forward_frame *m, int x)
+{
+	return dtype_has_blocks(m->n->activation) ? x : ir_cast(m->g, x, m->n->activation);
+}
+
+/* x f32, w as it is bound -> f32 of these axes. The weight's dtype decides, so that a class may have
+ * weights of several; what is trained is f32 and rounded to the class's. */
 static int product(struct forward_frame *m, int x, int w, const char *axes)
 {
-	x = ir_cast(m->g, x, m->n->operand);
-	w = ir_cast(m->g, w, m->n->operand);
+	const struct type *from = &m->g->node[w].type;
+	if (dtype_has_blocks(from->dtype)) {
+		x = ir_quantise(m->g, x, m->g->node[x].type.naxis - (from->naxis - from->outer));
+	} else {
+		enum dtype t = dtype_has_blocks(m->n->activation) ? from->dtype : m->n->activation;
+		x = ir_cast(m->g, x, t);
+		w = ir_cast(m->g, w, t);
+	}
 	return ir_dot(m->g, x, w, graph_type(m->g, DT_F32, axes));
 }
 
@@ -71,33 +84,33 @@ static int attention(struct forward_frame *m, int layer, int x)
 {
 	struct graph *g = m->g;
 	rotations(m);
-	int h = ir_cast(g, rms_norm(m, x, block_weight(m, layer, "attn.norm", "D"), "R"), m->n->operand);
-	int q = product(m, h, block_weight(m, layer, "attn.q", "K G X E D"), "R K G X E");
-	int k = product(m, h, block_weight(m, layer, "attn.k", "K X E D"), "R K X E");
-	int v = product(m, h, block_weight(m, layer, "attn.v", "K X E D"), "R K X E");
+	int h = operand(m, rms_norm(m, x, block_weight(m, layer, "attn.norm", "D"), "R"));
+	int q = product(m, h, block_weight(m, layer, "attn.q", "K G X E | D"), "R K G X E");
+	int k = product(m, h, block_weight(m, layer, "attn.k", "K X E | D"), "R K X E");
+	int v = product(m, h, block_weight(m, layer, "attn.v", "K X E | D"), "R K X E");
 	q = ir_mul(g, rotate(m, q), ir_const(g, 1 / sqrt(m->f->config->head_dim)));
 	k = keys_or_values(m, layer, "k", rotate(m, k));
 	v = keys_or_values(m, layer, "v", v);
 	int slots = graph_find_axis(g, m->f->slots ? "S" : "R");
 	int o = ir_attention(g, q, k, v, m->lo, m->hi, slots);
-	return product(m, o, block_weight(m, layer, "attn.o", "D K G X E"), "R D");
+	return product(m, o, block_weight(m, layer, "attn.o", "D | K G X E"), "R D");
 }
 
 static int mlp(struct forward_frame *m, int layer, int x)
 {
 	struct graph *g = m->g;
-	int h = ir_cast(g, rms_norm(m, x, block_weight(m, layer, "mlp.norm", "D"), "R"), m->n->operand);
-	int gate = product(m, h, block_weight(m, layer, "mlp.gate", "F D"), "R F");
-	int up = product(m, h, block_weight(m, layer, "mlp.up", "F D"), "R F");
+	int h = operand(m, rms_norm(m, x, block_weight(m, layer, "mlp.norm", "D"), "R"));
+	int gate = product(m, h, block_weight(m, layer, "mlp.gate", "F | D"), "R F");
+	int up = product(m, h, block_weight(m, layer, "mlp.up", "F | D"), "R F");
 	int one = ir_const(g, 1);
 	int denominator = ir_add(g, one, ir_unary(g, OP_EXP, ir_unary(g, OP_NEG, gate)));
 	int silu = ir_div(g, gate, denominator);
-	return product(m, ir_mul(g, silu, up), block_weight(m, layer, "mlp.down", "D F"), "R D");
+	return product(m, ir_mul(g, silu, up), block_weight(m, layer, "mlp.down", "D | F"), "R D");
 }
 
 static int embed(struct forward_frame *m)
 {
-	int table = forward_weight(m, "embed", "V D");
+	int table = forward_weight(m, "embed", "V | D");
 	return ir_cast(m->g, ir_gather(m->g, table, m->tok, graph_find_axis(m->g, "V")), DT_F32);
 }
 
@@ -106,7 +119,7 @@ static int logits(struct forward_frame *m, int x)
 	int last = ir_gather(m->g, x, m->out, graph_find_axis(m->g, "R"));
 	int h = rms_norm(m, last, forward_weight(m, "norm", "D"), "O");
 	const char *head = m->f->config->tied ? "embed" : "head";
-	return product(m, h, forward_weight(m, head, "V D"), "O V");
+	return product(m, h, forward_weight(m, head, "V | D"), "O V");
 }
 
 const struct arch_forward forward_llama = {

@@ -1,6 +1,9 @@
 /*
  * Weights as generated code reads them: converted to the dtype and layout that a planned graph binds.
- * Rounding to bf16 is to nearest even, denormals to zero: the same as the op `cast`.
+ * Rounding to bf16 is to nearest even, denormals to zero: the same as the op `cast`. q8: the scale is
+ * f16(max |w| / 127), a code rint(w / scale). q4: of eight scales, which put the
+ * largest weight near -8 or 7 and are then fitted to their codes, that with the least squared error; codes
+ * are -8 to 7 (docs/decisions.md has the forms that were measured).
  */
 #ifndef PACKED_H
 #define PACKED_H
@@ -11,6 +14,9 @@
  * the node's type has, row-major, of dtype `from`, aligned to nothing. */
 void pack_weight(const struct graph *g, int node, enum model_dtype from, const void *data,
 	struct strbuf *out);
+
+/* The same for a param that no model stores and forward graphs make up (rope.freq); false: it is none. */
+bool pack_made(const struct graph *g, int node, const struct model_config *c, struct strbuf *out);
 
 /* All weights of a model for one planned graph, 64-byte aligned. Extra params that a forward graph
  * wants (rope.freq) are made. */

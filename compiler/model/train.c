@@ -9,7 +9,7 @@ static enum dtype weight_dtype(void *ctx, const char *name)
 {
 	const struct train *t = ctx;
 	return t->trains(t->ctx, name) ? DT_F32
-				       : forward_weight_dtype(&numerics_classes[t->numerics], name);
+				       : forward_weight_dtype(&numerics_classes[t->numerics], &t->state->config, name);
 }
 
 static struct forward forward_of(const struct train *t)

@@ -150,7 +150,7 @@ struct spec_target {
 	const char *name;
 	const char *group; /* the name before lists made several of it; else the name */
 	struct spec_hardware hardware;
-	enum spec_dtype weights, activations, kv;
+	enum spec_dtype weights, head, activations, kv;
 	struct spec_keep keep;
 	int schedule;         /* index; -1: compiled as it is */
 	int64_t context;      /* tokens; 0: the model's */

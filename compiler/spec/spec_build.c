@@ -234,6 +234,7 @@ static void build_target(struct build *b, const struct xml_node *n, const struct
 		.group = n->group ? n->group : xml_value(n, "name"),
 		.hardware = {.name = xml_value(n, "hardware"), .at = n->at},
 		.weights = (enum spec_dtype)get_word(n, "weights", spec_dtypes),
+		.head = (enum spec_dtype)get_word(n, xml_attr(n, "head") ? "head" : "weights", spec_dtypes),
 		.activations = (enum spec_dtype)get_word(n, "activations", spec_dtypes),
 		.kv = (enum spec_dtype)get_word(n, "kv", spec_dtypes),
 		.keep = get_keep(b, n),

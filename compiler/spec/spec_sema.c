@@ -388,8 +388,9 @@ static void check_target(struct sema *s, struct xml_node *n)
 	struct xml_node *hardware = find_hardware(s, n);
 	if (hardware && hardware->later)
 		n->later = true;
-	derive(s, n, hardware, "activations", is(n, "weights", "f32") ? "f32" : "bf16");
-	derive(s, n, hardware, "kv", xml_value(n, "activations"));
+	bool integers = is(n, "weights", "int8") || is(n, "weights", "int4");
+	derive(s, n, hardware, "activations", integers ? "int8" : is(n, "weights", "f32") ? "f32" : "bf16");
+	derive(s, n, hardware, "kv", is(n, "activations", "int8") ? "bf16" : xml_value(n, "activations"));
 	derive(s, n, hardware, "context", NULL);
 	derive(s, n, hardware, "threads", NULL);
 	derive(s, n, hardware, "memory", NULL);

@@ -93,6 +93,29 @@ static int32_t training_input(const struct memory *m, const char *name, int64_t 
 	return (int32_t)rng_below(r, (uint64_t)m->dim[graph_find_axis(m->g, "V")]);
 }
 
+/* A param of blocks: every byte but padding, scales of all sizes, some denormal, some 0. */
+static void fill_blocks(const struct memory *m, int t, struct rng *r)
+{
+	const struct node *n = &m->g->node[m->node[t]];
+	struct block_shape shape = block_shape(m->g, &n->type, n->layout);
+	int64_t index[IR_MAX_AXES] = {0};
+	uint8_t *to = m->tensor[t].p;
+	for (int64_t p = 0; p < shape.count; p++)
+		memset(to + p * shape.bytes, n->type.dtype == DT_Q8 ? 128 : 0x88, (size_t)shape.scales);
+	do {
+		struct block_place at = block_place(m->g, &n->type, n->layout, index);
+		uint16_t half = (uint16_t)((14 + rng_below(r, 4)) << 10 | rng_below(r, 1024) | rng_below(r, 2) << 15);
+		if (rng_below(r, 8) == 0)
+			half &= 0x83ff;
+		if (at.value % 4 == 0 || rng_below(r, 2))
+			memcpy(to + at.scale, &half, 2);
+		if (n->type.dtype == DT_Q8)
+			to[at.value] = (uint8_t)(rng_below(r, 8) ? 1 + rng_below(r, 255) : 255 * rng_below(r, 2));
+		else
+			to[at.value] = (uint8_t)((to[at.value] & (0xf0 >> at.shift)) | rng_below(r, 16) << at.shift);
+	} while (next_index(m, &n->type, index));
+}
+
 /* Index inputs are named after what they index: "i7x" has values below 7; "lo", "hi" are set by hand. */
 static void fill(struct memory *m, int t, uint64_t seed)
 {
@@ -101,6 +124,10 @@ static void fill(struct memory *m, int t, uint64_t seed)
 	struct rng r;
 	rng_init(&r, seed ^ name_seed(m->tensor[t].name));
 	int64_t position = 0;
+	if (dtype_has_blocks(n->type.dtype)) {
+		fill_blocks(m, t, &r);
+		return;
+	}
 	do {
 		int64_t at = layout_offset(m->g, &n->type, n->layout, index);
 		float f = random_float(&r);
@@ -152,6 +179,14 @@ static void memory_release(struct memory *m)
 static uint32_t element(const struct memory *m, int t, const int64_t *index)
 {
 	const struct node *n = &m->g->node[m->node[t]];
+	if (n->type.dtype == DT_Q8) {
+		/* Any difference of value, scale or sum shows. */
+		struct block_place place = block_place(m->g, &n->type, n->layout, index);
+		const uint8_t *p = m->tensor[t].p;
+		uint32_t word[2];
+		memcpy(word, p + place.scale, 8);
+		return (word[0] ^ word[1] * 0x9e3779b9u) + p[place.value];
+	}
 	int64_t at = layout_offset(m->g, &n->type, n->layout, index);
 	if (n->type.dtype == DT_BF16)
 		return (uint32_t)((uint16_t *)m->tensor[t].p)[at] << 16;
@@ -560,6 +595,39 @@ static void case_dot_bf16(struct graph *g, struct rng *r)
 	dots(g, r, DT_BF16);
 }
 
+/* Rows of integers, products with both kinds of weights, epilogues, and rows of a tied table. */
+static void case_quantised(struct graph *g, struct rng *r)
+{
+	static const int64_t inner[] = {1, 2, 3, 5, 7, 16, 31, 32, 33, 48, 63, 64, 65, 97, 96, 128, 160, 256, 509};
+	enum dtype t[2];
+	for (int i = 0; i < 2; i++)
+		t[i] = rng_below(r, 2) ? DT_Q8 : DT_Q4;
+	graph_axis(g, "R", 80, true);
+	graph_axis(g, "D", inner[rng_below(r, NELEM(inner))], false);
+	graph_axis(g, "K", 1 + (int64_t)rng_below(r, 3), false);
+	graph_axis(g, "E", ragged(r), false);
+	graph_axis(g, "F", ragged(r) + 40, false);
+	int v = graph_axis(g, "V", ragged(r), false);
+	char name[16];
+	snprintf(name, sizeof(name), "i%lldt", (long long)g->axis[v].extent);
+	int table = param(g, "table", t[0], "V | D");
+	int rows = ir_gather(g, table, leaf(g, name, DT_I32, "R"), v);
+	int x = ir_add(g, leaf(g, "x", DT_F32, "R D"), rows);
+	int xq = ir_quantise(g, x, 1);
+	int q = ir_dot(g, xq, param(g, "wq", t[0], "K E | D"), graph_type(g, DT_F32, "R K E"));
+	graph_add_output(g, "q", ir_mul(g, q, ir_const(g, 0.25)));
+	int gate = ir_dot(g, xq, param(g, "wg", t[0], "F | D"), graph_type(g, DT_F32, "R F"));
+	int up = ir_dot(g, xq, param(g, "wu", t[1], "F | D"), graph_type(g, DT_F32, "R F"));
+	int hq = ir_quantise(g, ir_mul(g, ir_unary(g, OP_NEG, gate), up), 1);
+	int down = ir_dot(g, hq, param(g, "wd", t[1], "D | F"), graph_type(g, DT_F32, "R D"));
+	int o = ir_dot(g, ir_quantise(g, q, 1), param(g, "wo", t[1], "D | K E"), graph_type(g, DT_F32, "R D"));
+	graph_add_output(g, "y", ir_add(g, ir_add(g, down, o), x));
+	graph_add_output(g, "hq", hq);
+	graph_add_output(g, "xq", xq);
+	graph_add_output(g, "rows", rows);
+	graph_add_output(g, "logits", ir_dot(g, xq, table, graph_type(g, DT_F32, "R V")));
+}
+
 /* The products of a backward pass, the weight read both ways. */
 static void case_backward(struct graph *g, struct rng *r)
 {
@@ -675,7 +743,7 @@ static void train_model(struct arena *a, struct rng *r, struct graph *(*build)(s
 		.rms_eps = 1e-5f, .tied = rng_below(r, 2)}, .has_attn = has_attn, .has_mlp = has_mlp};
 	state.config.heads = state.config.kv_heads * (1 + (int)rng_below(r, 2));
 	has_mlp[0] = rng_below(r, 2);
-	struct train t = {.state = &state, .numerics = (enum numerics)rng_below(r, NNUMERICS),
+	struct train t = {.state = &state, .numerics = rng_below(r, 2) ? NUMERICS_BF16 : NUMERICS_F32,
 		.max_rows = 23, .max_out = 23, .trains = trains_block_1, .beta1 = 0.9, .beta2 = 0.999,
 		.eps = 1e-8, .decay = 0.01};
 	int64_t rows[] = {1 + (int64_t)rng_below(r, 23), 1 + (int64_t)rng_below(r, 23)};
@@ -727,6 +795,7 @@ WALK(sums, 8)
 WALK(loss, 6)
 WALK(dot_f32, 10)
 WALK(dot_bf16, 10)
+WALK(quantised, 14)
 WALK(backward, 12)
 WALK(memory, 6)
 WALK(attention, 12)
@@ -740,8 +809,27 @@ TEST(zz_every_op_was_emitted)
 }
 
 /* What the compiler asks of a CPU and what a binary asks of it when it starts, feature by feature. */
+/* What gcc's or clang's own start-up code found; -1 for names it does not know. */
+static int compiler_has(const char *feature)
+{
+#ifdef __x86_64__
+#define HAS(f)                                                                                     \
+	if (!strcmp(feature, f))                                                                   \
+		return __builtin_cpu_supports(f) > 0;
+	HAS("avx2") HAS("bmi2") HAS("fma") HAS("avx512f") HAS("avx512bw") HAS("avx512dq") HAS("avx512vl")
+	HAS("avx512bf16") HAS("avx512vnni") HAS("sse4a")
+#undef HAS
+	if (!strcmp(feature, "f16c"))
+		return __builtin_cpu_supports("avx2") > 0; /* no CPU has one without the other */
+#endif
+	return -1;
+}
+
 TEST(targets_and_binaries_know_the_same_features)
 {
+	struct cpu cpu;
+	int compared = 0;
+	cpu_read(&cpu);
 	for (int i = 0; i < ntargets; i++) {
 		const char *p = targets[i].needs;
 		for (size_t n; *p; p += n + (p[n] == ',')) {
@@ -749,11 +837,16 @@ TEST(targets_and_binaries_know_the_same_features)
 			n = strcspn(p, ",");
 			snprintf(name, sizeof(name), "%.*s", (int)n, p);
 			struct target one = {.arch = targets[i].arch, .needs = name};
-			if (target_runs_here(&one) != cpu_has(name))
-				FAIL("%s: '%s': the binary finds it is %s", targets[i].name, name,
-					cpu_has(name) ? "here" : "missing");
+			int want = compiler_has(name);
+			compared += want >= 0;
+			if (want >= 0 && (cpu_has(&cpu, name) != want || target_runs_here(&one) != want))
+				FAIL("%s: '%s': the compiler finds it is %s", targets[i].name, name,
+					want ? "here" : "missing");
 		}
 	}
+#ifdef __x86_64__
+	CHECK(compared > 20);
+#endif
 }
 
 TEST(zz_every_target_ran)

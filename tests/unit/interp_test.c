@@ -155,6 +155,29 @@ static const struct {
 		"axis V 3\naxis D 2\naxis R 2\n%t = param name=t : f32 (D,V)\n%i = input name=i : i32 (R)\n"
 		"%z = gather axis=V %t %i : f32 (R,D)\noutput z %z\n",
 		"", "t= 1 2 3 4 5 6 i= 2 0", "z= 3 6 1 4"},
+	{"quantise: ties to even, all 0 when nearly 0",
+		"axis R 3 dynamic\naxis A 1\naxis B 3\n%x = input name=x : f32 (R,A,B)\n"
+		"%z = quantise %x : q8 (R | A,B)\noutput z %z\n",
+		"R=2", "x= 127 -63.5 1 0x1p-101 0 0",
+		"z= 127 192 1 29*0 0 0 128 63 0 224 255 255 24*0 32*0 8*0"},
+	{"dot q8",
+		"axis R 1\naxis D 3\naxis F 2\n%x = input name=x : f32 (R,D)\n"
+		"%w = param name=w : q8 (F | D) layout panel 0 1\n%q = quantise %x : q8 (R | D)\n"
+		"%z = dot %q %w : f32 (R,F)\noutput z %z\n",
+		"", "x= 127 -63.5 1 w= 130 127 2*128 255 1 129 128 504*128 0 56 0 64 60*0", "z= 159 48516"},
+	{"dot q4, a second block",
+		"axis R 1\naxis D 33\naxis F 2\n%x = input name=x : f32 (R,D)\n"
+		"%w = param name=w : q4 (F | D) layout panel 0 1\n%q = quantise %x : q8 (R | D)\n"
+		"%z = dot %q %w : f32 (R,F)\noutput z %z\n",
+		"", "x= 127 -63.5 30*0 254 w= 137 128 2*136 143 135 2*136 248*136 128 3*136 143 251*136 0 56 0 64 28*0 0 60 0 188 28*0",
+		"z= -27400 2048"},
+	{"gather of q8 and of q4 is f32",
+		"axis V 2\naxis D 3\naxis R 2\n%t = param name=t : q8 (V | D) layout panel 0 1\n"
+		"%u = param name=u : q4 (V | D) layout panel 0 1\n%i = input name=i : i32 (R)\n"
+		"%z = gather axis=V %t %i : f32 (R,D)\n%y = gather axis=V %u %i : f32 (R,D)\n"
+		"output z %z\noutput y %y\n",
+		"", "i= 1 0 t= 130 127 2*128 255 1 129 128 504*128 0 56 0 64 u= 137 128 2*136 143 135 2*136 248*136 0 56 0 64",
+		"z= 254 -254 2 1 -0.5 0 y= 224 -32 0 8 -64 0"},
 	{"scatter adds",
 		"axis V 3\naxis D 2\naxis R 4 dynamic\n%x = input name=x : f32 (R,D)\n"
 		"%i = input name=i : i32 (R)\n%z = scatter axis=V %x %i : f32 (V,D)\noutput z %z\n",

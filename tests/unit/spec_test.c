@@ -40,7 +40,7 @@ static const char whole[] = HEAD DATASET
 	"<target name='big' hardware='box' schedule='ours' keep='80% 6 units' threads='5'/>"
 	"<target name='one' hardware='zen5' schedule='base' keep='1.5MB' weights='f32'>"
 	"<gate against='parent' metric='nll' margin='0.25' confidence='90%'/></target>"
-	"<target name='q' hardware='zen5' schedule='base' keep='100%' weights='int8'/></trim>";
+	"<target name='q' hardware='zen5' schedule='base' keep='100%' weights='int8' kv='int8'/></trim>";
 
 TEST(spec_structs_hold_what_the_spec_says)
 {

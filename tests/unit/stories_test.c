@@ -68,7 +68,6 @@ static void stop(struct running *r)
 	pool_free(r->pool);
 	emit_unload(&r->loaded);
 	packed_release(&r->packed);
-	tokenizer_release(&r->tokenizer);
 	strbuf_release(&r->object);
 	strbuf_release(&r->tokens);
 	model_release(&r->model);
@@ -245,6 +244,37 @@ static double nll_of(const struct setting *s, const struct strbuf *text, size_t 
 	strbuf_release(&story);
 	stop(&r);
 	return nll / (double)count;
+}
+
+/* What integers cost, in nats a token over the first tokens of cased TinyStories. */
+TEST(classes_of_integers_cost_little)
+{
+	static const struct {
+		const char *model;
+		double most[NNUMERICS]; /* from f32 */
+	} models[] = {{"babyllama105", {0, 0.005, 0.005, 0.08, 0.005, 0.05, 0.05}},
+		{"stories260K/hf", {0, 0.005, 0.005, 0.14, 0.005, 0.11, 0.11}}};
+	const char *data = test_data();
+	char path[512];
+	struct strbuf text;
+	struct err e;
+	if (!data)
+		return;
+	strbuf_init(&text);
+	snprintf(path, sizeof(path), "%s/datasets/tinystories/tinystories_cased_197k.txt", data);
+	REQUIRE(file_read(&text, path, &e));
+	for (size_t i = 0; i < NELEM(models); i++) {
+		double f32 = 0;
+		snprintf(path, sizeof(path), "%s/models/%s", data, models[i].model);
+		for (int n = 0; n < NNUMERICS; n++) {
+			struct setting s = {path, target_native(), (enum numerics)n, 2, 256, -1};
+			double nll = nll_of(&s, &text, 20000);
+			f32 = n == NUMERICS_F32 ? nll : f32;
+			printf("%s %s: %.4f nats a token\n", models[i].model, numerics_classes[n].name, nll);
+			CHECK(fabs(nll - f32) <= models[i].most[n]);
+		}
+	}
+	strbuf_release(&text);
 }
 
 TEST(babyllama105_nll_and_removals)

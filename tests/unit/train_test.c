@@ -180,7 +180,7 @@ TEST(regions_read_no_more_than_a_kernel_takes)
 {
 	struct arena a = {0};
 	struct graph *g = graph_new(&a, "steps");
-	struct type scalar = {.dtype = DT_F32}, vector = {DT_F32, 1, {graph_axis(g, "D", 8, false)}};
+	struct type scalar = {.dtype = DT_F32}, vector = {DT_F32, 1, {(uint8_t)graph_axis(g, "D", 8, false)}, 0};
 	int rate = ir_leaf(g, OP_INPUT, "rate", scalar), nregion = 0;
 	for (int i = 0; i < 100; i++) {
 		int x = ir_leaf(g, OP_STATE, arena_printf(&a, "x%d", i), vector);

@@ -1,0 +1,43 @@
+/*
+ * A dot as the emitter sees it, and its register tile: what llvm_dot.c (items, epilogues, tiles of reals)
+ * and llvm_dot_blocks.c (tiles of q8 and q4) share.
+ */
+#ifndef LLVM_DOT_H
+#define LLVM_DOT_H
+
+#include "llvm_kernel.h"
+
+/* What one item covers. */
+enum { BLOCK_ROWS = 60 /* a multiple of every tile */, BLOCK_PANELS = 4, BLOCK_LANES = BLOCK_PANELS * PANEL };
+
+struct dot {
+	struct type m, n, r;     /* rows, lanes, reduced axes: in storage order of their source */
+	int broadcast, lane;     /* nodes */
+	int64_t m_stride, k_stride; /* broadcast source, elements */
+	int64_t row_stride;      /* lane source in rows: elements from k to k + 1 */
+	bool panels;
+	enum dtype dtype;        /* of the lane source; the broadcast source of q4 is q8 */
+	struct block_shape rows_shape, panels_shape; /* of both sources, when they have blocks */
+	int64_t nlanes, npanels; /* N and ceil(N / 16) */
+};
+
+struct tile {
+	const struct dot *d;
+	int rows, panels;       /* in registers */
+	int width, nvector;     /* of a vector; vectors per panel */
+	LLVMValueRef m, panel;  /* first of each, i64 */
+	LLVMValueRef a, b;      /* bases */
+	LLVMValueRef wide;      /* float*: the rows of a bf16 `a` as f32, (rows, K); NULL: not made */
+	LLVMValueRef *acc;      /* rows * panels * nvector allocas */
+};
+
+/* The largest tile, and the panels of a tile of one row. */
+struct tile_size {
+	int rows, panels, one_row_panels;
+};
+
+/* One tile; results go to buffer[row * BLOCK_LANES + column + ...]. */
+void emit_blocks_tile(struct kernel *k, struct tile *t, LLVMValueRef buffer, LLVMValueRef column);
+struct tile_size blocks_tile_size(const struct target *t);
+
+#endif
