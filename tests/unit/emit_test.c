@@ -624,6 +624,8 @@ static void case_quantised(struct graph *g, struct rng *r)
 	graph_add_output(g, "y", ir_add(g, ir_add(g, down, o), x));
 	graph_add_output(g, "hq", hq);
 	graph_add_output(g, "xq", xq);
+	double tiny = ldexp(1, -100 - (int)rng_below(r, 10)); /* blocks on both sides of what counts as nothing */
+	graph_add_output(g, "small", ir_quantise(g, ir_mul(g, x, ir_const(g, tiny)), 1));
 	graph_add_output(g, "rows", rows);
 	graph_add_output(g, "logits", ir_dot(g, xq, table, graph_type(g, DT_F32, "R V")));
 }
