@@ -360,6 +360,7 @@ static bool give_states(struct chain *c)
 		}
 		t->state = c->state;
 		t->state_name = c->state_name;
+		t->nround = c->round;
 		t->evaluate_parent = plan_evaluate(c, "import", c->p->import, t->numerics);
 		if (c->spec)
 			t->evaluate_tuned = plan_evaluate(c, arena_printf(c->p->arena, "%s/round-0",
@@ -383,7 +384,8 @@ static bool chosen(struct build *b, void *ctx, const struct buf *input, struct e
 	char *rest = arena_strndup(a, input[0].p, input[0].n);
 	struct plan_round *r = arena_push(a, c->p->round, c->p->nround);
 	(void)b;
-	*r = (struct plan_round){.schedule = c->spec->name, .round = c->round, .score = c->score};
+	*r = (struct plan_round){.schedule = c->spec->name, .round = c->round, .score = c->score,
+		.choose = c->choose};
 	for (char *name; (name = strsep(&rest, "\n"));) {
 		struct unit u;
 		struct state next;

@@ -1,6 +1,4 @@
 #include "lock.h"
-#include "eval.h"
-#include "scores.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -35,6 +33,16 @@ bool lock_read(struct arena *a, const char *path, struct json **out, struct err 
 	return true;
 }
 
+const char *lock_units(struct arena *a, int round)
+{
+	return arena_printf(a, "units.%d", round);
+}
+
+const char *lock_scores(struct arena *a, int round)
+{
+	return arena_printf(a, "scores.%d", round);
+}
+
 const char *lock_hardware(const struct json *lock, const char *target)
 {
 	const struct json *v = json_get(json_get(json_get(lock, "targets"), target), "hardware");
@@ -51,7 +59,7 @@ static void add_name(struct strbuf *out, const char *name)
 	strbuf_adds(out, ": ");
 }
 
-static void add_digest(struct strbuf *out, struct digest d)
+void lock_add_digest(struct strbuf *out, struct digest d)
 {
 	char hex[DIGEST_HEX];
 	digest_hex(d, hex);
@@ -74,103 +82,74 @@ static bool add_inputs(struct strbuf *out, const struct plan *p, struct err *e)
 		if (!build_file_digest(p->build, p->input[i].path, &d))
 			return err_set(e, ERR_IO, "'%s' was not read", p->input[i].path);
 		add_name(out, p->input[i].name);
-		add_digest(out, d);
+		lock_add_digest(out, d);
 	}
 	strbuf_adds(out, "\n  },\n");
 	return true;
 }
 
-/* An output that is JSON, as it is. */
-static bool add_json_output(struct strbuf *out, const struct plan *p, struct action *action, size_t output,
-	struct err *e)
+/* What goes into a target's binary, read back. */
+static bool read_excerpt(struct arena *a, const struct plan *p, const struct plan_target *t,
+	struct json **out, struct err *e)
 {
-	struct arena a = {0};
 	struct buf text;
-	bool ok = build_read(p->build, action, output, &a, &text, e);
-	for (size_t i = 0; ok && i < text.n; i++)
-		if (((const char *)text.p)[i] != '\n')
-			strbuf_addc(out, ((const char *)text.p)[i]);
-	arena_release(&a);
-	return ok;
+	if (!t->lock)
+		return err_set(e, ERR_IO, "target '%s' has no state", t->spec->name);
+	return build_read(p->build, t->lock, 0, a, &text, e) && json_parse(a, text, t->spec->name, 1, out, e);
 }
 
 static bool add_section(struct strbuf *out, const struct plan *p, const struct plan_target *t,
 	struct err *e)
 {
-	struct digest state;
-	if (!action_digest(t->state, 0, &state))
-		return err_set(e, ERR_IO, "target '%s' has no state", t->spec->name);
-	strbuf_addf(out, "{\"hardware\":\"%s\",\"numerics\":\"%s\",\"context\":%lld,\"state\":",
-		t->hardware->name, numerics_classes[t->numerics].name, (long long)t->spec->context);
-	add_digest(out, state);
-	if (t->evaluate) {
-		strbuf_adds(out, ",\"metrics\":");
-		if (!add_json_output(out, p, t->evaluate, EVALUATE_METRICS, e))
-			return false;
-		strbuf_adds(out, ",\"parent\":");
-		if (!add_json_output(out, p, t->evaluate_parent, EVALUATE_METRICS, e))
-			return false;
-	}
-	for (size_t i = 0; i < t->nverdict; i++) {
-		strbuf_adds(out, i ? "," : ",\"gates\":[");
-		if (!add_json_output(out, p, t->verdict[i], 0, e))
-			return false;
-	}
-	strbuf_adds(out, t->nverdict ? "]}" : "}");
-	return true;
-}
-
-/* One line a round: what left, and how the state would have been without it before it was tuned. */
-static bool add_round(struct strbuf *out, const struct plan *p, const struct plan_round *r, struct err *e)
-{
 	struct arena a = {0};
-	struct scores scores = {0};
-	struct buf text;
-	bool ok = !r->score || (build_read(p->build, r->score, 0, &a, &text, e) &&
-				       scores_read(&a, text, &scores, e));
-	strbuf_addf(out, "{\"schedule\":\"%s\",\"round\":%d,\"dropped\":[", r->schedule, r->round);
-	for (size_t i = 0; ok && i < r->nunit; i++) {
-		struct unit u;
-		strbuf_addf(out, "%s{\"unit\":\"%s\"", i ? "," : "", r->unit[i]);
-		for (size_t k = 0; k < scores.nunit && unit_parse(r->unit[i], &u); k++) {
-			const struct unit_score *s = &scores.unit[k];
-			if (s->unit.kind != u.kind || s->unit.layer != u.layer)
-				continue;
-			strbuf_addf(out, ",\"nll\":%.6g", s->nll);
-			if (scores.by_accuracy)
-				strbuf_addf(out, ",\"accuracy\":%.6g", s->accuracy);
-		}
-		strbuf_addc(out, '}');
-	}
-	strbuf_adds(out, "]}");
+	struct json *excerpt;
+	bool ok = read_excerpt(&a, p, t, &excerpt, e);
+	if (ok)
+		json_write(out, json_get(json_get(excerpt, "targets"), t->spec->name));
 	arena_release(&a);
 	return ok;
 }
 
-/* A build of some targets may know fewer rounds than are recorded: then those stay. */
+/* The target that went furthest along a chain: its rounds are all that there are. NULL: none did. */
+static const struct plan_target *furthest(const struct plan *p, int schedule)
+{
+	const struct plan_target *t = NULL;
+	for (size_t i = 0; i < p->ntarget; i++)
+		if (p->target[i].spec->schedule == schedule && p->target[i].nround > (t ? t->nround : 0))
+			t = &p->target[i];
+	return t;
+}
+
+/* One line a round. */
+static void add_rounds(struct strbuf *out, const struct json *chain)
+{
+	for (size_t i = 0; i < chain->nitem; i++) {
+		strbuf_adds(out, out->s[out->n - 1] == '[' ? "\n    " : ",\n    ");
+		json_write(out, &chain->item[i]);
+	}
+}
+
+/* Chains go on side by side: their rounds stand in the plan as they came, here as the spec lists them. A
+ * build of some targets may know fewer rounds than are recorded: then those stay. */
 static bool add_chain(struct strbuf *out, const struct plan *p, const struct json *old, struct err *e)
 {
+	struct arena a = {0};
+	bool ok = true;
 	strbuf_adds(out, "  \"chain\": [");
 	if (p->o->ntarget && old && old->nitem > p->nround) {
-		for (size_t i = 0; i < old->nitem; i++) {
-			strbuf_adds(out, i ? ",\n    " : "\n    ");
-			json_write(out, &old->item[i]);
-		}
+		add_rounds(out, old);
 	} else {
-		/* Chains go on side by side: their rounds stand in the plan as they came. */
-		const char *comma = "\n    ";
-		for (int s = 0; s < p->spec->nschedule; s++)
-			for (size_t i = 0; i < p->nround; i++) {
-				if (strcmp(p->round[i].schedule, p->spec->schedule[s].name))
-					continue;
-				strbuf_adds(out, comma);
-				comma = ",\n    ";
-				if (!add_round(out, p, &p->round[i], e))
-					return false;
-			}
+		for (int s = 0; ok && s < p->spec->nschedule; s++) {
+			const struct plan_target *t = furthest(p, s);
+			struct json *excerpt;
+			ok = !t || read_excerpt(&a, p, t, &excerpt, e);
+			if (t && ok)
+				add_rounds(out, json_get(excerpt, "chain"));
+		}
 	}
 	strbuf_adds(out, out->s[out->n - 1] == '[' ? "],\n" : "\n  ],\n");
-	return true;
+	arena_release(&a);
+	return ok;
 }
 
 static bool add_output(struct strbuf *out, const struct plan *p, const struct plan_target *t,
@@ -181,7 +160,7 @@ static bool add_output(struct strbuf *out, const struct plan *p, const struct pl
 	struct recipe r;
 	bool ok = build_read(p->build, t->binary, 0, &a, &text, e) && recipe_parse(&a, text, &r, e);
 	if (ok)
-		add_digest(out, r.whole);
+		lock_add_digest(out, r.whole);
 	arena_release(&a);
 	return ok;
 }

@@ -24,6 +24,9 @@
  *
  * HEX is the XXH3-128 of the bytes. "hardware" is resolved: it pins what `native` was. Building some targets
  * leaves the sections of the others as they were; those of targets that left the spec go.
+ *
+ * The rule `lock` writes the excerpt that a binary carries (model_info.h): "inputs", of "chain" the rounds that
+ * led to the target's state, and of "targets" its own. The lock is put together from those excerpts.
  */
 #ifndef LOCK_H
 #define LOCK_H
@@ -39,6 +42,13 @@ bool lock_read(struct arena *a, const char *path, struct json **out, struct err 
 
 /* What was recorded as the hardware of a target; NULL when nothing was. */
 const char *lock_hardware(const struct json *lock, const char *target);
+
+/* Inputs of the rule: LOCK_FILE and a file's name; the units a round chose, and its scores if it had any. */
+#define LOCK_FILE "file "
+const char *lock_units(struct arena *a, int round);
+const char *lock_scores(struct arena *a, int round);
+
+void lock_add_digest(struct strbuf *out, struct digest d);
 
 /* Appends the lock of a plan that was built; old (may be NULL) gives the sections of targets that were not. */
 bool lock_write(struct strbuf *out, const struct plan *p, const struct json *old, struct err *e);

@@ -8,6 +8,7 @@
 
 #include "emit.h"
 #include "link.h"
+#include "lock.h"
 #include "os.h"
 
 /* ---- what chain.c shares ---- */
@@ -287,6 +288,40 @@ static void add_runtime(struct plan *p, struct inputs *in, enum target_arch arch
 	}
 }
 
+/* What the binary says of its origin: an action of its own, so that it is linked again when that says
+ * something else, and only then. */
+static void stage_lock(struct plan *p, struct plan_target *t)
+{
+	struct inputs in = {0};
+	struct fields param = {0};
+	const char *schedule = t->spec->schedule < 0 ? NULL : p->spec->schedule[t->spec->schedule].name;
+	plan_add_input(p, &in, input_output("state", t->state, 0));
+	if (t->evaluate) {
+		plan_add_input(p, &in, input_output("metrics", t->evaluate, EVALUATE_METRICS));
+		plan_add_input(p, &in, input_output("parent", t->evaluate_parent, EVALUATE_METRICS));
+	}
+	for (size_t i = 0; i < t->nverdict; i++)
+		plan_add_input(p, &in, input_output("verdict", t->verdict[i], 0));
+	for (size_t i = 0; schedule && i < p->nround; i++) {
+		const struct plan_round *r = &p->round[i];
+		if (strcmp(r->schedule, schedule) || r->round > t->nround)
+			continue;
+		plan_add_input(p, &in, input_output(lock_units(p->arena, r->round), r->choose, 0));
+		if (r->score)
+			plan_add_input(p, &in, input_output(lock_scores(p->arena, r->round), r->score, 0));
+	}
+	for (size_t i = 0; i < p->ninput; i++)
+		add_file(p, &in, arena_printf(p->arena, LOCK_FILE "%s", p->input[i].name), p->input[i].path);
+	fields_add(p->arena, &param, "target", t->spec->name);
+	fields_add(p->arena, &param, "hardware", t->hardware->name);
+	fields_add(p->arena, &param, "numerics", numerics_classes[t->numerics].name);
+	fields_add(p->arena, &param, "context", plan_number(p, t->spec->context));
+	if (schedule)
+		fields_add(p->arena, &param, "schedule", schedule);
+	t->lock = plan_action(p, arena_printf(p->arena, "%s/lock", t->spec->name), &rule_lock, &in, param);
+	build_want(p->build, t->lock);
+}
+
 static void stage_link(struct plan *p, struct plan_target *t)
 {
 	struct inputs in = {0};
@@ -296,6 +331,7 @@ static void stage_link(struct plan *p, struct plan_target *t)
 	plan_add_input(p, &in, input_output("weights", t->weights, 0));
 	plan_add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
 	plan_add_input(p, &in, input_output("golden", t->golden, 0));
+	plan_add_input(p, &in, input_output("lock", t->lock, 0));
 	if (p->task)
 		plan_add_input(p, &in, input_output("task", p->task, 0));
 	add_file(p, &in, "linker", p->linker);
@@ -326,6 +362,7 @@ static void found_state(struct plan *p, struct plan_target *t)
 {
 	stage_weights(p, t);
 	stage_compile(p, t);
+	stage_lock(p, t);
 	stage_link(p, t);
 }
 

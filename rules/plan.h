@@ -7,7 +7,7 @@
  *     import, tokenizer                  of the model
  *     STATE/shape                        STATE: "import", or a state of a schedule's chain
  *     STATE/quantise-NUMERICS, STATE/golden-NUMERICS
- *     TARGET/compile, TARGET/link        and the file out/SPEC/TARGET/SPEC
+ *     TARGET/compile, TARGET/lock, TARGET/link      and the file out/SPEC/TARGET/SPEC
  *
  * A target that cannot be built here (no runtime for its architecture, no linker, something of the
  * language that is not built yet) keeps its error and no actions; the others are built.
@@ -26,11 +26,12 @@ struct plan_target {
 	enum numerics numerics;
 	const char *state_name;        /* of actions */
 	struct action *state;          /* output 0: a state */
+	int nround;                    /* of its schedule, up to that state */
 	struct action *evaluate, *evaluate_parent, *evaluate_tuned; /* test rows; NULL: no data */
 	struct action **verdict;       /* of its gates; output 0: JSON (gate.h) */
 	size_t nverdict;
 	bool gate_failed;              /* known when the binary is planned */
-	struct action *shape, *weights, *golden, *object, *binary;
+	struct action *shape, *weights, *golden, *object, *lock, *binary;
 	const char *path;              /* of the binary */
 	bool failed;
 	struct err err;
@@ -49,6 +50,7 @@ struct plan_round {
 	const char **unit;
 	size_t nunit;
 	struct action *score; /* output 0: scores (scores.h); NULL: chosen without */
+	struct action *choose; /* output 0: names of units */
 };
 
 struct plan_options {

@@ -102,7 +102,6 @@ static bool run(struct rule_call *c, struct err *e)
 	s.config.bos_id = tok.start_id == TOKENIZER_NONE ? -1 : (int)tok.start_id;
 	if (tok.end_id != TOKENIZER_NONE)
 		s.config.eos_id[s.config.neos++] = (int)tok.end_id;
-	tokenizer_release(&tok);
 	struct making making = {c, &s, (uint64_t)seed, e};
 	return arch_finish_config(&s.config, NULL, e) &&
 		arch_each_tensor(&s.config, put_tensor, &making) && rule_output_state(c, &s, e);

@@ -58,26 +58,17 @@ static bool add_weights(struct rule_call *c, struct parts *p, struct model_info 
 	return true;
 }
 
-/* What leads from a binary to the lock that it was built with. */
-static const char *lock_text(struct rule_call *c)
-{
-	char hex[DIGEST_HEX];
-	digest_hex(call_input_digest(c, (size_t)call_find(c, "state")), hex);
-	return arena_printf(call_arena(c), "{\"state\":\"%s\"}", hex);
-}
-
 static bool describe(struct rule_call *c, struct model_info *info, struct err *e)
 {
 	struct state s;
 	struct tokenizer t;
-	struct buf block;
+	struct buf block, lock;
 	char unit[32];
 	if (!rule_state(c, "state", &s, e) || !call_input_named(c, "tokenizer", &block, e) ||
 		!tokenizer_load(&t, block, e))
 		return false;
 	info->start_token = t.start_id == TOKENIZER_NONE ? -1 : (int64_t)t.start_id;
 	info->end_token = t.end_id == TOKENIZER_NONE ? -1 : (int64_t)t.end_id;
-	tokenizer_release(&t);
 	info->name = call_param(c, "name");
 	info->target = call_param(c, "target");
 	info->hardware = call_param(c, "hardware");
@@ -96,7 +87,9 @@ static bool describe(struct rule_call *c, struct model_info *info, struct err *e
 		unit_name(s.dropped[i], unit);
 		info->dropped[i] = arena_strdup(call_arena(c), unit);
 	}
-	info->lock = lock_text(c);
+	if (!call_input_named(c, "lock", &lock, e))
+		return false;
+	info->lock = arena_strndup(call_arena(c), lock.p, lock.n);
 	return true;
 }
 
@@ -197,4 +190,4 @@ static bool run_link(struct rule_call *c, struct err *e)
 }
 
 static const char *const outputs[] = {"binary", NULL};
-const struct rule rule_link = {"link", 1, outputs, NULL, run_link, NULL};
+const struct rule rule_link = {"link", 2, outputs, NULL, run_link, NULL};

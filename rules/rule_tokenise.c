@@ -56,7 +56,6 @@ static bool run(struct rule_call *c, struct err *e)
 	struct tokenise_job job = {.t = t, .nt = nt, .list = &list, .task = &task, .tok = &tok,
 		.made_by = made_by(c, &task)};
 	bool ok = tokenise(c, &job, e);
-	tokenizer_release(&tokenizer);
 	return ok;
 }
 

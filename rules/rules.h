@@ -15,8 +15,11 @@
  * golden      shape, weights, tokenizer                     numerics             record (golden.h)
  * compile     shape, emitter, llvm                          numerics, target,    object (emit.h)
  *                                                           rows, context
+ * lock        state, metrics, parent, verdict...,           target, hardware,    excerpt of the lock
+ *             units.N, scores.N, the user's files           numerics, context,   (lock.h), JSON
+ *                                                           schedule
  * link        object, state, weights, tokenizer, golden,    name, target, arch,  recipe (store.h)
- *             linker, the runtime's files, [task]           hardware, numerics,
+ *             lock, linker, the runtime's files, [task]     hardware, numerics,
  *                                                           context, threads
  *
  * The numerics class with its version is part of the keys of quantise, golden and compile; the target's
@@ -34,7 +37,7 @@
 #include "state.h"
 
 extern const struct rule rule_import, rule_tokenizer, rule_shape, rule_quantise, rule_golden, rule_compile,
-	rule_link;
+	rule_lock, rule_link;
 
 extern const struct rule *const rules_table[]; /* NULL ends */
 

@@ -60,13 +60,8 @@ bool weight_pack(const struct graph *plan, int node, const char *name, const str
 	tensor_read *read, void *ctx, struct strbuf *out, struct err *e)
 {
 	struct buf data;
-	if (!strcmp(name, "rope.freq")) {
-		float *freq = xmalloc((size_t)s->config.head_dim * sizeof(*freq));
-		forward_rope_freq(&s->config, freq);
-		pack_weight(plan, node, MODEL_F32, freq, out);
-		free(freq);
+	if (pack_made(plan, node, &s->config, out))
 		return true;
-	}
 	const struct state_tensor *t = state_find(s, name);
 	if (!t)
 		return err_set(e, ERR_IO, "the state has no tensor '%s'", name);

@@ -67,9 +67,6 @@ bool binary_print(const struct strbuf *text, struct err *e);
 /* A file, or standard input for "-". */
 bool binary_read(struct strbuf *out, const char *path, struct err *e);
 
-/* The token that texts begin with, -1 where they begin with none. */
-int64_t binary_start(const struct binary *b);
-
 bool run_generate(struct binary *b, struct err *e);
 bool run_predict(struct binary *b, struct err *e);
 bool run_score(struct binary *b, struct err *e);

@@ -1,34 +1,20 @@
 #include "binary.h"
 #include "golden.h"
 
-static void add_text(struct strbuf *out, const struct binary *b)
-{
-	const struct model_info *i = &b->info;
-	strbuf_addf(out, "name          %s\n", i->name);
-	strbuf_addf(out, "architecture  %s, %lld blocks\n", i->architecture, (long long)i->blocks);
-	strbuf_addf(out, "parameters    %lld\n", (long long)i->parameters);
-	strbuf_addf(out, "weights       %lld bytes, %s\n", (long long)i->weight_bytes, i->numerics);
-	strbuf_addf(out, "context       %lld tokens\n", (long long)i->context);
-	strbuf_addf(out, "target        %s, %s\n", i->target, i->hardware);
-	strbuf_addf(out, "tasks         %s\n",
-		container_find(&b->container, "task").p ? "predict" : "none");
-	strbuf_addf(out, "dropped       %zu units", i->ndropped);
-	for (size_t k = 0; k < i->ndropped; k++)
-		strbuf_addf(out, "%s %s", k ? "," : ":", i->dropped[k]);
-	strbuf_addc(out, '\n');
-}
-
 bool run_info(struct binary *b, struct err *e)
 {
 	struct strbuf out;
+	bool ok = true;
 	strbuf_init(&out);
 	if (b->options.json) {
 		strbuf_add(&out, b->info_text.p, b->info_text.n);
 		strbuf_addc(&out, '\n');
 	} else {
-		add_text(&out, b);
+		ok = model_info_print(&out, &b->info, e);
+		strbuf_addf(&out, "tasks         %s\n",
+			container_find(&b->container, "task").p ? "predict" : "none");
 	}
-	bool ok = binary_print(&out, e);
+	ok = ok && binary_print(&out, e);
 	strbuf_release(&out);
 	return ok;
 }

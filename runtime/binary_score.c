@@ -26,7 +26,7 @@ bool run_score(struct binary *b, struct err *e)
 	bool ok = binary_read(&text, b->options.argument, e);
 	if (ok) {
 		tokenizer_encode(&b->tokenizer, text.s, text.n, 0, &tokens);
-		score_windows(&b->session, tokens.id, tokens.n, binary_start(b), b->session.context,
+		score_windows(&b->session, tokens.id, tokens.n, tokenizer_start(&b->tokenizer), b->session.context,
 			&sum);
 		if (sum.tokens)
 			add_result(&out, &sum, b->options.json);

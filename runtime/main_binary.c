@@ -2,7 +2,6 @@
  * The entry of an emitted binary. This file, like all of runtime/, is compiled for the plainest CPU
  * of its architecture, so it can say that this CPU is too old before any generated code runs.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,18 +25,13 @@ bool binary_read(struct strbuf *out, const char *path, struct err *e)
 	return file_read(out, strcmp(path, "-") ? path : "/dev/stdin", e);
 }
 
-int64_t binary_start(const struct binary *b)
-{
-	const struct tokenizer *t = &b->tokenizer;
-	bool starts = (t->traits & TOK_ADDS_START) && t->start_id != TOKENIZER_NONE;
-	return starts ? (int64_t)t->start_id : -1;
-}
-
 static bool check_cpu(struct err *e)
 {
 	struct strbuf missing;
+	struct cpu cpu;
 	strbuf_init(&missing);
-	bool ok = cpu_has_all(trim_target_needs, &missing);
+	cpu_read(&cpu);
+	bool ok = cpu_has_all(&cpu, trim_target_needs, &missing);
 	if (!ok)
 		err_set(e, ERR_TOOL, "this CPU lacks %s, which the program was compiled for",
 			missing.s);
@@ -73,9 +67,10 @@ static bool open_model(struct binary *b, struct err *e)
 		return err_set(e, ERR_IO, "the program's tokenizer is missing");
 	if (!tokenizer_load(&b->tokenizer, tok, e))
 		return false;
-	b->pool = pool_new(threads ? threads : cpu_threads());
+	threads = threads ? threads : cpu_threads();
+	b->pool = pool_new(threads);
 	if (!b->pool)
-		return err_errno(e, "unable to start threads");
+		return err_set(e, ERR_IO, "unable to start %d threads", threads);
 	if (!session_open(&b->session, find_step(), &params, b->pool, (uint32_t)b->info.context, e))
 		return false;
 	/* Tokens go into the model's tables unchecked. */

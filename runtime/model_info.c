@@ -88,3 +88,100 @@ bool model_info_read(struct arena *a, struct buf text, struct model_info *out, s
 	}
 	return true;
 }
+
+/* ---- for people ---- */
+
+static void add_label(struct strbuf *out, const char *label)
+{
+	strbuf_addf(out, "%-12s  ", label);
+}
+
+static void add_value(struct strbuf *out, const struct json *v)
+{
+	if (v->kind == JSON_STRING)
+		strbuf_adds(out, v->text);
+	else
+		json_write(out, v);
+}
+
+/* "NAME VALUE, NAME VALUE". */
+static void add_members(struct strbuf *out, const char *label, const struct json *object)
+{
+	add_label(out, label);
+	for (size_t i = 0; i < object->nitem; i++) {
+		strbuf_addf(out, "%s%s ", i ? ", " : "", object->key[i]);
+		add_value(out, &object->item[i]);
+	}
+	strbuf_addc(out, '\n');
+}
+
+/* "UNIT (NAME VALUE), UNIT": what left in a round. */
+static void add_round(struct strbuf *out, const struct json *round)
+{
+	const struct json *dropped = json_get(round, "dropped");
+	add_label(out, "round");
+	if (json_get(round, "round"))
+		add_value(out, json_get(round, "round"));
+	for (size_t i = 0; dropped && dropped->kind == JSON_ARRAY && i < dropped->nitem; i++) {
+		const struct json *unit = &dropped->item[i];
+		size_t n = unit->kind == JSON_OBJECT ? unit->nitem : 0;
+		strbuf_adds(out, i ? ", " : ": ");
+		for (size_t k = 0; k < n; k++) {
+			if (k)
+				strbuf_addf(out, "%s%s ", k > 1 ? ", " : " (", unit->key[k]);
+			add_value(out, &unit->item[k]);
+		}
+		strbuf_adds(out, n > 1 ? ")" : "");
+	}
+	strbuf_addc(out, '\n');
+}
+
+static void add_target(struct strbuf *out, const struct json *target)
+{
+	static const char *const measured[] = {"metrics", "parent"};
+	const struct json *gates = json_get(target, "gates");
+	for (size_t i = 0; i < NELEM(measured); i++) {
+		const struct json *v = json_get(target, measured[i]);
+		if (v && v->kind == JSON_OBJECT)
+			add_members(out, measured[i], v);
+	}
+	for (size_t i = 0; gates && gates->kind == JSON_ARRAY && i < gates->nitem; i++)
+		if (gates->item[i].kind == JSON_OBJECT)
+			add_members(out, "gate", &gates->item[i]);
+}
+
+static void add_lock(struct strbuf *out, const struct model_info *info, const struct json *lock)
+{
+	const struct json *chain = json_get(lock, "chain"), *inputs = json_get(lock, "inputs");
+	const struct json *target = json_get(json_get(lock, "targets"), info->target);
+	for (size_t i = 0; chain && chain->kind == JSON_ARRAY && i < chain->nitem; i++)
+		add_round(out, &chain->item[i]);
+	if (target)
+		add_target(out, target);
+	for (size_t i = 0; inputs && inputs->kind == JSON_OBJECT && i < inputs->nitem; i++) {
+		add_label(out, "input");
+		add_value(out, &inputs->item[i]);
+		strbuf_addf(out, "  %s\n", inputs->key[i]);
+	}
+}
+
+bool model_info_print(struct strbuf *out, const struct model_info *i, struct err *e)
+{
+	struct arena a = {0};
+	struct json *lock = NULL;
+	bool ok = !i->lock || json_parse(&a, (struct buf){i->lock, strlen(i->lock)}, NULL, 1, &lock, e);
+	strbuf_addf(out, "name          %s\n", i->name);
+	strbuf_addf(out, "architecture  %s, %lld blocks\n", i->architecture, (long long)i->blocks);
+	strbuf_addf(out, "parameters    %lld\n", (long long)i->parameters);
+	strbuf_addf(out, "weights       %lld bytes, %s\n", (long long)i->weight_bytes, i->numerics);
+	strbuf_addf(out, "context       %lld tokens\n", (long long)i->context);
+	strbuf_addf(out, "target        %s, %s\n", i->target, i->hardware);
+	strbuf_addf(out, "dropped       %zu units", i->ndropped);
+	for (size_t k = 0; k < i->ndropped; k++)
+		strbuf_addf(out, "%s %s", k ? "," : ":", i->dropped[k]);
+	strbuf_addc(out, '\n');
+	if (ok && lock)
+		add_lock(out, i, lock);
+	arena_release(&a);
+	return ok;
+}

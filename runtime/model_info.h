@@ -7,7 +7,11 @@
  *      "start_token":1,"end_token":2,"lock":{...}}
  *
  * `dropped` in the order of dropping; `threads` 0: all that there are; tokens null where there is
- * none; `lock`: what the lock file says of this binary's origin, its state's digest, or null.
+ * none; `lock`: what the lock file beside the spec says of this binary (rules/lock.h), or null:
+ *
+ *     {"inputs":{"models:smollm/config.json":"HEX"},
+ *      "chain":[{"schedule":"main","round":1,"dropped":[{"unit":"blk.3.mlp","nll":1.25}]}],
+ *      "targets":{"laptop":{"hardware":"zen5",...,"metrics":{...},"parent":{...},"gates":[...]}}}
  */
 #ifndef MODEL_INFO_H
 #define MODEL_INFO_H
@@ -27,5 +31,8 @@ void model_info_write(struct strbuf *out, const struct model_info *info);
 
 /* In the arena. Unknown members are left alone; missing or wrong ones are an ERR_IO. */
 bool model_info_read(struct arena *a, struct buf text, struct model_info *out, struct err *e);
+
+/* Lines for people. Of the lock what is known is printed, the rest left alone. */
+bool model_info_print(struct strbuf *out, const struct model_info *info, struct err *e);
 
 #endif

@@ -20,8 +20,7 @@ static struct buf piece(void *ctx, uint32_t id)
 
 struct tokeniser task_tokenizer(const struct tokenizer *t)
 {
-	bool starts = (t->traits & TOK_ADDS_START) && t->start_id != TOKENIZER_NONE;
 	return (struct tokeniser){(void *)(uintptr_t)t, encode, piece,
-		starts ? (int64_t)t->start_id : -1,
+		tokenizer_start(t),
 		t->end_id == TOKENIZER_NONE ? -1 : (int64_t)t->end_id};
 }

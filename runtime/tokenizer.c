@@ -193,9 +193,9 @@ bool tokenizer_load(struct tokenizer *t, struct buf bytes, struct err *e)
 	return check_tokens(t, bytes.n - texts, e) && check_tables(t, e);
 }
 
-void tokenizer_release(struct tokenizer *t)
+int64_t tokenizer_start(const struct tokenizer *t)
 {
-	*t = (struct tokenizer){0};
+	return t->traits & TOK_ADDS_START ? (int64_t)t->start_id : -1;
 }
 
 void token_list_push(struct token_list *l, uint32_t id)

@@ -108,9 +108,11 @@ enum tokenizer_decode_flag {
 	TOKENIZER_SHOW_SPECIAL = 2 /* control tokens give their text, not nothing */
 };
 
-/* Borrows the bytes (4-byte aligned), which must outlive t. */
+/* Borrows the bytes (4-byte aligned), which must outlive t; allocates nothing. */
 bool tokenizer_load(struct tokenizer *t, struct buf bytes, struct err *e);
-void tokenizer_release(struct tokenizer *t);
+
+/* The token that the model's texts begin with; -1 where they begin with none. */
+int64_t tokenizer_start(const struct tokenizer *t);
 
 /* Appends to out, which may be zeroed. */
 void tokenizer_encode(const struct tokenizer *t, const char *text, size_t n, unsigned flags,

@@ -47,7 +47,6 @@ void stories_stop(struct running *r)
 	pool_free(r->pool);
 	emit_unload(&r->loaded);
 	packed_release(&r->packed);
-	tokenizer_release(&r->tokenizer);
 	strbuf_release(&r->object);
 	strbuf_release(&r->tokens);
 	model_release(&r->model);

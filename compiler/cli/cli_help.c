@@ -24,14 +24,41 @@ static void add_wrapped(struct strbuf *out, const char *text, size_t width)
 	strbuf_addc(out, '\n');
 }
 
+static void verb_left(char left[64], const struct cli_verb *v)
+{
+	snprintf(left, 64, "%s %s", v->name, v->args);
+}
+
+static void option_left(char left[64], const struct cli_option *o)
+{
+	char letter[8] = "    ";
+	if (o->letter)
+		snprintf(letter, sizeof(letter), "-%c, ", o->letter);
+	snprintf(left, 64, "%s--%s%s%s", letter, o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+}
+
+/* "  LEFT  " in a column as wide as the widest of any verb and option. */
+static void add_left(struct strbuf *out, const char *left)
+{
+	char other[64];
+	size_t width = 0;
+	for (const struct cli_verb *v = cli_verbs; v->name; v++) {
+		verb_left(other, v);
+		width = strlen(other) > width ? strlen(other) : width;
+	}
+	for (const struct cli_option *o = cli_options; o->name; o++) {
+		option_left(other, o);
+		width = strlen(other) > width ? strlen(other) : width;
+	}
+	strbuf_addf(out, "  %-*s  ", (int)width, left);
+}
+
 static void add_option(struct strbuf *out, const struct cli_option *o)
 {
 	char left[64];
-	int n = o->letter ? snprintf(left, sizeof(left), "-%c, --%s%s%s", o->letter, o->name,
-				    o->arg ? " " : "", o->arg ? o->arg : "")
-			  : snprintf(left, sizeof(left), "    --%s%s%s", o->name, o->arg ? " " : "",
-				    o->arg ? o->arg : "");
-	strbuf_addf(out, "  %-24s%s%s", left, n > 24 ? "\n                          " : "", o->help);
+	option_left(left, o);
+	add_left(out, left);
+	strbuf_adds(out, o->help);
 	if (o->env)
 		strbuf_addf(out, " [%s]", o->env);
 	strbuf_addc(out, '\n');
@@ -57,8 +84,9 @@ void cli_write_usage(struct strbuf *out)
 	strbuf_addc(out, '\n');
 	for (const struct cli_verb *v = cli_verbs; v->name; v++) {
 		char left[64];
-		snprintf(left, sizeof(left), "%s %s", v->name, v->args);
-		strbuf_addf(out, "  %-24s%s\n", left, v->help);
+		verb_left(left, v);
+		add_left(out, left);
+		strbuf_addf(out, "%s\n", v->help);
 	}
 	add_options(out, NULL, "\nOptions of every verb:\n");
 	strbuf_adds(out, "\n`trim help VERB` explains a verb, `trim help spec` what may stand in a spec.\n");

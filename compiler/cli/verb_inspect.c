@@ -13,6 +13,7 @@
 #include "json.h"
 #include "lock.h"
 #include "model.h"
+#include "model_info.h"
 #include "plan.h"
 
 /* ---- models ---- */
@@ -101,7 +102,7 @@ static void print_row(struct cli *c, const struct json *row)
 	struct strbuf b;
 	strbuf_init(&b);
 	for (size_t i = 0; i < row->nitem; i++) {
-		strbuf_adds(&b, i ? "  " : "  ");
+		strbuf_adds(&b, "  ");
 		if (row->item[i].kind == JSON_STRING)
 			strbuf_addf(&b, i ? "%s" : "%-24s", row->item[i].text);
 		else
@@ -117,10 +118,8 @@ static void print_object(struct cli *c, const struct json *o)
 	for (size_t i = 0; i < o->nitem; i++) {
 		const struct json *v = &o->item[i];
 		struct strbuf b;
-		if (v->kind == JSON_OBJECT) {
-			print_object(c, v);
+		if (v->kind == JSON_OBJECT) /* "info", printed before */
 			continue;
-		}
 		if (is_list(v)) {
 			fprintf(c->out, "%s:\n", o->key[i]);
 			for (size_t k = 0; k < v->nitem; k++)
@@ -137,6 +136,24 @@ static void print_object(struct cli *c, const struct json *o)
 	}
 }
 
+/* What a program says of itself, as it prints it. */
+static bool print_info(struct cli *c, const struct json *info, struct err *e)
+{
+	struct strbuf b;
+	struct model_info m;
+	if (!info || info->kind != JSON_OBJECT)
+		return true;
+	strbuf_init(&b);
+	json_write(&b, info);
+	bool ok = model_info_read(c->arena, strbuf_buf(&b), &m, e);
+	strbuf_clear(&b);
+	ok = ok && model_info_print(&b, &m, e);
+	if (ok)
+		fputs(b.s, c->out);
+	strbuf_release(&b);
+	return ok;
+}
+
 static bool print(struct cli *c, const struct strbuf *text, struct err *e)
 {
 	struct json *root;
@@ -145,6 +162,8 @@ static bool print(struct cli *c, const struct strbuf *text, struct err *e)
 		return true;
 	}
 	if (!json_parse(c->arena, strbuf_buf(text), NULL, 1, &root, e))
+		return false;
+	if (!print_info(c, json_get(root, "info"), e))
 		return false;
 	print_object(c, root);
 	return true;

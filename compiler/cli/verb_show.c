@@ -177,8 +177,6 @@ int verb_show(struct cli *c)
 	else
 		code = cli_fail(c, &e);
 	dataset_rows_release(&rows);
-	if (tokens.known)
-		tokenizer_release(&tokens.tokenizer);
 	strbuf_release(&tokens.block);
 	strbuf_release(&out);
 	return code;

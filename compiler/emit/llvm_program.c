@@ -46,16 +46,15 @@ static LLVMValueRef one_item(struct kernel *k)
 }
 
 static const struct {
-	const char *name;
 	region_fn *run;
 	items_fn *items;
-} emitters[] = {
-	[REGION_MAP] = {"map", emit_map_region, map_items},
-	[REGION_REDUCE] = {"reduce", emit_reduce_region, reduce_items},
-	[REGION_DOT] = {"dot", emit_dot_region, dot_items},
-	[REGION_ATTENTION] = {"attention", emit_attention_region, attention_items},
-	[REGION_SCATTER] = {"scatter", emit_scatter_region, one_item},
-	[REGION_QUANTISE] = {"quantise", emit_quantise_region, quantise_items},
+} emitters[NREGION_KINDS] = {
+	[REGION_MAP] = {emit_map_region, map_items},
+	[REGION_REDUCE] = {emit_reduce_region, reduce_items},
+	[REGION_DOT] = {emit_dot_region, dot_items},
+	[REGION_ATTENTION] = {emit_attention_region, attention_items},
+	[REGION_SCATTER] = {emit_scatter_region, one_item},
+	[REGION_QUANTISE] = {emit_quantise_region, quantise_items},
 };
 
 /* ---- keys ---- */
@@ -223,7 +222,7 @@ static void emit_functions(struct unit *u, const struct graph *g, const struct r
 
 	LLVMTypeRef run_params[] = {u->ptr, u->ptr, u->ptr, u->i64, u->i64};
 	LLVMTypeRef run = LLVMFunctionType(LLVMVoidTypeInContext(u->context), run_params, 5, false);
-	snprintf(name, sizeof(name), "k%d_%s", u->ncompiled, emitters[r->kind].name);
+	snprintf(name, sizeof(name), "k%d_%s", u->ncompiled, region_kind_name[r->kind]);
 	c->run = new_function(u, name, run);
 	k->scratch = LLVMGetParam(c->run, 2);
 	k->item_lo = LLVMGetParam(c->run, 3);

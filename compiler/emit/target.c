@@ -33,58 +33,31 @@ const struct target *target_find(const char *name)
 	return NULL;
 }
 
-/* As cpu_has, without its price: under a hypervisor each cpuid traps, and asking it for all rows took
- * 1.2 ms of a build in which nothing happens; the compilers ask once, when the program starts (2 us). The
- * names are the same; what not both gcc and clang know, cpu_has does. */
-static bool has(const char *feature)
-{
 #ifdef __x86_64__
-#define HAS(f)                                                                                     \
-	if (!strcmp(feature, f))                                                                   \
-		return __builtin_cpu_supports(f) > 0;
-	HAS("avx2")
-	HAS("bmi2")
-	HAS("fma")
-	HAS("avx512f")
-	HAS("avx512bw")
-	HAS("avx512dq")
-	HAS("avx512vl")
-	HAS("avx512bf16")
-	HAS("avx512vnni")
-	HAS("sse4a")
-	if (!strcmp(feature, "f16c"))
-		return __builtin_cpu_supports("avx2") > 0; /* no CPU has one without the other */
-#undef HAS
+static const enum target_arch own_arch = ARCH_X86_64;
+#else
+static const enum target_arch own_arch = ARCH_AARCH64;
 #endif
-	return cpu_has(feature);
+
+static bool runs_on(const struct cpu *c, const struct target *t)
+{
+	return t->arch == own_arch && cpu_has_all(c, t->needs, NULL);
 }
 
 bool target_runs_here(const struct target *t)
 {
-#ifdef __x86_64__
-	if (t->arch != ARCH_X86_64)
-		return false;
-#else
-	if (t->arch != ARCH_AARCH64)
-		return false;
-#endif
-	char name[32];
-	for (const char *p = t->needs; *p;) {
-		size_t n = strcspn(p, ",");
-		memcpy(name, p, n);
-		name[n] = '\0';
-		if (!has(name))
-			return false;
-		p += n + (p[n] == ',');
-	}
-	return true;
+	struct cpu cpu;
+	cpu_read(&cpu);
+	return runs_on(&cpu, t);
 }
 
 const struct target *target_native(void)
 {
 	const struct target *best = NULL;
+	struct cpu cpu;
+	cpu_read(&cpu);
 	for (int i = 0; i < ntargets; i++)
-		if (target_runs_here(&targets[i]))
+		if (runs_on(&cpu, &targets[i]))
 			best = &targets[i];
 	return best;
 }

@@ -253,17 +253,10 @@ static bool check_scatter(const struct graph *g, const struct node *n, struct er
 		: wrong(n, e, "the other axes stay as they are");
 }
 
-static bool is_state(const struct graph *g, int i)
-{
-	while (g->node[i].op == OP_PUT || g->node[i].op == OP_ASSIGN)
-		i = g->node[i].src[0];
-	return g->node[i].op == OP_STATE;
-}
-
 static bool check_put(const struct graph *g, const struct node *n, struct err *e)
 {
 	const struct type *state = source(g, n, 0), *x = source(g, n, 1), *index = source(g, n, 2);
-	if (!is_state(g, n->src[0]) || !type_equal(state, &n->type))
+	if (g->node[state_of(g, n->src[0])].op != OP_STATE || !type_equal(state, &n->type))
 		return wrong(n, e, "changes a state in place");
 	if (x->dtype != state->dtype || index->dtype != DT_I32)
 		return wrong(n, e, "x has the state's dtype, the index is i32");
@@ -278,7 +271,7 @@ static bool check_put(const struct graph *g, const struct node *n, struct err *e
 
 static bool check_assign(const struct graph *g, const struct node *n, struct err *e)
 {
-	if (!is_state(g, n->src[0]) || !type_equal(source(g, n, 0), &n->type))
+	if (g->node[state_of(g, n->src[0])].op != OP_STATE || !type_equal(source(g, n, 0), &n->type))
 		return wrong(n, e, "changes a state in place");
 	return source(g, n, 1)->dtype == n->type.dtype && type_same_axes(source(g, n, 1), &n->type)
 		? true

@@ -188,8 +188,7 @@ static void *bound(const struct run *r, const char *name)
 
 static bool leaf_memory(const struct run *r, int node, void **p, struct err *e)
 {
-	while (writes_state(r->g->node[node].op))
-		node = r->g->node[node].src[0];
+	node = state_of(r->g, node);
 	*p = bound(r, r->g->node[node].name);
 	return *p ? true
 		  : err_set(e, ERR_SPEC, "graph '%s': '%s' is not bound", r->g->name,

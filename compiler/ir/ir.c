@@ -225,6 +225,13 @@ int ir_assign(struct graph *g, int state, int x)
 	return append(g, (struct node){.op = OP_ASSIGN, .type = g->node[state].type, .src = {state, x}});
 }
 
+int state_of(const struct graph *g, int i)
+{
+	while (g->node[i].op == OP_PUT || g->node[i].op == OP_ASSIGN)
+		i = g->node[i].src[0];
+	return i;
+}
+
 int ir_attention(struct graph *g, int q, int k, int v, int lo, int hi, int axis)
 {
 	return append(g, (struct node){.op = OP_ATTENTION, .type = g->node[q].type,

@@ -177,6 +177,8 @@ struct node {
 
 enum region_kind { REGION_MAP, REGION_REDUCE, REGION_DOT, REGION_ATTENTION, REGION_SCATTER,
 	REGION_QUANTISE };
+enum { NREGION_KINDS = REGION_QUANTISE + 1 };
+extern const char *const region_kind_name[NREGION_KINDS]; /* as the text form and kernels' symbols have them */
 
 /* A region becomes one kernel: nodes run together, values that only they use are never stored. */
 struct region {
@@ -285,6 +287,9 @@ bool graph_check(const struct graph *g, struct err *e);
 /* A new graph in arena a without recipes: exp, log, sin, cos, cast, stop become primitive maps.
  * (recipe.c; the polynomials and their errors are documented there.) Outputs, leaves kept. */
 struct graph *graph_lower(struct arena *a, const struct graph *g);
+
+/* The state leaf whose memory a put or assign is, through any number of them; else i itself. */
+int state_of(const struct graph *g, int i);
 
 /* Removes nodes that no output, assign or put needs, and equal nodes (same op, sources, type). */
 struct graph *graph_simplify(struct arena *a, const struct graph *g);

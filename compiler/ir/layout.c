@@ -47,13 +47,6 @@ bool reads_elementwise(const struct node *n, int s)
 		!(c == CLASS_MEMORY && n->op != OP_GATHER && s == 0);
 }
 
-int state_of(const struct graph *g, int i)
-{
-	while (g->node[i].op == OP_PUT || g->node[i].op == OP_ASSIGN)
-		i = g->node[i].src[0];
-	return i;
-}
-
 enum { WANT_PANEL = 1, WANT_ROW = 2 };
 
 struct graph *graph_layouts(struct arena *a, const struct graph *g)

@@ -13,7 +13,4 @@ struct layout source_layout(const struct graph *g, const struct node *n, int s);
 /* Whether source s is read element by element, in whatever layout it has. */
 bool reads_elementwise(const struct node *n, int s);
 
-/* The state leaf whose memory a put or assign is, through any number of them; else i itself. */
-int state_of(const struct graph *g, int i);
-
 #endif

@@ -77,9 +77,7 @@ static bool node_depends(struct work *w, int i, int on)
 			return true;
 	if (n->op != OP_PUT && n->op != OP_ASSIGN)
 		return false;
-	int leaf = n->src[0];
-	while (g->node[leaf].op != OP_STATE)
-		leaf = g->node[leaf].src[0];
+	int leaf = state_of(g, i);
 	for (int k = 0; k < w->nreader[leaf]; k++) {
 		int reader = w->reader[leaf][k];
 		if (reader < i && g->node[reader].region >= 0 &&
@@ -115,9 +113,7 @@ static bool may_join(struct work *w, int i, int r)
 			return false;
 	}
 	if (n->op == OP_PUT || n->op == OP_ASSIGN) {
-		int leaf = n->src[0];
-		while (g->node[leaf].op != OP_STATE)
-			leaf = g->node[leaf].src[0];
+		int leaf = state_of(g, i);
 		for (int k = 0; k < w->nreader[leaf]; k++) {
 			int from = g->node[w->reader[leaf][k]].region;
 			if (from >= 0 && from != r && w->reader[leaf][k] < i && region_depends(w, from, r))
@@ -437,9 +433,7 @@ static bool ready(struct work *w, int r, const bool *done)
 		}
 		if (n->op != OP_PUT && n->op != OP_ASSIGN)
 			continue;
-		int leaf = n->src[0];
-		while (g->node[leaf].op != OP_STATE)
-			leaf = g->node[leaf].src[0];
+		int leaf = state_of(g, i);
 		for (int j = 0; j < w->nreader[leaf]; j++) {
 			int from = g->node[w->reader[leaf][j]].region;
 			if (w->reader[leaf][j] < i && from >= 0 && from != r && !done[from])

@@ -24,8 +24,10 @@
 #include "check.h"
 #include "ir.h"
 
-static const char *const region_kind_name[] = {"map", "reduce", "dot", "attention", "scatter",
-	"quantise"};
+const char *const region_kind_name[NREGION_KINDS] = {
+	[REGION_MAP] = "map", [REGION_REDUCE] = "reduce", [REGION_DOT] = "dot",
+	[REGION_ATTENTION] = "attention", [REGION_SCATTER] = "scatter", [REGION_QUANTISE] = "quantise",
+};
 
 /* What an op's line carries besides sources and type. */
 static const struct uses {
@@ -384,7 +386,7 @@ static bool line_region(struct reader *r)
 	int64_t number;
 	int kind, node;
 	if (!read_int(r, "the region's number", g->nregion, g->nregion, &number) ||
-		!read_choice(r, "region kind", region_kind_name, NELEM(region_kind_name), &kind) ||
+		!read_choice(r, "region kind", region_kind_name, NREGION_KINDS, &kind) ||
 		!read_axes(r, &region.space) || !expect(r, ':'))
 		return false;
 	region.kind = (enum region_kind)kind;

@@ -284,17 +284,23 @@ void pack_weight(const struct graph *g, int node, enum model_dtype from, const v
 			pack_lanes(&p, row, to);
 }
 
+bool pack_made(const struct graph *g, int node, const struct model_config *c, struct strbuf *out)
+{
+	if (strcmp(g->node[node].name, "rope.freq"))
+		return false;
+	float *freq = xcalloc((size_t)c->head_dim, sizeof(*freq));
+	forward_rope_freq(c, freq);
+	pack_weight(g, node, MODEL_F32, freq, out);
+	free(freq);
+	return true;
+}
+
 static bool pack_one(const struct graph *plan, int node, const struct model *m, struct strbuf *out,
 	struct err *e)
 {
 	const char *name = plan->node[node].name;
-	if (!strcmp(name, "rope.freq")) {
-		float *freq = xcalloc((size_t)m->config.head_dim, sizeof(*freq));
-		forward_rope_freq(&m->config, freq);
-		pack_weight(plan, node, MODEL_F32, freq, out);
-		free(freq);
+	if (pack_made(plan, node, &m->config, out))
 		return true;
-	}
 	const struct model_tensor *t = model_find(m, name);
 	if (!t)
 		return err_set(e, ERR_IO, "'%s' has no tensor '%s'", m->path, name);

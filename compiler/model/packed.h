@@ -15,6 +15,9 @@
 void pack_weight(const struct graph *g, int node, enum model_dtype from, const void *data,
 	struct strbuf *out);
 
+/* The same for a param that no model stores and forward graphs make up (rope.freq); false: it is none. */
+bool pack_made(const struct graph *g, int node, const struct model_config *c, struct strbuf *out);
+
 /* All weights of a model for one planned graph, 64-byte aligned. Extra params that a forward graph
  * wants (rope.freq) are made. */
 struct packed {

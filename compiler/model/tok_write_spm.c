@@ -106,7 +106,6 @@ bool tok_write_spm(struct arena *a, struct buf block, struct strbuf *out, struct
 	bool ok = t.kind == TOKENIZER_SPM;
 	if (ok)
 		write_message(out, &t);
-	tokenizer_release(&t);
 	if (!ok)
 		return err_set(e, ERR_SPEC, "unable to write the tokenizer as a sentencepiece model: it is of another kind");
 	strbuf_init(&again);

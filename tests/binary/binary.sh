@@ -87,6 +87,11 @@ predicts_answers() {
 	[ "$(grep -c '"correct":true' <<<"$got")" -eq 1 ] &&
 		[ "$(grep -c '"answer":"\(yes\|no\|maybe\)","correct":' <<<"$got")" -eq 3 ]
 }
+no_threads() { # room for the stacks of some of them
+	local got rc
+	got=$(ulimit -v 200000; x -p hello --threads 1000 2>&1); rc=$?
+	[ $rc -eq 1 ] && [ "$got" = 'x: unable to start 1000 threads' ] || { echo "$rc: $got"; return 1; }
+}
 benches() {
 	x bench --json | python3 -c '
 import json, sys
@@ -162,6 +167,7 @@ for arch in x86_64 aarch64; do
 	check stop_texts stops "$(x -p hello)"
 	check sampling samples
 	check threads threads
+	[ -n "$run" ] || check no_threads no_threads
 	check score scores
 	check predict predicts
 	check predict_answers predicts_answers

@@ -33,7 +33,7 @@ text() { "$1" -p "" -n 200 --temp 0 --threads 1; }
 
 # ---- end to end ----
 spec gguf.xml gguf m/stories260K.gguf "$here_t"
-all='here/compile here/link import import/golden-f32 import/quantise-f32 import/shape tokenizer + file'
+all='here/compile here/link here/lock import import/golden-f32 import/quantise-f32 import/shape tokenizer + file'
 got=$(ran gguf.xml); verdict first "$([ "$got" = "$all" ]; echo $?)"
 bin=out/gguf/here/gguf
 text $bin >"$TMP/text"; cmp "$TMP/text" "$want" >"$TMP/log" 2>&1; verdict greedy-text $?
@@ -42,7 +42,7 @@ $bin selftest >"$TMP/log" 2>&1; verdict selftest $?
 digest=$(sed -n '/"outputs"/,$p' gguf.lock | sed -n 's/.*"here": "\(.*\)"/\1/p')
 [ ${#digest} -eq 32 ]; verdict lock $?
 [ "$(ran gguf.xml)" = '' ]; verdict nothing-again $?
-json='{"actions":{"run":0,"cached":7,"failed":0},"outputs":[{"target":"here","path":"out/gguf/here/gguf","gate":null}],"metrics":{}}'
+json='{"actions":{"run":0,"cached":8,"failed":0},"outputs":[{"target":"here","path":"out/gguf/here/gguf","gate":null}],"metrics":{}}'
 "$TRIM" build gguf.xml --json -q >"$TMP/log" 2>&1; [ "$(cat "$TMP/log")" = "$json" ]; verdict json $?
 began=$(date +%s%N); "$TRIM" build -q gguf.xml >/dev/null; ended=$(date +%s%N)
 echo "nothing changed: $(((ended - began) / 10000))e-2 ms of wall time"
@@ -64,7 +64,7 @@ out/hf/here/hf score "$TMP/some.txt" --json >"$TMP/a" 2>"$TMP/log"; "$TMP/from-g
 # Another architecture, other bits of code, the same text.
 if ! "$TRIM" doctor | grep -q 'runtime aarch64 *missing' && command -v qemu-aarch64 >/dev/null; then
 	spec arm.xml arm m/stories260K.gguf '<target name="arm" hardware="aarch64-neon" weights="f32"/>'
-	[ "$(ran arm.xml)" = 'arm/compile arm/link + file' ]; verdict aarch64-shares $?
+	[ "$(ran arm.xml)" = 'arm/compile arm/link arm/lock + file' ]; verdict aarch64-shares $?
 	for n in 1 2; do
 		timeout 300 qemu-aarch64 out/arm/arm/arm -p "" -n 200 --temp 0 --threads $n | cmp - "$want" >"$TMP/log" 2>&1
 		verdict aarch64-greedy-text-$n $?
@@ -124,13 +124,13 @@ row touched 'the model file touched, its bytes equal' ''
 mv m moved; cp -r moved m; rm -rf moved
 row copied 'the model copied to a new folder of the same name' ''
 spec gguf.xml gguf m/stories260K.gguf "$two_t"
-row target 'one more target, of another numerics class' 'import/golden-bf16 import/quantise-bf16 two/compile two/link + file'
+row target 'one more target, of another numerics class' 'import/golden-bf16 import/quantise-bf16 two/compile two/link two/lock + file'
 spec gguf.xml gguf m/stories260K.gguf "$two_t<target name='three' hardware='x86-64-v4' weights='f32'/>"
-row class 'one more target, of a class that is there' 'three/compile three/link + file'
+row class 'one more target, of a class that is there' 'three/compile three/link three/lock + file'
 spec gguf.xml gguf m/stories260K.gguf "${here_t/f32\"/f32\" threads=\"1\"}"
 row threads 'an attribute that only the binary reads (threads)' 'here/link + file'
 spec gguf.xml gguf m/stories260K.gguf "${here_t/f32\"/f32\" context=\"256\"}"
-row context 'an attribute that code depends on (context)' 'here/compile here/link + file'
+row context 'an attribute that code depends on (context)' 'here/compile here/link here/lock + file'
 spec gguf.xml gguf m/stories260K.gguf "$here_t"
 row back 'all of that undone' ' + file'
 rm $bin
@@ -189,7 +189,7 @@ holds() { # EXPRESSION COMMAND...: true of `d`, the object that the command prin
 expect why.json 0 '' holds 'd["spec"] == "gguf.xml" and d["actions"] == [{"action": "here/link", "rule": "link", "state": "not run", "why": d["actions"][0]["why"]}]' \
 	"$TRIM" why gguf.xml here/link
 expect status.json 0 '' holds 'd["actions"] == [] and d["out_of_date"] == 0 and d["up_to_date"] > 5' "$TRIM" status gguf.xml
-expect plan.json 0 '' holds 'd["run"] == 1 and [a["action"] for a in d["actions"]] == ["here/compile", "here/link"]' "$TRIM" plan dry.xml
+expect plan.json 0 '' holds 'd["run"] == 2 and [a["action"] for a in d["actions"]] == ["here/compile", "here/lock", "here/link"]' "$TRIM" plan dry.xml
 expect dry-run.json 0 '' holds 'd["perhaps"] == 1' "$TRIM" build -n dry.xml
 expect log.json 0 '' holds '{b["build"] for b in d["log"]} == set(range(1, d["log"][-1]["build"] + 1))' "$TRIM" log gguf.xml
 expect log.unknown 2 "no past build has an action 'here/lnk'; did you mean 'here/link'?" "$TRIM" log gguf.xml here/lnk

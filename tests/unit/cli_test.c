@@ -34,6 +34,48 @@ TEST(cli_tables_are_sound)
 	}
 }
 
+/* Column at which `help` begins, behind two spaces or more; 0: it does not. */
+static size_t help_column(const char *text, const char *left, const char *help)
+{
+	char line[64];
+	snprintf(line, sizeof(line), "%s  ", left);
+	const char *begin = strstr(text, line), *found = begin ? strstr(begin, help) : NULL;
+	if (!found)
+		return 0;
+	while (begin > text && begin[-1] != '\n')
+		begin--;
+	return memchr(begin, '\n', (size_t)(found - begin)) ? 0 : (size_t)(found - begin);
+}
+
+TEST(cli_help_has_one_column)
+{
+	struct strbuf text;
+	char left[64];
+	size_t column = 0;
+	strbuf_init(&text);
+	cli_write_usage(&text);
+	for (const struct cli_verb *v = cli_verbs; v->name; v++) {
+		snprintf(left, sizeof(left), "  %s %s", v->name, v->args);
+		size_t at = help_column(text.s, left, v->help);
+		column = column ? column : at;
+		if (!at || at != column)
+			FAIL("trim --help: %s at column %zu, others at %zu", v->name, at, column);
+	}
+	for (const struct cli_verb *v = cli_verbs; v->name; v++) {
+		strbuf_clear(&text);
+		cli_write_verb_help(&text, v);
+		for (const struct cli_option *o = cli_options; o->name; o++) {
+			if (!o->everywhere && !cli_verb_takes(v, o))
+				continue;
+			snprintf(left, sizeof(left), "--%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+			if (help_column(text.s, left, o->help) != column)
+				FAIL("trim help %s: --%s at column %zu, verbs at %zu", v->name, o->name,
+					help_column(text.s, left, o->help), column);
+		}
+	}
+	strbuf_release(&text);
+}
+
 static char *run(int argc, const char **argv, int *code)
 {
 	char *out = NULL;

@@ -340,7 +340,6 @@ TEST(rules_split_and_tokenise_pubmedqa)
 		strbuf_release(&tokens);
 		strbuf_release(&want);
 	}
-	tokenizer_release(&tokenizer);
 	world_close(&w);
 	world_release(&w);
 	dataset_rows_release(&rows);

@@ -33,7 +33,6 @@ static bool load(struct loaded *l, const char *path)
 
 static void release(struct loaded *l)
 {
-	tokenizer_release(&l->t);
 	strbuf_release(&l->block);
 	arena_release(&l->a);
 }

@@ -33,8 +33,6 @@ static void check_round_trip(struct arena *a, struct buf block, const char *text
 	CHECK(x.n && !memcmp(x.id, y.id, x.n * sizeof(*x.id)));
 	token_list_release(&x);
 	token_list_release(&y);
-	tokenizer_release(&t);
-	tokenizer_release(&u);
 	strbuf_release(&file);
 	strbuf_release(&again);
 	strbuf_release(&twice);

@@ -29,7 +29,6 @@ static void made_init(struct made *m, enum tokenizer_kind kind, unsigned traits)
 
 static void made_release(struct made *m)
 {
-	tokenizer_release(&m->t);
 	strbuf_release(&m->block);
 	arena_release(&m->a);
 }

@@ -1,0 +1,135 @@
+/* What the lock says of one target (lock.h), as the target's binary carries it: nothing of other targets and
+ * other schedules is an input. */
+#include <string.h>
+
+#include "lock.h"
+#include "rules.h"
+#include "scores.h"
+
+static void add_text(struct strbuf *out, const char *s)
+{
+	strbuf_add_json(out, s, strlen(s));
+}
+
+static void add_inputs(struct strbuf *out, const struct rule_call *c)
+{
+	const char *comma = "";
+	strbuf_adds(out, "\"inputs\":{");
+	for (size_t i = 0; i < call_ninput(c); i++) {
+		const char *name = call_input_name(c, i);
+		if (strncmp(name, LOCK_FILE, strlen(LOCK_FILE)))
+			continue;
+		strbuf_adds(out, comma);
+		add_text(out, name + strlen(LOCK_FILE));
+		strbuf_addc(out, ':');
+		lock_add_digest(out, call_input_digest(c, i));
+		comma = ",";
+	}
+	strbuf_addc(out, '}');
+}
+
+static bool round_scores(struct rule_call *c, int round, struct scores *out, struct err *e)
+{
+	const char *name = lock_scores(call_arena(c), round);
+	struct buf text;
+	*out = (struct scores){0};
+	return call_find(c, name) < 0 ||
+		(call_input_named(c, name, &text, e) && scores_read(call_arena(c), text, out, e));
+}
+
+/* What left, and how the state would have been without it before it was tuned. */
+static bool add_round(struct strbuf *out, struct rule_call *c, int round, struct err *e)
+{
+	struct scores scores;
+	struct buf text;
+	const char *comma = "";
+	if (!round_scores(c, round, &scores, e) ||
+		!call_input_named(c, lock_units(call_arena(c), round), &text, e))
+		return false;
+	strbuf_addf(out, "%s{\"schedule\":\"%s\",\"round\":%d,\"dropped\":[", round > 1 ? "," : "",
+		call_param(c, "schedule"), round);
+	char *rest = arena_strndup(call_arena(c), text.p, text.n);
+	for (char *name; (name = strsep(&rest, "\n"));) {
+		struct unit u;
+		if (!*name)
+			continue;
+		if (!unit_parse(name, &u))
+			return err_set(e, ERR_IO, "'%s' is no unit", name);
+		strbuf_addf(out, "%s{\"unit\":\"%s\"", comma, name);
+		comma = ",";
+		for (size_t k = 0; k < scores.nunit; k++) {
+			const struct unit_score *s = &scores.unit[k];
+			if (s->unit.kind != u.kind || s->unit.layer != u.layer)
+				continue;
+			strbuf_addf(out, ",\"nll\":%.6g", s->nll);
+			if (scores.by_accuracy)
+				strbuf_addf(out, ",\"accuracy\":%.6g", s->accuracy);
+		}
+		strbuf_addc(out, '}');
+	}
+	strbuf_adds(out, "]}");
+	return true;
+}
+
+/* An input that is JSON, as it is. */
+static bool add_json_input(struct strbuf *out, struct rule_call *c, size_t input, struct err *e)
+{
+	struct buf text;
+	if (!call_input(c, input, &text, e))
+		return false;
+	for (size_t i = 0; i < text.n; i++)
+		if (((const char *)text.p)[i] != '\n')
+			strbuf_addc(out, ((const char *)text.p)[i]);
+	return true;
+}
+
+static bool add_metrics(struct strbuf *out, struct rule_call *c, const char *name, struct err *e)
+{
+	int input = call_find(c, name);
+	if (input < 0)
+		return true;
+	strbuf_addf(out, ",\"%s\":", name);
+	return add_json_input(out, c, (size_t)input, e);
+}
+
+static bool add_section(struct strbuf *out, struct rule_call *c, struct err *e)
+{
+	int nverdict = 0;
+	strbuf_addf(out, "{\"hardware\":\"%s\",\"numerics\":\"%s\",\"context\":%s,\"state\":",
+		call_param(c, "hardware"), call_param(c, "numerics"), call_param(c, "context"));
+	lock_add_digest(out, call_input_digest(c, (size_t)call_find(c, "state")));
+	if (!add_metrics(out, c, "metrics", e) || !add_metrics(out, c, "parent", e))
+		return false;
+	for (size_t i = 0; i < call_ninput(c); i++) {
+		if (strcmp(call_input_name(c, i), "verdict"))
+			continue;
+		strbuf_adds(out, nverdict++ ? "," : ",\"gates\":[");
+		if (!add_json_input(out, c, i, e))
+			return false;
+	}
+	strbuf_adds(out, nverdict ? "]}" : "}");
+	return true;
+}
+
+static bool run_lock(struct rule_call *c, struct err *e)
+{
+	struct strbuf out;
+	bool ok = true;
+	strbuf_init(&out);
+	strbuf_addc(&out, '{');
+	add_inputs(&out, c);
+	strbuf_adds(&out, ",\"chain\":[");
+	for (int i = 1; ok && call_find(c, lock_units(call_arena(c), i)) >= 0; i++)
+		ok = add_round(&out, c, i, e);
+	strbuf_adds(&out, "],\"targets\":{");
+	add_text(&out, call_param(c, "target"));
+	strbuf_addc(&out, ':');
+	ok = ok && add_section(&out, c, e);
+	strbuf_adds(&out, "}}");
+	ok = ok && call_output(c, 0, strbuf_buf(&out), e);
+	strbuf_release(&out);
+	return ok;
+}
+
+static const char *const outputs[] = {"lock", NULL};
+const struct rule rule_lock = {"lock", 1, outputs, NULL, run_lock, NULL};
