@@ -78,7 +78,7 @@ fi
 target() { echo "<target name='$1' hardware='$1' weights='$w' ${2-}/>"; }
 for w in int8 int4; do
 	spec $w.xml $w m/stories260K.gguf "$(target x86-64-v3)$(target native)"
-	got=$(ran $w.xml); all="import/golden-$w import/quantise-$w native/compile native/link x86-64-v3/compile x86-64-v3/link + file"
+	got=$(ran $w.xml); all="import/golden-$w import/quantise-$w native/compile native/link native/lock x86-64-v3/compile x86-64-v3/link x86-64-v3/lock + file"
 	echo "$got" >>"$TMP/log"; [ "$got" = "$all" ]; verdict $w $?
 	text out/$w/native/$w >"$TMP/text"; text out/$w/x86-64-v3/$w | cmp - "$TMP/text" >"$TMP/log" 2>&1; verdict $w-text $?
 	[ "$(head -c 16 "$TMP/text")" = 'Once upon a time' ]; verdict $w-sense $?
@@ -91,7 +91,7 @@ for w in int8 int4; do
 	out/$w/native/$w info | grep -q "bytes, $w-head-bf16\$"; verdict $w-head-info $?
 	"$TRIM" doctor | grep -q 'runtime aarch64 *missing' || ! command -v qemu-aarch64 >/dev/null && continue
 	spec arm.xml $w m/stories260K.gguf "$(target aarch64-neon)"
-	[ "$(ran arm.xml)" = 'aarch64-neon/compile aarch64-neon/link + file' ]; verdict $w-aarch64-shares $?
+	[ "$(ran arm.xml)" = 'aarch64-neon/compile aarch64-neon/link aarch64-neon/lock + file' ]; verdict $w-aarch64-shares $?
 	timeout 300 qemu-aarch64 out/$w/aarch64-neon/$w selftest --threads 1 >"$TMP/log" 2>&1; verdict $w-aarch64-selftest $?
 done
 
