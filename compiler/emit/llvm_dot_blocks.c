@@ -5,11 +5,12 @@
  * Weights are a group of 4 k per lane and load; a q4 line becomes two such groups by a shift and a mask, so
  * behind the load there is one kernel. How a group is added depends on the target:
  *
- *   vnni      vpdpbusd takes unsigned weights (w + 128) and signed activations; the sum starts from the
- *             record's -128 * (sum of the row's block) and needs no correction behind it.
- *   other x86 vpmaddubsw saturates with such weights. |w| and the activation with w's sign give the same
+ *   unsigned  vpdpbusd and usdot take unsigned weights (w + 128) and signed activations; the sum starts from
+ *             the record's -128 * (sum of the row's block) and needs no correction behind it.
+ *   signed    sdot takes the weights as they are.
+ *   pairs, x86: vpmaddubsw saturates with such weights. |w| and the activation with w's sign give the same
  *             products, of which two are at most 128 * 127 * 2 < 2^15: exact.
- *   aarch64   smull, and the same bound lets two neighbours be added in 16 bits.
+ *   pairs, aarch64: smull, and the same bound lets two neighbours be added in 16 bits.
  */
 #include <string.h>
 
@@ -57,20 +58,20 @@ static LLVMValueRef call(struct kernel *k, const char *name, LLVMTypeRef *overlo
 
 /* What the loop over rows needs of a vector of weights. */
 struct weights {
-	LLVMValueRef v;    /* vnni: w + 128; else w, bytes */
-	LLVMValueRef size; /* other x86: |w| */
-	LLVMValueRef minus;/* avx512 without vnni: where w < 0 */
+	LLVMValueRef v;    /* unsigned: w + 128; else w, bytes */
+	LLVMValueRef size; /* pairs, x86: |w| */
+	LLVMValueRef minus;/* pairs, avx512: where w < 0 */
 };
 
 /* Bytes w + 128, as i32. */
 static struct weights prepare(struct kernel *k, LLVMValueRef v, int width)
 {
 	struct weights w = {.v = v};
-	if (k->target->vnni)
+	if (k->target->int8 == INT8_UNSIGNED)
 		return w;
 	LLVMTypeRef bytes = LLVMVectorType(i8(k), (unsigned)width * GROUP);
 	w.v = LLVMBuildBitCast(k->at, LLVMBuildXor(k->at, v, splat_i32(k, 0x80808080u, width), ""), bytes, "");
-	if (k->target->arch != ARCH_X86_64)
+	if (k->target->int8 == INT8_SIGNED || k->target->arch != ARCH_X86_64)
 		return w;
 	LLVMValueRef arg[] = {w.v, LLVMConstInt(LLVMInt1TypeInContext(k->context), 0, false)};
 	w.size = call(k, "llvm.abs", &bytes, 1, arg, 2);
@@ -117,11 +118,23 @@ static LLVMValueRef add_group_neon(struct kernel *k, LLVMValueRef acc, const str
 	return LLVMBuildAdd(k->at, acc, call(k, "llvm.aarch64.neon.saddlp", sums, 2, &pair, 1), "");
 }
 
+/* One instruction: acc, then weights and activations, unsigned ones first. */
+static LLVMValueRef add_group_at_once(struct kernel *k, LLVMValueRef acc, const struct weights *w, LLVMValueRef a,
+	int width)
+{
+	LLVMTypeRef overload[] = {vector_of(k->i32, width), LLVMVectorType(i8(k), (unsigned)width * GROUP)};
+	bool x86 = k->target->arch == ARCH_X86_64;
+	const char *name = x86 ? width == 16 ? "llvm.x86.avx512.vpdpbusd.512" : "llvm.x86.avx512.vpdpbusd.256"
+		: k->target->int8 == INT8_UNSIGNED ? "llvm.aarch64.neon.usdot" : "llvm.aarch64.neon.sdot";
+	a = LLVMBuildBitCast(k->at, a, overload[1], "");
+	return call(k, name, x86 ? NULL : overload, x86 ? 0 : 2, (LLVMValueRef[]){acc, w->v, a}, 3);
+}
+
 static LLVMValueRef add_group(struct kernel *k, LLVMValueRef acc, const struct weights *w, LLVMValueRef a,
 	int width)
 {
-	if (k->target->vnni)
-		return call(k, "llvm.x86.avx512.vpdpbusd.512", NULL, 0, (LLVMValueRef[]){acc, w->v, a}, 3);
+	if (k->target->int8 != INT8_PAIRS)
+		return add_group_at_once(k, acc, w, a, width);
 	if (k->target->arch == ARCH_X86_64)
 		return add_group_x86(k, acc, w, a, width);
 	return add_group_neon(k, acc, w, a);
@@ -131,7 +144,7 @@ static LLVMValueRef add_group(struct kernel *k, LLVMValueRef acc, const struct w
  * long. */
 static int groups_at_once(const struct target *t)
 {
-	return t->vnni ? GROUPS : 2;
+	return t->int8 == INT8_PAIRS ? 2 : GROUPS;
 }
 
 /* ---- the tile ---- */
@@ -214,7 +227,7 @@ static void begin_sums(struct kernel *k, struct walk *w)
 	int ncolumn = t->panels * t->nvector;
 	for (int row = 0; row < t->rows; row++) {
 		LLVMValueRef from = LLVMConstInt(k->i32, 0, false);
-		if (k->target->vnni)
+		if (k->target->int8 == INT8_UNSIGNED)
 			from = load_vector(k, k->i32,
 				at_byte(k, w->row[row], w->block, 8, t->d->rows_shape.scales + 4), 1);
 		for (int j = 0; j < ncolumn; j++)
@@ -266,7 +279,8 @@ static void add_block(struct kernel *k, struct walk *w)
 static bool acc_in_registers(const struct kernel *k, const struct tile *t)
 {
 	int ncolumn = t->panels * t->nvector, nregister = k->target->lanes == 8 ? 16 : 32;
-	int weights = k->target->vnni || k->target->arch != ARCH_X86_64 ? ncolumn : 2 * ncolumn;
+	bool sizes = k->target->int8 == INT8_PAIRS && k->target->arch == ARCH_X86_64;
+	int weights = sizes ? 2 * ncolumn : ncolumn;
 	return 2 * t->rows * ncolumn + weights + 2 <= nregister;
 }
 

@@ -9,6 +9,13 @@
 
 enum target_arch { ARCH_X86_64, ARCH_AARCH64 };
 
+/* How products of 8-bit integers are summed (llvm_dot_blocks.c). */
+enum int8_dot {
+	INT8_PAIRS,    /* no instruction for it: products of two are added in 16 bits */
+	INT8_UNSIGNED, /* groups of 4, unsigned times signed: vpdpbusd, usdot */
+	INT8_SIGNED,   /* groups of 4, signed: sdot */
+};
+
 struct target {
 	const char *name;        /* as in `hardware="..."` */
 	enum target_arch arch;
@@ -17,7 +24,7 @@ struct target {
 	int lanes;               /* f32 elements of a vector register */
 	int tile_rows, tile_panels; /* a dot's register tile, in rows and 16-lane panels */
 	bool dpbf16;             /* vdpbf16ps */
-	bool vnni;               /* vpdpbusd of 512 bits */
+	enum int8_dot int8;
 };
 
 extern const struct target targets[];

@@ -38,7 +38,8 @@ static const char *const inits[] = {"random", NULL}, *const archs[] = {"llama", 
 	*const trains[] = {"bpe", NULL}, *const train_or_freeze[] = {"train", "freeze", NULL},
 	*const arithmetics[] = {"f32", "bf16", NULL},
 	*const activation_dtypes[] = {"f32", "bf16", "int8", NULL},
-	*const cpus[] = {"native", "x86-64-v3", "x86-64-v4", "zen4", "zen5", "aarch64-neon", NULL},
+	*const cpus[] = {"native", "x86-64-v3", "avx-vnni", "x86-64-v4", "avx512-bf16", "zen4", "zen5",
+		"aarch64-neon", "aarch64-dotprod", "aarch64-i8mm", NULL},
 	*const gpus[] = {"sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120", NULL};
 
 /* One attribute in a table. */
