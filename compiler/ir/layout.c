@@ -89,11 +89,7 @@ struct graph *graph_layouts(struct arena *a, const struct graph *g)
 		if (n.name)
 			n.name = arena_strdup(a, n.name);
 		int from = state_of(g, i);
-		/* What has blocks has its layout from the start. */
-		n.layout = dtype_has_blocks(n.type.dtype) ? n.layout
-			: want[from] == WANT_PANEL	  ? panel[from]
-			: want[from]			  ? row
-							  : g->node[from].layout;
+		n.layout = want[from] == WANT_PANEL ? panel[from] : want[from] ? row : g->node[from].layout;
 		*arena_push(a, to->node, to->nnode) = n;
 		map[i] = to->nnode - 1;
 		/* A state in two layouts would need two memories that stay equal: no graph of ours. */

@@ -56,79 +56,123 @@ static uint16_t round_f16(float f)
 	return (uint16_t)(sign | (u & 0x7fffff));
 }
 
-/* ---- blocks: codes of Q_BLOCK weights (value + 128), and the scale that they share ---- */
+/*
+ * ---- one block of each of PANEL rows: w, and the values code + 128, by k and row ----
+ *
+ * Rows lie side by side so that loops over them are loops over vectors, with the same bits whatever a compiler
+ * makes of them: a large model has tens of millions of blocks.
+ */
+struct block {
+	float w[Q_BLOCK][PANEL];
+	uint8_t code[Q_BLOCK][PANEL];
+	uint16_t scale[PANEL];
+};
 
-static uint16_t q8_block(const float *w, uint8_t *code)
+/* x rounded to nearest even, within [least, most]: the bits of 1.5 * 2^23 + x count it, for |x| < 2^22. */
+static void round_codes(float *x, int least, int most, int32_t *q)
 {
-	float most = 0;
-	for (int i = 0; i < Q_BLOCK; i++)
-		most = fabsf(w[i]) > most ? fabsf(w[i]) : most;
-	uint16_t half = round_f16(most / 127);
-	float scale = f16_value(half);
-	for (int i = 0; i < Q_BLOCK; i++) {
-		float q = scale > 0 ? rintf(w[i] / scale) : 0;
-		code[i] = (uint8_t)(128 + (int)(q > 127 ? 127 : q < -127 ? -127 : q));
+	for (int r = 0; r < PANEL; r++)
+		x[r] += 0x1.8p23f;
+	memcpy(q, x, PANEL * sizeof(*q));
+	for (int r = 0; r < PANEL; r++) {
+		q[r] -= 0x4b400000;
+		q[r] = q[r] < most ? q[r] : most;
+		q[r] = q[r] > least ? q[r] : least;
 	}
-	return half;
 }
 
-/* Sums of LANES of their own, in the order of a vector, so that compilers need no licence to use one. */
-enum { LANES = 8 };
-static float sum_lanes(const float *x)
+/* The weight of largest size in each row, with its sign. */
+static void largest(const struct block *b, float *most)
 {
-	return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
+	memset(most, 0, PANEL * sizeof(*most));
+	for (int k = 0; k < Q_BLOCK; k++)
+		for (int r = 0; r < PANEL; r++)
+			most[r] = fabsf(b->w[k][r]) > fabsf(most[r]) ? b->w[k][r] : most[r];
 }
 
-static float q4_code(float w, float by)
+/* Codes times `step` for scales that are rounded first; where a scale is 0 or next to it, all 0. */
+static void finish_block(struct block *b, const float *scale, int step, int least, int most)
 {
-	float q = rintf(w * by);
-	return q > 7 ? 7 : q < -8 ? -8 : q;
+	float rounded[PANEL];
+	bool none[PANEL];
+	for (int r = 0; r < PANEL; r++) {
+		b->scale[r] = round_f16(scale[r] / (float)step);
+		rounded[r] = f16_value(b->scale[r]) * (float)step;
+		none[r] = rounded[r] == 0;
+		rounded[r] = none[r] ? 1 : rounded[r];
+	}
+	for (int k = 0; k < Q_BLOCK; k++) {
+		float x[PANEL];
+		int32_t q[PANEL];
+		for (int r = 0; r < PANEL; r++)
+			x[r] = b->w[k][r] / rounded[r];
+		round_codes(x, least, most, q);
+		for (int r = 0; r < PANEL; r++)
+			b->code[k][r] = (uint8_t)(128 + (none[r] ? 0 : step * q[r]));
+	}
 }
 
-/* The scale that fits the codes best which `scale` gives: least squares. */
-static float q4_fit(const float *w, float scale)
+static void q8_blocks(struct block *b)
 {
-	float wq[LANES] = {0}, qq[LANES] = {0}, by = 1 / scale;
-	for (int i = 0; i < Q_BLOCK; i += LANES)
-		for (int j = 0; j < LANES; j++) {
-			float q = q4_code(w[i + j], by);
-			wq[j] += w[i + j] * q;
-			qq[j] += q * q;
+	float scale[PANEL];
+	largest(b, scale);
+	for (int r = 0; r < PANEL; r++)
+		scale[r] = fabsf(scale[r]) / 127;
+	finish_block(b, scale, 1, -127, 127);
+}
+
+enum { Q4_LEAST = -8, Q4_MOST = 7, Q4_STEP = 16 };
+
+/* For each row the scale that fits the codes best which `scale` gives (least squares), and its error. */
+static void q4_fit(const struct block *b, const float *scale, float *fitted, float *error)
+{
+	float wq[PANEL] = {0}, qq[PANEL] = {0}, x[PANEL], by[PANEL];
+	int32_t q[PANEL];
+	for (int r = 0; r < PANEL; r++)
+		by[r] = 1 / scale[r];
+	for (int k = 0; k < Q_BLOCK; k++) {
+		for (int r = 0; r < PANEL; r++)
+			x[r] = b->w[k][r] * by[r];
+		round_codes(x, Q4_LEAST, Q4_MOST, q);
+		for (int r = 0; r < PANEL; r++) {
+			wq[r] += b->w[k][r] * (float)q[r];
+			qq[r] += (float)(q[r] * q[r]);
 		}
-	return sum_lanes(wq) / sum_lanes(qq);
-}
-
-static float q4_error(const float *w, float scale)
-{
-	float sum[LANES] = {0}, by = 1 / scale;
-	for (int i = 0; i < Q_BLOCK; i += LANES)
-		for (int j = 0; j < LANES; j++) {
-			float d = w[i + j] - q4_code(w[i + j], by) * scale;
-			sum[j] += d * d;
+	}
+	for (int r = 0; r < PANEL; r++) {
+		fitted[r] = wq[r] / qq[r];
+		by[r] = 1 / fitted[r];
+		error[r] = 0;
+	}
+	for (int k = 0; k < Q_BLOCK; k++) {
+		for (int r = 0; r < PANEL; r++)
+			x[r] = b->w[k][r] * by[r];
+		round_codes(x, Q4_LEAST, Q4_MOST, q);
+		for (int r = 0; r < PANEL; r++) {
+			float d = b->w[k][r] - (float)q[r] * fitted[r];
+			error[r] += d * d;
 		}
-	return sum_lanes(sum);
+	}
 }
 
-/* Scales that give the weight of largest size a code near the ends of what there is, each fitted. */
-static uint16_t q4_block(const float *w, uint8_t *code)
+static void q4_blocks(struct block *b)
 {
 	static const float ends[] = {-8.5f, -8, -7.5f, -7, 7.5f, 7, 6.5f, 6};
-	float most = 0, best = 0, least = INFINITY;
-	uint16_t half = 0;
-	for (int i = 0; i < Q_BLOCK; i++)
-		most = fabsf(w[i]) > fabsf(most) ? w[i] : most;
-	for (size_t i = 0; i < NELEM(ends) && fabsf(most) > 0x1p-60f; i++) {
-		uint16_t h = round_f16(q4_fit(w, most / ends[i]) / 16);
-		float scale = f16_value(h) * 16, error = scale != 0 ? q4_error(w, scale) : INFINITY;
-		if (error < least) {
-			least = error;
-			best = scale;
-			half = h;
+	float most[PANEL], best[PANEL], least[PANEL], scale[PANEL], fitted[PANEL], error[PANEL];
+	largest(b, most);
+	for (size_t i = 0; i < NELEM(ends); i++) {
+		for (int r = 0; r < PANEL; r++)
+			scale[r] = (fabsf(most[r]) > 0x1p-60f ? most[r] : 1) / ends[i];
+		q4_fit(b, scale, fitted, error);
+		for (int r = 0; r < PANEL; r++) {
+			bool better = i == 0 || error[r] < least[r];
+			best[r] = better ? fitted[r] : best[r];
+			least[r] = better ? error[r] : least[r];
 		}
 	}
-	for (int i = 0; i < Q_BLOCK; i++)
-		code[i] = (uint8_t)(128 + (best != 0 ? 16 * (int)q4_code(w[i], 1 / best) : 0));
-	return half;
+	for (int r = 0; r < PANEL; r++)
+		best[r] = fabsf(most[r]) > 0x1p-60f ? best[r] : 0;
+	finish_block(b, best, Q4_STEP, Q4_LEAST, Q4_MOST);
 }
 
 /* ---- tensors ---- */
@@ -140,29 +184,29 @@ struct packing {
 	int64_t rows, inner; /* data is (rows, inner) */
 };
 
-/* Rows [row, row + PANEL) with blocks, what exists of them. */
+/* Rows [row, row + PANEL) with blocks; where there is none, weights are 0, and so is their scale. */
 static void pack_blocks(const struct packing *p, const struct block_shape *shape, int64_t row, uint8_t *to)
 {
+	struct block b;
 	uint32_t bits[Q_BLOCK];
-	float w[Q_BLOCK];
-	uint8_t code[Q_BLOCK];
 	bool q4 = p->to == DT_Q4;
-	memset(to, q4 ? 0x88 : 0x80, (size_t)shape->scales);
-	for (int64_t lane = 0; lane < PANEL && row + lane < p->rows; lane++)
-		for (int64_t b = 0; b < shape->nblock; b++) {
-			int64_t left = p->inner - b * Q_BLOCK, n = left < Q_BLOCK ? left : Q_BLOCK;
-			load_bits(p->from, p->data, (row + lane) * p->inner + b * Q_BLOCK, n, bits);
-			memset(bits + n, 0, (size_t)(Q_BLOCK - n) * 4);
-			memcpy(w, bits, sizeof(w));
-			uint16_t scale = (q4 ? q4_block : q8_block)(w, code);
-			memcpy(to + shape->scales + (b * PANEL + lane) * 2, &scale, 2);
-			uint8_t *line = to + b * Q_BLOCK * PANEL / (q4 ? 2 : 1) + lane * 4;
-			for (int i = 0; i < Q_BLOCK; i++)
-				if (!q4)
-					line[i / 4 * 4 * PANEL + i % 4] = code[i];
-				else if (i % 8 < 4)
-					line[i / 8 * 4 * PANEL + i % 4] = (uint8_t)(code[i] >> 4 | code[i + 4]);
+	for (int64_t i = 0; i < shape->nblock; i++) {
+		int64_t left = p->inner - i * Q_BLOCK, n = left < Q_BLOCK ? left : Q_BLOCK;
+		memset(b.w, 0, sizeof(b.w));
+		for (int64_t r = 0; r < PANEL && row + r < p->rows; r++) {
+			load_bits(p->from, p->data, (row + r) * p->inner + i * Q_BLOCK, n, bits);
+			for (int64_t k = 0; k < n; k++)
+				memcpy(&b.w[k][r], &bits[k], 4);
 		}
+		(q4 ? q4_blocks : q8_blocks)(&b);
+		memcpy(to + shape->scales + i * PANEL * 2, b.scale, sizeof(b.scale));
+		uint8_t *group = to + i * Q_BLOCK * PANEL / (q4 ? 2 : 1);
+		for (int k = 0; k < Q_BLOCK; k += q4 ? 8 : 4, group += 4 * PANEL)
+			for (int r = 0; r < PANEL; r++)
+				for (int j = 0; j < 4; j++)
+					group[r * 4 + j] = q4 ? (uint8_t)(b.code[k + j][r] >> 4 | b.code[k + 4 + j][r])
+							      : b.code[k + j][r];
+	}
 }
 
 /* The same for elements of their own: k by k, or pairs of k for bf16. */

@@ -73,6 +73,28 @@ if ! "$TRIM" doctor | grep -q 'runtime aarch64 *missing' && command -v qemu-aarc
 else
 	echo "skip build/aarch64: no runtime or no qemu-aarch64"
 fi
+
+# Weights of integers: one list of packed weights for all targets, the same text, and the recorded logits.
+target() { echo "<target name='$1' hardware='$1' weights='$w' ${2-}/>"; }
+for w in int8 int4; do
+	spec $w.xml $w m/stories260K.gguf "$(target x86-64-v3)$(target native)"
+	got=$(ran $w.xml); all="import/golden-$w import/quantise-$w native/compile native/link native/lock x86-64-v3/compile x86-64-v3/link x86-64-v3/lock + file"
+	echo "$got" >>"$TMP/log"; [ "$got" = "$all" ]; verdict $w $?
+	text out/$w/native/$w >"$TMP/text"; text out/$w/x86-64-v3/$w | cmp - "$TMP/text" >"$TMP/log" 2>&1; verdict $w-text $?
+	[ "$(head -c 16 "$TMP/text")" = 'Once upon a time' ]; verdict $w-sense $?
+	for t in native x86-64-v3; do
+		for n in 1 2; do out/$w/$t/$w selftest --threads $n >"$TMP/log" 2>&1; verdict $w-selftest-$t-$n $?; done
+	done
+	out/$w/native/$w info | grep -q "bytes, $w\$"; verdict $w-info $?
+	spec $w.xml $w m/stories260K.gguf "$(target native 'head="bf16"')"
+	ran $w.xml >/dev/null; out/$w/native/$w selftest >"$TMP/log" 2>&1; verdict $w-head $?
+	out/$w/native/$w info | grep -q "bytes, $w-head-bf16\$"; verdict $w-head-info $?
+	"$TRIM" doctor | grep -q 'runtime aarch64 *missing' || ! command -v qemu-aarch64 >/dev/null && continue
+	spec arm.xml $w m/stories260K.gguf "$(target aarch64-neon)"
+	[ "$(ran arm.xml)" = 'aarch64-neon/compile aarch64-neon/link aarch64-neon/lock + file' ]; verdict $w-aarch64-shares $?
+	timeout 300 qemu-aarch64 out/$w/aarch64-neon/$w selftest --threads 1 >"$TMP/log" 2>&1; verdict $w-aarch64-selftest $?
+done
+
 # A program without that runtime builds the other target.
 mkdir -p alone/lib; cp "$TRIM" alone/; ln -s "$BUILD/lib/trim-llvm.so" "$BUILD/lib/x86_64" alone/lib/
 spec lack.xml lack m/stories260K.gguf "$here_t<target name='arm' hardware='aarch64-neon' weights='f32'/>"

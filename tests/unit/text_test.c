@@ -98,6 +98,8 @@ TEST(text_keeps_constants_exactly)
 
 #define AB "graph g\naxis A 3\naxis B 2 dynamic\n%x = input name=x : f32 (A,B)\n"
 
+#define W "axis F 3\naxis D 4\n%x = input name=x : f32 (D)\n%w = param name=w : q8 (F | D) layout panel 0 1\n"
+
 static const struct {
 	const char *text, *err;
 } bad[] = {
@@ -138,6 +140,18 @@ static const struct {
 		"x.ir:5:1: the value of an i32 constant is no 32-bit integer"},
 	{AB "%y = const value=4294967296 : i32 ()\n",
 		"x.ir:5:1: the value of an i32 constant is no 32-bit integer"},
+	{AB "%y = neg %x : f32 (A | B)\n", "x.ir:5:22: only q8 and q4 have a bar, and one"},
+	{AB "%y = neg %x : q8 (A | B)\n", "x.ir:5:1: op 'neg': only quantise and params are q8 or q4"},
+	{AB "%y = quantise %x : q8 (A | B)\n", "x.ir:5:1: op 'quantise': an inner axis is dynamic"},
+	{AB "%y = quantise %x : q4 (B | A)\n", "x.ir:5:1: op 'quantise': takes f32, gives q8 of the same axes"},
+	{"axis A 3\n%y = param name=y : q8 (A)\n", "x.ir:2:1: op 'param': a param of q8 or q4 has panels of its outer axes"},
+	{W "%z = neg %w : f32 (F,D)\n", "x.ir:5:1: op 'neg': does not read q8 or q4"},
+	{W "%z = dot %x %w : f32 (F)\n", "x.ir:5:1: op 'dot': takes two f32, two bf16 or two with blocks, gives f32"},
+	{W "%z = dot %w %w : f32 (F)\n", "x.ir:5:1: op 'dot': each axis of the result comes from one source"},
+	{W "%q = quantise %x : q8 (| D)\n%z = dot %w %q : f32 (F)\n",
+		"x.ir:6:1: op 'dot': takes what quantise gives, and a q8 or q4 param"},
+	{"axis V 3\naxis D 4\naxis R 2\n%i = input name=i : i32 (R)\n%t = param name=t : q4 (V | D) layout panel 0 1\n"
+	 "%z = gather axis=D %t %i : f32 (R,V)\n", "x.ir:6:1: op 'gather': the axis is one of the blocks'"},
 	{AB "%y = neg %x : f32 (A,B) strode\n", "x.ir:5:25: unknown annotation 'strode'; did you mean 'stored'?"},
 	{AB "%y = neg %x : f32 (A,B) layout panel 1 1\n",
 		"x.ir:5:1: op 'neg': a panel layout needs panel axes and inner axes"},
