@@ -9,404 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "emit.h"
-#include "emulator.h"
-#include "interp.h"
-#include "layout.h"
-#include "program.h"
 #include "arch.h"
+#include "emit_trial.h"
 #include "test.h"
 #include "train.h"
-
-/* ---- tensors by logical index, so that layouts may differ between two forms of a graph ---- */
-
-struct memory {
-	const struct graph *g;
-	int64_t dim[64];
-	struct interp_tensor tensor[96];
-	int node[96];
-	int ntensor;
-};
-
-static bool next_index(const struct memory *m, const struct type *t, int64_t *index)
-{
-	for (int a = t->naxis - 1; a >= 0; a--) {
-		if (++index[a] < m->dim[t->axis[a]])
-			return true;
-		index[a] = 0;
-	}
-	return false;
-}
-
-static bool is_leaf(const struct node *n)
-{
-	return n->op == OP_INPUT || n->op == OP_PARAM || n->op == OP_STATE;
-}
-
-static void memory_add(struct memory *m, const char *name, int node)
-{
-	size_t bytes = (size_t)tensor_bytes(m->g, &m->g->node[node]);
-	void *p = aligned_alloc(64, (bytes + 127) / 64 * 64);
-	memset(p, 0, (bytes + 127) / 64 * 64);
-	m->node[m->ntensor] = node;
-	m->tensor[m->ntensor++] = (struct interp_tensor){name, p};
-}
-
-static uint64_t name_seed(const char *s)
-{
-	uint64_t h = 1469598103934665603u;
-	while (*s)
-		h = (h ^ (unsigned char)*s++) * 1099511628211u;
-	return h;
-}
-
-/* Mostly moderate numbers, some zeros of both signs, some large and small. */
-static float random_float(struct rng *r)
-{
-	double u = rng_uniform(r) * 2 - 1;
-	switch (rng_below(r, 24)) {
-	case 0:
-		return 0;
-	case 1:
-		return -0.0f;
-	case 2:
-		return (float)(u * 1e4);
-	case 3:
-		return (float)(u * 1e-30);
-	default:
-		return (float)(u * 3);
-	}
-}
-
-/* Documents of five rows behind each other, every row wanted. */
-static int32_t training_input(const struct memory *m, const char *name, int64_t position, struct rng *r)
-{
-	if (!strcmp(name, "pos"))
-		return (int32_t)(position % 5);
-	if (!strcmp(name, "lo"))
-		return (int32_t)(position - position % 5);
-	if (!strcmp(name, "hi"))
-		return (int32_t)(position + 1);
-	if (!strcmp(name, "out"))
-		return (int32_t)(position % m->dim[graph_find_axis(m->g, "R")]);
-	return (int32_t)rng_below(r, (uint64_t)m->dim[graph_find_axis(m->g, "V")]);
-}
-
-/* A param of blocks: every byte but padding, scales of all sizes, some denormal, some 0. */
-static void fill_blocks(const struct memory *m, int t, struct rng *r)
-{
-	const struct node *n = &m->g->node[m->node[t]];
-	struct block_shape shape = block_shape(m->g, &n->type, n->layout);
-	int64_t index[IR_MAX_AXES] = {0};
-	uint8_t *to = m->tensor[t].p;
-	for (int64_t p = 0; p < shape.count; p++)
-		memset(to + p * shape.bytes, n->type.dtype == DT_Q8 ? 128 : 0x88, (size_t)shape.scales);
-	do {
-		struct block_place at = block_place(m->g, &n->type, n->layout, index);
-		uint16_t half = (uint16_t)((14 + rng_below(r, 4)) << 10 | rng_below(r, 1024) | rng_below(r, 2) << 15);
-		if (rng_below(r, 8) == 0)
-			half &= 0x83ff;
-		if (at.value % 4 == 0 || rng_below(r, 2))
-			memcpy(to + at.scale, &half, 2);
-		if (n->type.dtype == DT_Q8)
-			to[at.value] = (uint8_t)(rng_below(r, 8) ? 1 + rng_below(r, 255) : 255 * rng_below(r, 2));
-		else
-			to[at.value] = (uint8_t)((to[at.value] & (0xf0 >> at.shift)) | rng_below(r, 16) << at.shift);
-	} while (next_index(m, &n->type, index));
-}
-
-/* Index inputs are named after what they index: "i7x" has values below 7; "lo", "hi" are set by hand. */
-static void fill(struct memory *m, int t, uint64_t seed)
-{
-	const struct node *n = &m->g->node[m->node[t]];
-	int64_t index[IR_MAX_AXES] = {0};
-	struct rng r;
-	rng_init(&r, seed ^ name_seed(m->tensor[t].name));
-	int64_t position = 0;
-	if (dtype_has_blocks(n->type.dtype)) {
-		fill_blocks(m, t, &r);
-		return;
-	}
-	do {
-		int64_t at = layout_offset(m->g, &n->type, n->layout, index);
-		float f = random_float(&r);
-		uint32_t bits;
-		memcpy(&bits, &f, 4);
-		if (n->type.dtype == DT_I32) {
-			int32_t v = (int32_t)rng_below(&r, 1000) - 500;
-			if (m->tensor[t].name[0] == 'i')
-				v = (int32_t)rng_below(&r, (uint64_t)atoi(m->tensor[t].name + 1));
-			if (!strcmp(m->g->name, "grad"))
-				v = training_input(m, m->tensor[t].name, position, &r);
-			if (!strcmp(m->tensor[t].name, "slot"))
-				v = (int32_t)position + 3;
-			if (!strcmp(m->tensor[t].name, "lo") && strcmp(m->g->name, "grad"))
-				v = (int32_t)(position % 3);
-			if (!strcmp(m->tensor[t].name, "hi") && strcmp(m->g->name, "grad"))
-				v = (int32_t)(3 + position + 1);
-			((int32_t *)m->tensor[t].p)[at] = v;
-		} else if (n->type.dtype == DT_BF16) {
-			((uint16_t *)m->tensor[t].p)[at] = (uint16_t)(bits >> 16);
-		} else {
-			((float *)m->tensor[t].p)[at] = f;
-		}
-		position++;
-	} while (next_index(m, &n->type, index));
-}
-
-static void memory_init(struct memory *m, const struct graph *g, const int64_t *rows, uint64_t seed)
-{
-	memset(m, 0, sizeof(*m));
-	m->g = g;
-	for (int i = 0, d = 0; i < g->naxis; i++)
-		m->dim[i] = g->axis[i].dynamic ? rows[d++] : g->axis[i].extent;
-	for (int i = 0; i < g->nnode; i++)
-		if (is_leaf(&g->node[i])) {
-			memory_add(m, g->node[i].name, i);
-			fill(m, m->ntensor - 1, seed);
-		}
-	for (int i = 0; i < g->noutput; i++)
-		memory_add(m, g->output[i].name, g->output[i].node);
-}
-
-static void memory_release(struct memory *m)
-{
-	for (int i = 0; i < m->ntensor; i++)
-		free(m->tensor[i].p);
-}
-
-static uint32_t element(const struct memory *m, int t, const int64_t *index)
-{
-	const struct node *n = &m->g->node[m->node[t]];
-	if (n->type.dtype == DT_Q8) {
-		/* Any difference of value, scale or sum shows. */
-		struct block_place place = block_place(m->g, &n->type, n->layout, index);
-		const uint8_t *p = m->tensor[t].p;
-		uint32_t word[2];
-		memcpy(word, p + place.scale, 8);
-		return (word[0] ^ word[1] * 0x9e3779b9u) + p[place.value];
-	}
-	int64_t at = layout_offset(m->g, &n->type, n->layout, index);
-	if (n->type.dtype == DT_BF16)
-		return (uint32_t)((uint16_t *)m->tensor[t].p)[at] << 16;
-	return ((uint32_t *)m->tensor[t].p)[at];
-}
-
-static bool both_nan(uint32_t a, uint32_t b)
-{
-	return (a & 0x7fffffff) > 0x7f800000 && (b & 0x7fffffff) > 0x7f800000;
-}
-
-/* States and outputs by name, element by element. NaN equals NaN: which NaN is not defined. */
-static bool same(const struct memory *want, const struct memory *got, const char *what)
-{
-	for (int t = 0; t < want->ntensor; t++) {
-		const struct node *n = &want->g->node[want->node[t]];
-		if (is_leaf(n) && n->op != OP_STATE)
-			continue;
-		int u = 0;
-		while (u < got->ntensor && strcmp(got->tensor[u].name, want->tensor[t].name))
-			u++;
-		if (u == got->ntensor)
-			continue; /* a state that nothing needs */
-		int64_t index[IR_MAX_AXES] = {0};
-		do {
-			uint32_t a = element(want, t, index), b = element(got, u, index);
-			if (a != b && !both_nan(a, b)) {
-				float fa, fb;
-				memcpy(&fa, &a, 4);
-				memcpy(&fb, &b, 4);
-				FAIL("%s: '%s' at %lld,%lld,%lld,%lld: want %a (%08x), got %a (%08x)", what,
-					want->tensor[t].name, (long long)index[0], (long long)index[1],
-					(long long)index[2], (long long)index[3], (double)fa, a, (double)fb, b);
-				return false;
-			}
-		} while (next_index(want, &n->type, index));
-	}
-	return true;
-}
-
-static bool interpret(struct memory *m)
-{
-	struct err e;
-	struct interp_call call = {INTERP_EXACT, m->dim, m->tensor, m->ntensor};
-	if (interp_run(m->g, &call, &e))
-		return true;
-	FAIL("interpreter: %s", e.msg);
-	return false;
-}
-
-static void dynamic_dims(const struct memory *m, int64_t *dim)
-{
-	for (int i = 0, d = 0; i < m->g->naxis; i++)
-		if (m->g->axis[i].dynamic)
-			dim[d++] = m->dim[i];
-}
-
-static void run_program(const struct program *prog, struct memory *m, int nthreads)
-{
-	void *t[128] = {aligned_alloc(64, prog->slab_bytes + 64)};
-	int64_t dim[8];
-	struct pool *pool = pool_new(nthreads);
-	size_t scratch_bytes = (program_scratch_bytes(prog) + 64) * (size_t)nthreads;
-	void *scratch = aligned_alloc(64, scratch_bytes);
-	memset(t[0], 0xee, prog->slab_bytes); /* nothing may rely on a clean slab */
-	for (int i = 0; i < m->ntensor; i++)
-		t[1 + program_external_find(prog, m->tensor[i].name)] = m->tensor[i].p;
-	dynamic_dims(m, dim);
-	struct program spread = spread_program(prog);
-	program_run(&spread, pool, t, dim, scratch);
-	free((void *)spread.kernel);
-	pool_free(pool);
-	free(scratch);
-	free(t[0]);
-}
-
-/* As run_program, for what emulator_link wrote. */
-static bool run_emulated(const char *path, struct memory *m, int nthreads, struct err *e)
-{
-	struct emulated f = {.nthreads = nthreads, .ntensor = m->ntensor};
-	void *p[EMULATED_TENSORS];
-	for (int i = 0; i < m->ntensor; i++) {
-		snprintf(f.tensor[i].name, sizeof(f.tensor[i].name), "%s", m->tensor[i].name);
-		f.tensor[i].bytes = tensor_bytes(m->g, &m->g->node[m->node[i]]);
-		p[i] = m->tensor[i].p;
-	}
-	dynamic_dims(m, f.dim);
-	return emulator_run(path, &f, p, e);
-}
-
-/* ---- targets ---- */
-
-static int nran[16]; /* cases, by target */
-
-/* Zen's CPU models know more than the instructions that tiles are made of. */
-static const char beyond_bf16[] =
-	"-adx,-aes,-avx512bitalg,-avx512cd,-avx512ifma,-avx512vbmi,-avx512vbmi2,"
-	"-avx512vp2intersect,-avx512vpopcntdq,-avxvnni,-clflushopt,-clwb,-clzero,-fsgsbase,-gfni,"
-	"-invpcid,-movdir64b,-movdiri,-mwaitx,-pclmul,-pku,-prefetchi,-prfchw,-rdpid,-rdpru,"
-	"-rdrnd,-rdseed,-sha,-shstk,-sse4a,-vaes,-vpclmulqdq,-wbnoinvd,-xsavec,-xsaveopt,-xsaves";
-
-static bool needs_zen(const struct target *t)
-{
-	return strstr(t->needs, "sse4a") != NULL;
-}
-
-/* NULL, or why code for t is not run. */
-static const char *not_run(const struct target *t)
-{
-	if (t->arch == ARCH_AARCH64)
-		return emulator_lacks();
-	if (target_runs_here(t) || (needs_zen(t) && target_runs_here(target_find("avx512-bf16"))))
-		return NULL;
-	return "this CPU lacks some of what it needs";
-}
-
-/* Elsewhere than on Zen its rows get every fourth seed each: that takes two objects a case. */
-static bool its_turn(const struct target *t, uint64_t seed)
-{
-	return !needs_zen(t) || target_runs_here(t) || seed % 4 == (uint64_t)(t - targets) % 4;
-}
-
-/* Whether code for zen, given to a CPU that is none, keeps to what avx512-bf16 has too: then it is the
- * same bytes when LLVM is told to use nothing else. */
-static bool runs_on_bf16(const struct emit_request *request, const struct strbuf *object, struct err *e)
-{
-	struct target plain = *request->target;
-	struct emit_request again = *request;
-	struct strbuf same_object;
-	plain.features = beyond_bf16;
-	again.target = &plain;
-	strbuf_init(&same_object);
-	bool ok = emit_object(&again, &same_object, e);
-	if (ok && (same_object.n != object->n || memcmp(same_object.s, object->s, object->n)))
-		ok = err_set(e, ERR_TOOL, "code needs more of the CPU than avx512-bf16 does");
-	strbuf_release(&same_object);
-	return ok;
-}
-
-/* One graph and what it should give. */
-struct trial {
-	const struct graph *plan;
-	const int64_t *rows;
-	uint64_t seed;
-	const struct memory *want;
-};
-
-static bool check_target(const struct trial *c, const struct target *t)
-{
-	bool emulated = t->arch == ARCH_AARCH64;
-	struct emit_request request = {t, &c->plan, 1, EMIT_OBJECT};
-	struct arena a = {0};
-	const char *path = arena_printf(&a, "%s/emulated", test_tmpdir());
-	struct strbuf object;
-	struct loaded loaded = {0};
-	struct err e;
-	strbuf_init(&object);
-	bool ok = emit_object(&request, &object, &e) &&
-		(emulated || target_runs_here(t) || runs_on_bf16(&request, &object, &e)) &&
-		(emulated ? emulator_link(strbuf_buf(&object), path, &e)
-			  : emit_load(strbuf_buf(&object), &loaded, &e));
-	bool compared = true;
-	for (int nthreads = 1; nthreads <= 2 && ok && compared; nthreads++) {
-		struct memory got;
-		char name[128];
-		memory_init(&got, c->plan, c->rows, c->seed);
-		if (emulated)
-			ok = run_emulated(path, &got, nthreads, &e);
-		else
-			run_program(loaded.program[0], &got, nthreads);
-		snprintf(name, sizeof(name), "%s, seed %llu, %s, %d threads", c->plan->name,
-			(unsigned long long)c->seed, t->name, nthreads);
-		compared = ok && same(c->want, &got, name);
-		memory_release(&got);
-	}
-	if (!ok)
-		FAIL("%s, seed %llu, %s: %s", c->plan->name, (unsigned long long)c->seed, t->name, e.msg);
-	emit_unload(&loaded);
-	strbuf_release(&object);
-	arena_release(&a);
-	return ok && compared;
-}
-
-static bool used[NOPS];
-
-/* Everything above for one graph. */
-static bool check_graph(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
-{
-	struct memory want, got;
-	char name[128];
-	struct err e;
-	const struct graph *plan = graph_plan(a, g);
-	struct trial trial = {plan, rows, seed, &want};
-	snprintf(name, sizeof(name), "%s, seed %llu, interpreter by region", g->name,
-		(unsigned long long)seed);
-	for (int i = 0; i < plan->nnode; i++)
-		used[plan->node[i].op] = true;
-	if (!graph_check(plan, &e)) {
-		FAIL("%s: %s", g->name, e.msg);
-		return false;
-	}
-	memory_init(&want, g, rows, seed);
-	memory_init(&got, plan, rows, seed);
-	bool ok = interpret(&want) && interpret(&got) && same(&want, &got, name);
-	memory_release(&got);
-	for (int i = 0; i < ntargets && ok; i++) {
-		if (not_run(&targets[i]) || !its_turn(&targets[i], seed))
-			continue;
-		ok = check_target(&trial, &targets[i]);
-		nran[i]++;
-	}
-	memory_release(&want);
-	if (!ok && getenv("TRIM_TEST_PRINT")) {
-		struct strbuf text;
-		strbuf_init(&text);
-		graph_print(&text, plan);
-		puts(text.s);
-		strbuf_release(&text);
-	}
-	return ok;
-}
 
 /* ---- cases: each builds a random graph; dynamic axes in the order made ---- */
 
@@ -748,7 +354,7 @@ static void train_model(struct arena *a, struct rng *r, struct graph *(*build)(s
 		.max_rows = 23, .max_out = 23, .trains = trains_block_1, .beta1 = 0.9, .beta2 = 0.999,
 		.eps = 1e-8, .decay = 0.01};
 	int64_t rows[] = {1 + (int64_t)rng_below(r, 23), 1 + (int64_t)rng_below(r, 23)};
-	check_graph(a, build(a, &t), rows, seed);
+	trial_run(a, build(a, &t), rows, seed);
 }
 
 TEST(emit_training)
@@ -777,7 +383,7 @@ static void walk(const char *name, void (*build)(struct graph *, struct rng *), 
 				uint64_t most = (uint64_t)g->axis[i].extent;
 				rows[d++] = rng_below(&r, 4) ? 1 + (int64_t)rng_below(&r, most) : 1;
 			}
-		bool ok = check_graph(&a, g, rows, (uint64_t)seed);
+		bool ok = trial_run(&a, g, rows, (uint64_t)seed);
 		arena_release(&a);
 		if (!ok)
 			return;
@@ -805,7 +411,7 @@ WALK(attention_grad, 12)
 TEST(zz_every_op_was_emitted)
 {
 	for (int i = 0; i < NOPS; i++)
-		if (!used[i] && op_info[i].class != CLASS_RECIPE)
+		if (!trial_had_op((enum op)i) && op_info[i].class != CLASS_RECIPE)
 			FAIL("no graph above has an op '%s'", op_info[i].name);
 }
 
@@ -814,10 +420,10 @@ TEST(zz_every_target_ran)
 	struct strbuf skipped;
 	strbuf_init(&skipped);
 	for (int i = 0; i < ntargets; i++) {
-		const char *why = not_run(&targets[i]);
+		const char *why = trial_lacks(&targets[i]);
 		if (why)
 			strbuf_addf(&skipped, "%s%s: %s", skipped.n ? "; " : "", targets[i].name, why);
-		else if (!nran[i])
+		else if (!trial_count(&targets[i]))
 			FAIL("no code ran for %s", targets[i].name);
 	}
 	if (skipped.n)
