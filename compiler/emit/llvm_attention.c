@@ -248,7 +248,7 @@ static void emit_forward(struct kernel *k, const struct heads *h)
 		times(k, b.batch, npanels * steps * PANEL));
 	LLVMValueRef left = minimum(k, LLVMBuildSub(k->at, rows, b.row, ""), const_i64(k, BLOCK_ROWS));
 	LLVMValueRef end = times(k, left, h->groups), from = const_i64(k, 0);
-	for (int n = QUERIES; n >= 1; n /= 2) {
+	for (int n = QUERIES; n >= 1; n = n > 1 ? 1 : 0) {
 		struct loop tile;
 		LLVMValueRef whole = LLVMBuildSub(k->at, end, from, "");
 		whole = plus(k, from, LLVMBuildAnd(k->at, whole, const_i64(k, -n), ""));

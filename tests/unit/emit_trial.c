@@ -306,7 +306,7 @@ static bool has_blocks(const struct graph *g)
 static bool its_turn(const struct target *t, const struct graph *g, uint64_t seed)
 {
 	bool zen = needs_zen(t) && !target_runs_here(t);
-	bool integers = t->int8 != INT8_PAIRS && t->lanes < PANEL && !has_blocks(g);
+	bool integers = t->int8 != INT8_PAIRS && !t->dpbf16 && !has_blocks(g);
 	return (!zen && !integers) || seed % 4 == (uint64_t)(t - targets) % 4;
 }
 
