@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -135,6 +136,19 @@ static double bytes_per_token(const struct bench *x, size_t at)
 	return (double)s->param_bytes + (double)s->state_bytes * place;
 }
 
+/* What is in memory now beside weights, which are mapped, and the cache, which bench has written whole. */
+static long long beside_bytes(const struct bench *x)
+{
+	unsigned long size, resident, shared;
+	FILE *f = fopen("/proc/self/statm", "r");
+	if (!f)
+		return 0;
+	int n = fscanf(f, "%lu %lu %lu", &size, &resident, &shared);
+	fclose(f);
+	long long own = n == 3 ? (long long)(resident - shared) * sysconf(_SC_PAGESIZE) : 0;
+	return own - (long long)x->b->session.state_bytes;
+}
+
 static void add_result(struct strbuf *out, const struct bench *x, const struct times *t)
 {
 	double near = per_second((double)x->ndecode, t->near);
@@ -147,7 +161,7 @@ static void add_result(struct strbuf *out, const struct bench *x, const struct t
 		  "\"decode_tokens\":%zu,\"decode_at\":%zu,\"decode_tokens_per_second\":%.2f,"
 		  "\"bytes_per_token\":%.0f,\"bytes_per_second\":%.0f,"
 		  "\"deep_at\":%zu,\"deep_tokens_per_second\":%.2f,\"deep_bytes_per_token\":%.0f,"
-		  "\"start_seconds\":%.6f,\"peak_bytes\":%lld}\n"
+		  "\"start_seconds\":%.6f,\"peak_bytes\":%lld,\"beside_bytes\":%lld}\n"
 		: "threads            %d\n"
 		  "prefill            of %zu tokens: %.1f tokens/s\n"
 		  "decode             of %zu tokens behind %zu: %.2f tokens/s\n"
@@ -156,10 +170,11 @@ static void add_result(struct strbuf *out, const struct bench *x, const struct t
 		  "decode             behind %zu: %.2f tokens/s\n"
 		  "read per token     %.0f bytes\n"
 		  "start to a token   %.6f s\n"
-		  "peak memory        %lld bytes\n";
+		  "peak memory        %lld bytes\n"
+		  "beside weights     and cache: %lld bytes\n";
 	strbuf_addf(out, format, pool_threads(x->b->pool), x->nprefill,
 		per_second((double)x->nprefill, t->prefill), x->ndecode, x->near, near, bytes, bytes * near,
-		x->deep, deep, deep_bytes, (double)t->start / 1e9, (long long)usage.ru_maxrss * 1024);
+		x->deep, deep, deep_bytes, (double)t->start / 1e9, (long long)usage.ru_maxrss * 1024, beside_bytes(x));
 }
 
 /* Memory that was never written is one page of zeros, which no cache misses. */
