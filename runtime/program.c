@@ -9,7 +9,7 @@
 enum {
 	LINE = 64,
 	LONE_WORK = 32768, /* less than this takes about as long as the threads' meeting before and after it */
-	TURNS = 8,         /* ranges that a thread takes of one kernel, if all are equally fast */
+	TURNS = 4,         /* ranges that a thread takes of one kernel, if all are equally fast */
 };
 
 struct run {

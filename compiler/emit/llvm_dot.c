@@ -224,6 +224,17 @@ static LLVMValueRef dot_pair(struct kernel *k, LLVMValueRef acc, LLVMValueRef a,
 		"");
 }
 
+/* A row alone waits for its weights: they are asked for early, across the ends of pages, where the hardware's
+ * prefetchers stop. */
+static void prefetch_ahead(struct kernel *k, LLVMValueRef p)
+{
+	enum { AHEAD_FLOATS = PREFETCH_BYTES / 4 };
+	LLVMValueRef read = LLVMConstInt(k->i32, 0, false), near = LLVMConstInt(k->i32, 3, false);
+	LLVMValueRef arg[] = {element_at(k, k->f32, p, const_i64(k, AHEAD_FLOATS)), read, near,
+		LLVMConstInt(k->i32, 1, false)};
+	intrinsic(k, "llvm.prefetch", k->ptr, arg, 4);
+}
+
 /* Elements even + 1 and even of one row, from its f32 form. */
 static void step_wide(struct kernel *k, struct tile *t, int row, LLVMValueRef even, LLVMValueRef *b)
 {
@@ -256,7 +267,10 @@ static void step_bf16(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValu
 			LLVMValueRef panel = add(k, t->panel, const_i64(k, p));
 			LLVMValueRef at = add(k, LLVMBuildMul(k->at, panel, pairs, ""), i);
 			at = add(k, scale(k, at, PANEL), const_i64(k, v * t->width));
-			*to = load_vector(k, k->i32, element_at(k, k->i32, t->b, at), t->width);
+			LLVMValueRef from = element_at(k, k->i32, t->b, at);
+			*to = load_vector(k, k->i32, from, t->width);
+			if (t->rows == 1 && v == 0)
+				prefetch_ahead(k, from);
 			if (single) /* what pads a panel made by a kernel is not defined */
 				*to = LLVMBuildAnd(k->at, *to,
 					splat(k, LLVMConstInt(k->i32, 0xffff, false), t->width), "");

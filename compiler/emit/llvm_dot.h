@@ -8,6 +8,9 @@
 #include "llvm_kernel.h"
 
 /* What one item covers. */
+/* How far ahead of a row alone its weights are asked for: without it the compute between loads starves the
+ * hardware's prefetcher. */
+enum { PREFETCH_BYTES = 2048 };
 enum { BLOCK_ROWS = 60 /* a multiple of every tile */, BLOCK_PANELS = 4, BLOCK_LANES = BLOCK_PANELS * PANEL };
 
 struct dot {

@@ -18,10 +18,6 @@
 
 enum { GROUP = 4, GROUPS = Q_BLOCK / GROUP, GROUP_BYTES = GROUP * PANEL };
 
-/* How far ahead of a row alone its weights are asked for: without it the compute between loads starves the
- * hardware's prefetcher. */
-enum { PREFETCH_BYTES = 2048 };
-
 static LLVMTypeRef i8(struct kernel *k)
 {
 	return LLVMInt8TypeInContext(k->context);
