@@ -8,9 +8,7 @@ static void tools(struct arena *a, const struct fields *param, const void *env, 
 	rule_numerics_tools(a, param, env, out);
 	if (!t)
 		return;
-	fields_add(a, out, "cpu", t->cpu);
-	fields_add(a, out, "features", t->features);
-	fields_add(a, out, "needs", t->needs);
+	fields_add(a, out, "hardware", target_text(a, t));
 }
 
 static bool run_compile(struct rule_call *c, struct err *e)

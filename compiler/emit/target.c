@@ -37,6 +37,12 @@ const struct target *target_find(const char *name)
 	return NULL;
 }
 
+const char *target_text(struct arena *a, const struct target *t)
+{
+	return arena_printf(a, "%d|%s|%s|%s|%s|%d|%d|%d|%d|%d", t->arch, t->triple, t->cpu, t->features, t->needs,
+		t->lanes, t->tile_rows, t->tile_panels, t->dpbf16, t->int8);
+}
+
 #ifdef __x86_64__
 static const enum target_arch own_arch = ARCH_X86_64;
 #else

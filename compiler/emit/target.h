@@ -5,7 +5,7 @@
 #ifndef TARGET_H
 #define TARGET_H
 
-#include "base.h"
+#include "arena.h"
 
 enum target_arch { ARCH_X86_64, ARCH_AARCH64 };
 
@@ -31,6 +31,9 @@ extern const struct target targets[];
 extern const int ntargets;
 
 const struct target *target_find(const char *name); /* NULL: none of that name */
+
+/* Everything of a row but its name, as one text: code for two rows of one text is the same. For keys. */
+const char *target_text(struct arena *a, const struct target *t);
 
 /* The most capable target that runs on this machine. */
 const struct target *target_native(void);

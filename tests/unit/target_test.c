@@ -47,3 +47,28 @@ TEST(targets_and_binaries_know_the_same_features)
 	CHECK(compared > 20);
 #endif
 }
+
+/* The emitter's module is in a compile's key by content, but the table is not in the module: a change of any
+ * field must change what the key takes from it. */
+TEST(every_field_of_a_target_is_in_its_text)
+{
+	struct arena a = {0};
+	const struct target t = {"n", ARCH_X86_64, "t", "c", "f", "e", 8, 6, 1, false, INT8_PAIRS};
+	struct target changed[10];
+	for (size_t i = 0; i < NELEM(changed); i++)
+		changed[i] = t;
+	changed[0].arch = ARCH_AARCH64;
+	changed[1].triple = "other";
+	changed[2].cpu = "other";
+	changed[3].features = "other";
+	changed[4].needs = "other";
+	changed[5].lanes = 16;
+	changed[6].tile_rows = 7;
+	changed[7].tile_panels = 2;
+	changed[8].dpbf16 = true;
+	changed[9].int8 = INT8_SIGNED;
+	for (size_t i = 0; i < NELEM(changed); i++)
+		if (!strcmp(target_text(&a, &changed[i]), target_text(&a, &t)))
+			FAIL("field %zu is not in the text", i + 1);
+	arena_release(&a);
+}
