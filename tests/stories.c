@@ -1,9 +1,11 @@
 #include "stories.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "file.h"
 #include "tok.h"
 
 bool stories_start(struct running *r, const struct setting *s)
@@ -76,6 +78,22 @@ static void next_story(const char **p, struct strbuf *out)
 		strbuf_add(out, *p, n);
 		*p += n + strspn(*p + n, "\n");
 	} while (**p && !begins_story(*p));
+}
+
+bool stories_text(struct strbuf *out)
+{
+	const char *data = test_data();
+	char path[512];
+	struct err e;
+	if (!data)
+		return false;
+	strbuf_init(out);
+	snprintf(path, sizeof(path), "%s/datasets/tinystories/tinystories_cased_197k.txt", data);
+	if (file_read(out, path, &e))
+		return true;
+	strbuf_release(out);
+	FAIL("%s", e.msg);
+	return false;
 }
 
 double stories_nll(const struct setting *s, const struct strbuf *text, size_t most)

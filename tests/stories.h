@@ -44,6 +44,9 @@ struct logits {
 };
 void logits_keep(void *ctx, size_t index, const float *logits);
 
+/* The cased stories of the test data, to be released; false where there is no data or after FAIL. */
+bool stories_text(struct strbuf *out);
+
 /* Nats per token over stories, each from the start token and cut at the context, until `most` tokens. */
 double stories_nll(const struct setting *s, const struct strbuf *text, size_t most);
 

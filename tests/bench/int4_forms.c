@@ -155,12 +155,8 @@ TEST(int4_forms)
 	const char *data = test_data();
 	char path[512];
 	struct strbuf text;
-	struct err e;
-	if (!data)
+	if (!stories_text(&text))
 		return;
-	strbuf_init(&text);
-	snprintf(path, sizeof(path), "%s/datasets/tinystories/tinystories_cased_197k.txt", data);
-	REQUIRE(file_read(&text, path, &e));
 	printf("| | bits a weight | nats a token, %s | %s |\n|---|---|---|---|\n", models[0], models[1]);
 	for (size_t i = 0; i < NELEM(rows); i++) {
 		form_fn *form = rows[i].form;

@@ -127,12 +127,8 @@ TEST(classes_of_integers_cost_little)
 	const char *data = test_data();
 	char path[512];
 	struct strbuf text;
-	struct err e;
-	if (!data)
+	if (!stories_text(&text))
 		return;
-	strbuf_init(&text);
-	snprintf(path, sizeof(path), "%s/datasets/tinystories/tinystories_cased_197k.txt", data);
-	REQUIRE(file_read(&text, path, &e));
 	for (size_t i = 0; i < NELEM(models); i++) {
 		double f32 = 0;
 		snprintf(path, sizeof(path), "%s/models/%s", data, models[i].model);
@@ -153,12 +149,8 @@ TEST(babyllama105_nll_and_removals)
 	const char *data = test_data();
 	char path[512];
 	struct strbuf text;
-	struct err e;
-	if (!data)
+	if (!stories_text(&text))
 		return;
-	strbuf_init(&text);
-	snprintf(path, sizeof(path), "%s/datasets/tinystories/tinystories_cased_197k.txt", data);
-	REQUIRE(file_read(&text, path, &e));
 	snprintf(path, sizeof(path), "%s/models/babyllama105", data);
 	struct setting s = {.path = path, .target = target_native(), .numerics = NUMERICS_F32, .nthreads = 2,
 		.rows = 256, .gone = -1};
