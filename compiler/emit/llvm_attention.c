@@ -57,16 +57,6 @@ LLVMValueRef load_index(struct kernel *k, int node, LLVMValueRef row)
 	return LLVMBuildSExt(k->at, v, k->i64, "");
 }
 
-static LLVMValueRef minimum(struct kernel *k, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildSelect(k->at, LLVMBuildICmp(k->at, LLVMIntSLT, a, b, ""), a, b, "");
-}
-
-static LLVMValueRef maximum(struct kernel *k, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildSelect(k->at, LLVMBuildICmp(k->at, LLVMIntSGT, a, b, ""), a, b, "");
-}
-
 /* Neighbouring queries of one KV head. */
 struct tile {
 	const struct heads *h;
@@ -108,7 +98,7 @@ static void add_slot(struct kernel *k, const struct tile *t, struct sums *u, int
 static void add_chunk(struct kernel *k, const struct tile *t, struct sums *u, LLVMValueRef chunk)
 {
 	LLVMTypeRef vector = vector_of(k->f32, u->width);
-	LLVMValueRef end = plus(k, chunk, const_i64(k, PV_CHUNK)), shared = minimum(k, end, t->common);
+	LLVMValueRef end = plus(k, chunk, const_i64(k, PV_CHUNK)), shared = min_i64(k, end, t->common);
 	struct loop s;
 	for (int i = 0; i < t->n * u->nvector; i++)
 		LLVMBuildStore(k->at, LLVMConstNull(vector), u->acc[i]);
@@ -117,7 +107,7 @@ static void add_chunk(struct kernel *k, const struct tile *t, struct sums *u, LL
 	loop_end(k, &s);
 	for (int j = 0; j < t->n; j++) {
 		LLVMValueRef has = LLVMBuildICmp(k->at, LLVMIntSLT, chunk, t->len[j], "");
-		loop_begin(k, &s, maximum(k, chunk, shared), minimum(k, end, t->len[j]), 1);
+		loop_begin(k, &s, max_i64(k, chunk, shared), min_i64(k, end, t->len[j]), 1);
 		add_slot(k, t, u, j, j + 1, s.i);
 		loop_end(k, &s);
 		for (int v = 0; v < u->nvector; v++) {
@@ -142,7 +132,7 @@ static void emit_weighted_sum(struct kernel *k, const struct tile *t, struct sum
 		LLVMBuildStore(k->at, splat(k, LLVMConstReal(k->f32, -0.0), u->width), u->total[i]);
 	}
 	for (int j = 1; j < t->n; j++)
-		longest = maximum(k, longest, t->len[j]);
+		longest = max_i64(k, longest, t->len[j]);
 	loop_begin(k, &chunk, const_i64(k, 0), longest, PV_CHUNK);
 	add_chunk(k, t, u, chunk.i);
 	loop_end(k, &chunk);
@@ -160,8 +150,7 @@ static void emit_weighted_sum(struct kernel *k, const struct tile *t, struct sum
 static void emit_weighted_sums(struct kernel *k, const struct tile *t)
 {
 	enum { MOST = 8 };
-	int vectors = k->target->tile_rows * k->target->tile_panels * (PANEL / k->target->lanes) * 2 / 3 / t->n;
-	int most = vectors < 1 ? 1 : vectors > MOST ? MOST : vectors;
+	int vectors = sums_per_row(k, t->n), most = vectors < 1 ? 1 : vectors > MOST ? MOST : vectors;
 	struct sums u = {0};
 	for (u.width = k->target->lanes; u.width >= 1; u.width /= 2)
 		while (t->h->features - u.first >= u.width) {
@@ -217,14 +206,14 @@ static void emit_tile(struct kernel *k, const struct block *b, LLVMValueRef firs
 		t.out[j] = element_at(k, k->f32, memory_of(k, k->region->node[0]), at);
 		s.q[j] = element_at(k, k->f32, memory_of(k, h->q), at);
 		s.out[j] = element_at(k, k->f32, k->scratch, const_i64(k, j * b->line));
-		s.lo = j ? minimum(k, s.lo, t.lo[j]) : t.lo[j];
-		s.end = j ? maximum(k, s.end, hi) : hi;
+		s.lo = j ? min_i64(k, s.lo, t.lo[j]) : t.lo[j];
+		s.end = j ? max_i64(k, s.end, hi) : hi;
 	}
 	t.common = t.len[0];
 	LLVMValueRef panel = LLVMBuildAnd(k->at, s.lo, const_i64(k, -PANEL), "");
 	for (int j = 0; j < n; j++) {
 		LLVMValueRef same = LLVMBuildICmp(k->at, LLVMIntEQ, t.lo[j], t.lo[0], "");
-		t.common = LLVMBuildSelect(k->at, same, minimum(k, t.common, t.len[j]), const_i64(k, 0), "");
+		t.common = LLVMBuildSelect(k->at, same, min_i64(k, t.common, t.len[j]), const_i64(k, 0), "");
 		t.score[j] = element_at(k, k->f32, s.out[j], LLVMBuildSub(k->at, t.lo[j], panel, ""));
 	}
 	emit_scores(k, h, &s);
@@ -246,7 +235,7 @@ static void emit_forward(struct kernel *k, const struct heads *h)
 	b.batch = LLVMBuildURem(k->at, item.i, const_i64(k, h->batches), "");
 	b.scores.panels = element_at(k, b.scores.pairs ? k->i32 : k->f32, memory_of(k, h->kk),
 		times(k, b.batch, npanels * steps * PANEL));
-	LLVMValueRef left = minimum(k, LLVMBuildSub(k->at, rows, b.row, ""), const_i64(k, BLOCK_ROWS));
+	LLVMValueRef left = min_i64(k, LLVMBuildSub(k->at, rows, b.row, ""), const_i64(k, BLOCK_ROWS));
 	LLVMValueRef end = times(k, left, h->groups), from = const_i64(k, 0);
 	for (int n = QUERIES; n >= 1; n = n > 1 ? 1 : 0) {
 		struct loop tile;

@@ -27,6 +27,8 @@ struct scores {
 	bool pairs;               /* panels of bf16 pairs, else of f32 */
 	LLVMValueRef lo, end;     /* i64 */
 };
+/* Vectors of sums that each of n rows may have in registers, beside what they are made of; may be 0. */
+int sums_per_row(const struct kernel *k, int n);
 /* s = q . k for whole panels; lanes outside [lo, end) are computed and never read. */
 void emit_scores(struct kernel *k, const struct heads *h, const struct scores *s);
 LLVMValueRef emit_max(struct kernel *k, LLVMValueRef score, LLVMValueRef n);

@@ -213,15 +213,7 @@ static LLVMValueRef dot_pair(struct kernel *k, LLVMValueRef acc, LLVMValueRef a,
 		acc = fma_value(k, high_half(k, a, width), high_half(k, b, width), acc);
 		return fma_value(k, low_half(k, a, width), low_half(k, b, width), acc);
 	}
-	/* Operand types differ between LLVM versions: ask, and cast. */
-	const char *name = "llvm.x86.avx512bf16.dpbf16ps.512";
-	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-	LLVMTypeRef param[3], type = LLVMIntrinsicGetType(k->context, id, NULL, 0);
-	LLVMGetParamTypes(type, param);
-	LLVMValueRef arg[] = {acc, LLVMBuildBitCast(k->at, a, param[1], ""),
-		LLVMBuildBitCast(k->at, b, param[2], "")};
-	return LLVMBuildCall2(k->at, type, LLVMGetIntrinsicDeclaration(k->module, id, NULL, 0), arg, 3,
-		"");
+	return intrinsic_over(k, "llvm.x86.avx512bf16.dpbf16ps.512", NULL, 0, (LLVMValueRef[]){acc, a, b}, 3);
 }
 
 /* A row alone waits for its weights: they are asked for early, across the ends of pages, where the hardware's
@@ -229,10 +221,7 @@ static LLVMValueRef dot_pair(struct kernel *k, LLVMValueRef acc, LLVMValueRef a,
 static void prefetch_ahead(struct kernel *k, LLVMValueRef p)
 {
 	enum { AHEAD_FLOATS = PREFETCH_BYTES / 4 };
-	LLVMValueRef read = LLVMConstInt(k->i32, 0, false), near = LLVMConstInt(k->i32, 3, false);
-	LLVMValueRef arg[] = {element_at(k, k->f32, p, const_i64(k, AHEAD_FLOATS)), read, near,
-		LLVMConstInt(k->i32, 1, false)};
-	intrinsic(k, "llvm.prefetch", k->ptr, arg, 4);
+	emit_prefetch(k, element_at(k, k->f32, p, const_i64(k, AHEAD_FLOATS)));
 }
 
 /* Elements even + 1 and even of one row, from its f32 form. */
@@ -322,11 +311,6 @@ static void walk(struct kernel *k, struct tile *t, LLVMValueRef from, LLVMValueR
 	loop_end(k, &l);
 }
 
-static LLVMValueRef minimum(struct kernel *k, LLVMValueRef a, LLVMValueRef b)
-{
-	return LLVMBuildSelect(k->at, LLVMBuildICmp(k->at, LLVMIntSLT, a, b, ""), a, b, "");
-}
-
 /* One register tile; results go to buffer[row * BLOCK_LANES + column + ...]. */
 static void emit_tile(struct kernel *k, struct tile *t, LLVMValueRef buffer, LLVMValueRef column)
 {
@@ -356,7 +340,7 @@ static void emit_tile(struct kernel *k, struct tile *t, LLVMValueRef buffer, LLV
 			store_vector(k, splat(k, LLVMConstReal(k->f32, -0.0), t->width), at[i], 4);
 		loop_begin(k, &l, from, inner, DOT_CHUNK);
 		from = l.i;
-		to = minimum(k, add(k, l.i, const_i64(k, DOT_CHUNK)), inner);
+		to = min_i64(k, add(k, l.i, const_i64(k, DOT_CHUNK)), inner);
 	}
 	for (int i = 0; i < nacc; i++)
 		LLVMBuildStore(k->at, LLVMConstNull(vector), t->acc[i]);
@@ -466,7 +450,7 @@ static void emit_panels(struct kernel *k, struct block *b, int dot, int rows, in
 	LLVMValueRef from = b->panel, end = b->panel_end;
 	/* Rows of lanes that end inside a panel: that panel is left to the masked single one. */
 	if (!t.d->panels && t.d->nlanes % PANEL)
-		end = minimum(k, end, const_i64(k, t.d->nlanes / PANEL));
+		end = min_i64(k, end, const_i64(k, t.d->nlanes / PANEL));
 	for (int np = panels; np >= 1; np = np > 1 ? 1 : 0) {
 		LLVMValueRef whole = end;
 		if (np > 1) {
@@ -536,12 +520,12 @@ void emit_dot_region(struct kernel *k)
 	LLVMValueRef row_block = LLVMBuildURem(k->at, item.i, row_blocks, "");
 	LLVMValueRef panel_block = LLVMBuildUDiv(k->at, item.i, row_blocks, "");
 	b.panel = scale(k, panel_block, BLOCK_PANELS);
-	b.panel_end = minimum(k, add(k, b.panel, const_i64(k, BLOCK_PANELS)),
+	b.panel_end = min_i64(k, add(k, b.panel, const_i64(k, BLOCK_PANELS)),
 		const_i64(k, b.dot[0].npanels));
 	b.n = scale(k, b.panel, PANEL);
-	b.n_end = minimum(k, scale(k, b.panel_end, PANEL), const_i64(k, b.dot[0].nlanes));
+	b.n_end = min_i64(k, scale(k, b.panel_end, PANEL), const_i64(k, b.dot[0].nlanes));
 	LLVMValueRef m = scale(k, row_block, BLOCK_ROWS);
-	m_end = minimum(k, add(k, m, const_i64(k, BLOCK_ROWS)), m_end);
+	m_end = min_i64(k, add(k, m, const_i64(k, BLOCK_ROWS)), m_end);
 	const int sizes[] = {tile_size(k, &b.dot[0]).rows, 4, 1};
 	for (int i = 0; i < 3; i++) {
 		if (i && sizes[i] >= sizes[i - 1])

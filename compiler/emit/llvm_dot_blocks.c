@@ -34,22 +34,6 @@ static LLVMValueRef splat_i32(struct kernel *k, uint32_t v, int width)
 	return splat(k, LLVMConstInt(k->i32, v, false), width);
 }
 
-/* A call whose arguments are cast to what this LLVM wants: 19 and 22 differ in element types. */
-static LLVMValueRef call(struct kernel *k, const char *name, LLVMTypeRef *overload, size_t noverload,
-	LLVMValueRef *arg, unsigned narg)
-{
-	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-	if (!id)
-		BUG("LLVM has no intrinsic '%s'", name);
-	LLVMTypeRef param[4], type = LLVMIntrinsicGetType(k->context, id, overload, noverload);
-	LLVMGetParamTypes(type, param);
-	LLVMValueRef cast[4];
-	for (unsigned i = 0; i < narg; i++)
-		cast[i] = LLVMBuildBitCast(k->at, arg[i], param[i], "");
-	return LLVMBuildCall2(k->at, type,
-		LLVMGetIntrinsicDeclaration(k->module, id, overload, noverload), cast, narg, "");
-}
-
 /* ---- a group of 4 k: acc + sum over the group of w * a per lane ---- */
 
 /* What the loop over rows needs of a vector of weights. */
@@ -70,7 +54,7 @@ static struct weights prepare(struct kernel *k, LLVMValueRef v, int width)
 	if (k->target->int8 == INT8_SIGNED || k->target->arch != ARCH_X86_64)
 		return w;
 	LLVMValueRef arg[] = {w.v, LLVMConstInt(LLVMInt1TypeInContext(k->context), 0, false)};
-	w.size = call(k, "llvm.abs", &bytes, 1, arg, 2);
+	w.size = intrinsic_over(k, "llvm.abs", &bytes, 1, arg, 2);
 	if (width == 16)
 		w.minus = LLVMBuildICmp(k->at, LLVMIntSLT, w.v, LLVMConstNull(bytes), "");
 	return w;
@@ -85,11 +69,11 @@ static LLVMValueRef add_group_x86(struct kernel *k, LLVMValueRef acc, const stru
 	if (wide)
 		a = LLVMBuildSelect(k->at, w->minus, LLVMBuildNeg(k->at, a, ""), a, "");
 	else
-		a = call(k, "llvm.x86.avx2.psign.b", NULL, 0, (LLVMValueRef[]){a, w->v}, 2);
-	LLVMValueRef pair = call(k, wide ? "llvm.x86.avx512.pmaddubs.w.512" : "llvm.x86.avx2.pmadd.ub.sw",
+		a = intrinsic_over(k, "llvm.x86.avx2.psign.b", NULL, 0, (LLVMValueRef[]){a, w->v}, 2);
+	LLVMValueRef pair = intrinsic_over(k, wide ? "llvm.x86.avx512.pmaddubs.w.512" : "llvm.x86.avx2.pmadd.ub.sw",
 		NULL, 0, (LLVMValueRef[]){w->size, a}, 2);
 	LLVMValueRef one = splat(k, LLVMConstInt(k->i16, 1, false), width * 2);
-	LLVMValueRef sum = call(k, wide ? "llvm.x86.avx512.pmaddw.d.512" : "llvm.x86.avx2.pmadd.wd", NULL, 0,
+	LLVMValueRef sum = intrinsic_over(k, wide ? "llvm.x86.avx512.pmaddw.d.512" : "llvm.x86.avx2.pmadd.wd", NULL, 0,
 		(LLVMValueRef[]){pair, one}, 2);
 	return LLVMBuildAdd(k->at, acc, sum, "");
 }
@@ -108,10 +92,10 @@ static LLVMValueRef add_group_neon(struct kernel *k, LLVMValueRef acc, const str
 	LLVMValueRef product[2];
 	a = LLVMBuildBitCast(k->at, a, LLVMTypeOf(w->v), "");
 	for (int i = 0; i < 2; i++)
-		product[i] = call(k, "llvm.aarch64.neon.smull", &pairs, 1,
+		product[i] = intrinsic_over(k, "llvm.aarch64.neon.smull", &pairs, 1,
 			(LLVMValueRef[]){half_of(k, w->v, i), half_of(k, a, i)}, 2);
-	LLVMValueRef pair = call(k, "llvm.aarch64.neon.addp", &pairs, 1, product, 2);
-	return LLVMBuildAdd(k->at, acc, call(k, "llvm.aarch64.neon.saddlp", sums, 2, &pair, 1), "");
+	LLVMValueRef pair = intrinsic_over(k, "llvm.aarch64.neon.addp", &pairs, 1, product, 2);
+	return LLVMBuildAdd(k->at, acc, intrinsic_over(k, "llvm.aarch64.neon.saddlp", sums, 2, &pair, 1), "");
 }
 
 /* One instruction: acc, then weights and activations, unsigned ones first. */
@@ -123,7 +107,7 @@ static LLVMValueRef add_group_at_once(struct kernel *k, LLVMValueRef acc, const 
 	const char *name = x86 ? width == 16 ? "llvm.x86.avx512.vpdpbusd.512" : "llvm.x86.avx512.vpdpbusd.256"
 		: k->target->int8 == INT8_UNSIGNED ? "llvm.aarch64.neon.usdot" : "llvm.aarch64.neon.sdot";
 	a = LLVMBuildBitCast(k->at, a, overload[1], "");
-	return call(k, name, x86 ? NULL : overload, x86 ? 0 : 2, (LLVMValueRef[]){acc, w->v, a}, 3);
+	return intrinsic_over(k, name, x86 ? NULL : overload, x86 ? 0 : 2, (LLVMValueRef[]){acc, w->v, a}, 3);
 }
 
 static LLVMValueRef add_group(struct kernel *k, LLVMValueRef acc, const struct weights *w, LLVMValueRef a,
@@ -238,9 +222,7 @@ static void prefetch(struct kernel *k, struct walk *w)
 	for (int p = 0; p < t->panels && t->rows == 1; p++)
 		for (int64_t line = 0; line < bytes; line += Q_ALIGN) {
 			LLVMValueRef at = at_byte(k, w->panel[p], w->block, bytes, PREFETCH_BYTES + line);
-			LLVMValueRef read = LLVMConstInt(k->i32, 0, false), near = LLVMConstInt(k->i32, 3, false);
-			LLVMValueRef data = LLVMConstInt(k->i32, 1, false);
-			intrinsic(k, "llvm.prefetch", k->ptr, (LLVMValueRef[]){at, read, near, data}, 4);
+			emit_prefetch(k, at);
 		}
 }
 

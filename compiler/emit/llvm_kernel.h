@@ -55,8 +55,15 @@ struct env {
 LLVMValueRef const_i64(struct kernel *k, int64_t v);
 LLVMTypeRef vector_of(LLVMTypeRef element, int width); /* the element itself for width 1 */
 LLVMValueRef splat(struct kernel *k, LLVMValueRef scalar, int width);
+/* A call; arguments are cast to what this LLVM wants: 19 and 22 differ in element types. */
+LLVMValueRef intrinsic_over(struct kernel *k, const char *name, LLVMTypeRef *overload, size_t noverload,
+	LLVMValueRef *arg, unsigned narg);
+/* The same with one overloaded type, or none (NULL). */
 LLVMValueRef intrinsic(struct kernel *k, const char *name, LLVMTypeRef overload, LLVMValueRef *arg,
 	int narg);
+void emit_prefetch(struct kernel *k, LLVMValueRef p); /* to read, into the nearest cache */
+LLVMValueRef min_i64(struct kernel *k, LLVMValueRef a, LLVMValueRef b);
+LLVMValueRef max_i64(struct kernel *k, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef fma_value(struct kernel *k, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);
 
 /* p + index elements. */

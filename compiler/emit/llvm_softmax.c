@@ -6,14 +6,18 @@ static int panel_width(const struct kernel *k)
 	return k->target->lanes < PANEL ? k->target->lanes : PANEL;
 }
 
+int sums_per_row(const struct kernel *k, int n)
+{
+	return k->target->tile_rows * k->target->tile_panels * (PANEL / panel_width(k)) * 2 / 3 / n;
+}
+
 /* Panels that a tile of n rows takes at a time: as many sums as keep the multipliers busy and registers
  * hold. */
 static int panels_at_once(const struct kernel *k, int n)
 {
 	enum { MOST = 8 };
 	int nvector = PANEL / panel_width(k);
-	int sums = k->target->tile_rows * k->target->tile_panels * nvector * 2 / 3;
-	int panels = sums / (n * nvector);
+	int panels = sums_per_row(k, n) / nvector;
 	return panels < 1 ? 1 : panels > MOST ? MOST : panels;
 }
 

@@ -25,16 +25,43 @@ LLVMValueRef splat(struct kernel *k, LLVMValueRef scalar, int width)
 		LLVMConstNull(LLVMVectorType(k->i32, (unsigned)width)), "");
 }
 
+LLVMValueRef intrinsic_over(struct kernel *k, const char *name, LLVMTypeRef *overload, size_t noverload,
+	LLVMValueRef *arg, unsigned narg)
+{
+	enum { MOST = 4 };
+	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+	if (!id || narg > MOST)
+		BUG("LLVM has no intrinsic '%s' of %u arguments", name, narg);
+	LLVMTypeRef param[MOST], type = LLVMIntrinsicGetType(k->context, id, overload, noverload);
+	LLVMValueRef cast[MOST];
+	LLVMGetParamTypes(type, param);
+	for (unsigned i = 0; i < narg; i++)
+		cast[i] = LLVMBuildBitCast(k->at, arg[i], param[i], "");
+	return LLVMBuildCall2(k->at, type,
+		LLVMGetIntrinsicDeclaration(k->module, id, overload, noverload), cast, narg, "");
+}
+
 LLVMValueRef intrinsic(struct kernel *k, const char *name, LLVMTypeRef overload, LLVMValueRef *arg,
 	int narg)
 {
-	unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
-	size_t noverload = overload ? 1 : 0;
-	if (!id)
-		BUG("LLVM has no intrinsic '%s'", name);
-	LLVMValueRef f = LLVMGetIntrinsicDeclaration(k->module, id, &overload, noverload);
-	LLVMTypeRef t = LLVMIntrinsicGetType(k->context, id, &overload, noverload);
-	return LLVMBuildCall2(k->at, t, f, arg, (unsigned)narg, "");
+	return intrinsic_over(k, name, &overload, overload ? 1 : 0, arg, (unsigned)narg);
+}
+
+void emit_prefetch(struct kernel *k, LLVMValueRef p)
+{
+	LLVMValueRef read = LLVMConstInt(k->i32, 0, false), near = LLVMConstInt(k->i32, 3, false);
+	LLVMValueRef data = LLVMConstInt(k->i32, 1, false);
+	intrinsic(k, "llvm.prefetch", k->ptr, (LLVMValueRef[]){p, read, near, data}, 4);
+}
+
+LLVMValueRef min_i64(struct kernel *k, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildSelect(k->at, LLVMBuildICmp(k->at, LLVMIntSLT, a, b, ""), a, b, "");
+}
+
+LLVMValueRef max_i64(struct kernel *k, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildSelect(k->at, LLVMBuildICmp(k->at, LLVMIntSGT, a, b, ""), a, b, "");
 }
 
 LLVMValueRef fma_value(struct kernel *k, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c)
