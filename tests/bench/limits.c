@@ -54,62 +54,63 @@ static double read_memory(struct part *p)
 }
 
 #ifdef __x86_64__
-#include <immintrin.h>
 
-enum { CHAINS = 24, STEPS = 1 << 20, LANES = 16 };
+enum { CHAINS = 12, STEPS = 1 << 21, LANES = 16 };
 
-/* CHAINS accumulators, STEPS times: `op` of each with two registers that the compiler cannot know. */
-#define PEAK(name, needs, type, zero, op, sink_of)                                                 \
-	__attribute__((target(needs))) static double name(struct part *p)                          \
-	{                                                                                          \
-		type acc[CHAINS], a = zero, b = zero;                                              \
-		for (int i = 0; i < CHAINS; i++)                                                   \
-			acc[i] = zero;                                                             \
-		__asm__ volatile("" : "+v"(a), "+v"(b));                                           \
-		for (int k = 0; k < STEPS; k++) {                                                  \
-			_Pragma("GCC unroll 24") for (int i = 0; i < CHAINS; i++)                  \
-				acc[i] = op;                                                       \
-			__asm__ volatile("" : "+v"(a), "+v"(b));                                   \
-		}                                                                                  \
-		for (int i = 0; i < CHAINS; i++)                                                   \
-			p->sink += sink_of;                                                        \
-		return 0;                                                                          \
+/* CHAINS accumulators, STEPS times `instruction` of each with two registers; in assembler, since compilers
+ * store or copy accumulators between steps. Registers hold zeros. */
+#define PEAK(name, instruction, zero, register)                                                     \
+	static void name(void)                                                                      \
+	{                                                                                           \
+		long n = STEPS;                                                                     \
+		__asm__ volatile(".irp r,0,1,2,3,4,5,6,7,8,9,10,11,12,13\n\t"                       \
+				 zero " %%" register "\\r,%%" register "\\r,%%" register "\\r\n\t"     \
+				 ".endr\n"                                                          \
+				 "1:\n\t"                                                           \
+				 ".irp r,2,3,4,5,6,7,8,9,10,11,12,13\n\t"                           \
+				 instruction " %%" register "1,%%" register "0,%%" register "\\r\n\t" \
+				 ".endr\n\t"                                                        \
+				 "dec %0\n\t"                                                       \
+				 "jnz 1b"                                                           \
+				 : "+r"(n)                                                          \
+				 :                                                                  \
+				 : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",      \
+				 "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13");         \
 	}
 
-PEAK(fma_avx2, "avx2,fma", __m256, _mm256_setzero_ps(), _mm256_fmadd_ps(a, b, acc[i]),
-	(uint64_t)_mm256_cvtss_f32(acc[i]))
-PEAK(fma_avx512, "avx512f", __m512, _mm512_setzero_ps(), _mm512_fmadd_ps(a, b, acc[i]),
-	(uint64_t)_mm512_cvtss_f32(acc[i]))
-PEAK(bf16_avx512, "avx512f,avx512bf16", __m512, _mm512_setzero_ps(),
-	_mm512_dpbf16_ps(acc[i], (__m512bh)a, (__m512bh)b), (uint64_t)_mm512_cvtss_f32(acc[i]))
-PEAK(vnni_avx512, "avx512f,avx512vnni", __m512i, _mm512_setzero_si512(),
-	_mm512_dpbusd_epi32(acc[i], a, b), (uint64_t)_mm512_cvtsi512_si32(acc[i]))
+PEAK(fma_avx2, "vfmadd231ps", "vxorps", "ymm")
+PEAK(fma_avx512, "vfmadd231ps", "vpxord", "zmm")
+PEAK(bf16_avx512, "vdpbf16ps", "vpxord", "zmm")
+PEAK(vnni_avx512, "vpdpbusd", "vpxord", "zmm")
 
 static const double each_step = (double)CHAINS * STEPS * LANES;
 
 static double fma_peak(struct part *p)
 {
+	(void)p;
 	if (__builtin_cpu_supports("avx512f")) {
-		fma_avx512(p);
+		fma_avx512();
 		return each_step * 2;
 	}
-	fma_avx2(p);
+	fma_avx2();
 	return each_step;
 }
 
 static double bf16_peak(struct part *p)
 {
+	(void)p;
 	if (!__builtin_cpu_supports("avx512bf16"))
 		return 0;
-	bf16_avx512(p);
+	bf16_avx512();
 	return each_step * 4;
 }
 
 static double vnni_peak(struct part *p)
 {
+	(void)p;
 	if (!__builtin_cpu_supports("avx512vnni"))
 		return 0;
-	vnni_avx512(p);
+	vnni_avx512();
 	return each_step * 8;
 }
 #else
