@@ -14,18 +14,20 @@
 #include "layout.h"
 #include "llvm_dot.h"
 
-static int64_t stride_behind(const struct graph *g, const struct type *t, int position)
+static int64_t stride_behind(const struct graph *g, const struct node *n, int position)
 {
-	int64_t n = 1;
+	const struct type *t = &n->type;
+	int64_t stride = 1;
 	for (int i = position + 1; i < t->naxis; i++)
-		n *= g->axis[t->axis[i]].extent;
-	return n;
+		stride *= g->axis[t->axis[i]].extent;
+	return position ? stride : stride + n->layout.pad;
 }
 
-/* The axes of t that are (not) in `other`, which must be neighbours; the stride of the last one. */
-static struct type axis_group(const struct graph *g, const struct type *t, const struct type *other,
+/* The axes of n that are (not) in `other`, which must be neighbours; the stride of the last one. */
+static struct type axis_group(const struct graph *g, const struct node *n, const struct type *other,
 	bool in_other, int64_t *stride)
 {
+	const struct type *t = &n->type;
 	struct type group = {0};
 	int last = -1;
 	for (int i = 0; i < t->naxis; i++) {
@@ -37,7 +39,7 @@ static struct type axis_group(const struct graph *g, const struct type *t, const
 		last = i;
 	}
 	if (stride)
-		*stride = last < 0 ? 0 : stride_behind(g, t, last);
+		*stride = last < 0 ? 0 : stride_behind(g, n, last);
 	return group;
 }
 
@@ -48,10 +50,11 @@ static struct dot describe(const struct graph *g, const struct node *n)
 	d.lane = n->src[lane];
 	d.broadcast = n->src[1 - lane];
 	const struct type *a = &g->node[d.broadcast].type, *b = &g->node[d.lane].type;
-	d.m = axis_group(g, a, &n->type, true, &d.m_stride);
-	d.r = axis_group(g, a, &n->type, false, &d.k_stride);
-	d.n = axis_group(g, b, &n->type, true, NULL);
-	struct type r = axis_group(g, b, &n->type, false, &d.row_stride);
+	const struct node *rows = &g->node[d.broadcast], *lanes = &g->node[d.lane];
+	d.m = axis_group(g, rows, &n->type, true, &d.m_stride);
+	d.r = axis_group(g, rows, &n->type, false, &d.k_stride);
+	d.n = axis_group(g, lanes, &n->type, true, NULL);
+	struct type r = axis_group(g, lanes, &n->type, false, &d.row_stride);
 	if (r.naxis != d.r.naxis || memcmp(r.axis, d.r.axis, (size_t)r.naxis))
 		BUG("graph '%s': a dot's sources order the reduced axes differently", g->name);
 	if (g->node[d.broadcast].layout.kind != LAYOUT_ROW)
@@ -155,6 +158,11 @@ static LLVMValueRef broadcast_at(struct kernel *k, struct tile *t, int row, LLVM
 	return add(k, scale(k, m, t->d->m_stride), scale(k, i, t->d->k_stride));
 }
 
+static void prefetch_ahead(struct kernel *k, const struct tile *t, LLVMValueRef p)
+{
+	emit_prefetch(k, element_at(k, k->i32, p, const_i64(k, prefetch_bytes(t) / 4)));
+}
+
 static void step_f32(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValueRef inner)
 {
 	LLVMValueRef b[BLOCK_PANELS * PANEL];
@@ -168,7 +176,10 @@ static void step_f32(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValue
 			LLVMValueRef panel = add(k, t->panel, const_i64(k, p));
 			LLVMValueRef at = add(k, LLVMBuildMul(k->at, panel, inner, ""), i);
 			at = add(k, scale(k, at, PANEL), const_i64(k, v * t->width));
-			*to = load_vector(k, k->f32, element_at(k, k->f32, t->b, at), t->width);
+			LLVMValueRef from = element_at(k, k->f32, t->b, at);
+			*to = load_vector(k, k->f32, from, t->width);
+			if (v == 0)
+				prefetch_ahead(k, t, from);
 		}
 	for (int row = 0; row < t->rows; row++) {
 		LLVMValueRef a = load_vector(k, k->f32,
@@ -216,14 +227,6 @@ static LLVMValueRef dot_pair(struct kernel *k, LLVMValueRef acc, LLVMValueRef a,
 	return intrinsic_over(k, "llvm.x86.avx512bf16.dpbf16ps.512", NULL, 0, (LLVMValueRef[]){acc, a, b}, 3);
 }
 
-/* A row alone waits for its weights: they are asked for early, across the ends of pages, where the hardware's
- * prefetchers stop. */
-static void prefetch_ahead(struct kernel *k, LLVMValueRef p)
-{
-	enum { AHEAD_FLOATS = PREFETCH_BYTES / 4 };
-	emit_prefetch(k, element_at(k, k->f32, p, const_i64(k, AHEAD_FLOATS)));
-}
-
 /* Elements even + 1 and even of one row, from its f32 form. */
 static void step_wide(struct kernel *k, struct tile *t, int row, LLVMValueRef even, LLVMValueRef *b)
 {
@@ -258,8 +261,8 @@ static void step_bf16(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValu
 			at = add(k, scale(k, at, PANEL), const_i64(k, v * t->width));
 			LLVMValueRef from = element_at(k, k->i32, t->b, at);
 			*to = load_vector(k, k->i32, from, t->width);
-			if (t->rows == 1 && v == 0)
-				prefetch_ahead(k, from);
+			if (v == 0)
+				prefetch_ahead(k, t, from);
 			if (single) /* what pads a panel made by a kernel is not defined */
 				*to = LLVMBuildAnd(k->at, *to,
 					splat(k, LLVMConstInt(k->i32, 0xffff, false), t->width), "");

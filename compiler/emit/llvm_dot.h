@@ -8,9 +8,6 @@
 #include "llvm_kernel.h"
 
 /* What one item covers. */
-/* How far ahead of a row alone its weights are asked for: without it the compute between loads starves the
- * hardware's prefetcher. */
-enum { PREFETCH_BYTES = 2048 };
 enum { BLOCK_ROWS = 60 /* a multiple of every tile */, BLOCK_PANELS = 4, BLOCK_LANES = BLOCK_PANELS * PANEL };
 
 struct dot {
@@ -33,6 +30,14 @@ struct tile {
 	LLVMValueRef wide;      /* float*: the rows of a bf16 `a` as f32, (rows, K); NULL: not made */
 	LLVMValueRef *acc;      /* rows * panels * nvector allocas */
 };
+
+/* How far ahead weights are asked for, without which the compute between loads starves the hardware's
+ * prefetchers: by a row alone from memory, across the ends of pages; by several rows from the cache that holds
+ * them for the tiles to come. */
+static inline int64_t prefetch_bytes(const struct tile *t)
+{
+	return t->rows == 1 ? 2048 : 1024;
+}
 
 /* The largest tile, and the panels of a tile of one row. */
 struct tile_size {

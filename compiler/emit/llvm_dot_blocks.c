@@ -219,9 +219,9 @@ static void prefetch(struct kernel *k, struct walk *w)
 {
 	struct tile *t = w->t;
 	int64_t bytes = t->d->panels_shape.scales / t->d->panels_shape.nblock;
-	for (int p = 0; p < t->panels && t->rows == 1; p++)
+	for (int p = 0; p < t->panels; p++)
 		for (int64_t line = 0; line < bytes; line += Q_ALIGN) {
-			LLVMValueRef at = at_byte(k, w->panel[p], w->block, bytes, PREFETCH_BYTES + line);
+			LLVMValueRef at = at_byte(k, w->panel[p], w->block, bytes, prefetch_bytes(t) + line);
 			emit_prefetch(k, at);
 		}
 }

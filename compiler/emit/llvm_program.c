@@ -76,6 +76,8 @@ static void key_type(struct key *key, const struct node *n)
 		strbuf_addf(&key->text, "|%d", n->type.outer);
 	if (n->layout.kind == LAYOUT_PANEL)
 		strbuf_addf(&key->text, "p%d-%d", n->layout.first, n->layout.last);
+	if (n->layout.pad)
+		strbuf_addf(&key->text, "+%d", n->layout.pad);
 }
 
 static void key_external(struct key *key, int i)

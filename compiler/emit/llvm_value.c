@@ -283,8 +283,13 @@ LLVMValueRef flat_index(struct kernel *k, const struct env *env, const struct ty
 static LLVMValueRef element_index(struct kernel *k, const struct env *env, const struct type *t,
 	struct layout l, int lane)
 {
-	if (l.kind == LAYOUT_ROW)
-		return flat_index(k, env, t, 0, t->naxis, lane);
+	if (l.kind == LAYOUT_ROW) {
+		LLVMValueRef at = flat_index(k, env, t, 0, t->naxis, lane);
+		if (!l.pad)
+			return at;
+		LLVMValueRef row = index_along(k, env, t->axis[0], lane);
+		return LLVMBuildAdd(k->at, at, LLVMBuildMul(k->at, row, const_i64(k, l.pad), ""), "");
+	}
 	bool pairs = t->dtype == DT_BF16;
 	int64_t npanels = (extents(k->g, t, l.first, l.last) + PANEL - 1) / PANEL;
 	int64_t inner = extents(k->g, t, l.last, t->naxis);

@@ -359,6 +359,8 @@ bool node_check(const struct graph *g, const struct node *n, struct err *e)
 	if (n->layout.kind == LAYOUT_PANEL &&
 		(n->layout.first >= n->layout.last || n->layout.last >= n->type.naxis))
 		return wrong(n, e, "a panel layout needs panel axes and inner axes");
+	if (n->layout.pad && (n->layout.kind != LAYOUT_ROW || n->type.naxis < 2 || n->name))
+		return wrong(n, e, "only rows of what is computed may be padded");
 	return check_blocks(g, n, e) && rules[n->op](g, n, e);
 }
 

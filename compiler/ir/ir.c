@@ -90,9 +90,9 @@ static int append(struct graph *g, struct node n)
 
 int ir_leaf(struct graph *g, enum op op, const char *name, struct type t)
 {
-	struct layout l = {LAYOUT_ROW, 0, 0};
+	struct layout l = {.kind = LAYOUT_ROW};
 	if (dtype_has_blocks(t.dtype))
-		l = (struct layout){LAYOUT_PANEL, 0, t.outer};
+		l = (struct layout){LAYOUT_PANEL, 0, t.outer, 0};
 	return append(g,
 		(struct node){.op = op, .type = t, .layout = l, .name = arena_strdup(g->arena, name)});
 }

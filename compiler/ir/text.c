@@ -9,7 +9,7 @@
  *     output NAME %NODE
  *
  * where q8 and q4 have a bar before their inner axes: (R | K,E),
- * with the annotations `layout panel FIRST LAST`, `region N`, `stored` and `at OFFSET`. # starts a
+ * with the annotations `layout panel FIRST LAST` or `layout row PAD`, `region N`, `stored` and `at OFFSET`. # starts a
  * comment. A NAME is a word or "quoted", where \" \\ and \xHH are escapes. What stands behind a %
  * is any word when read and the node's index when printed. Numbers read back as the same double.
  */
@@ -118,6 +118,8 @@ static void print_node(struct strbuf *out, const struct graph *g, int node)
 	print_axes(out, g, &n->type);
 	if (n->layout.kind == LAYOUT_PANEL)
 		strbuf_addf(out, " layout panel %d %d", n->layout.first, n->layout.last);
+	if (n->layout.pad)
+		strbuf_addf(out, " layout row %d", n->layout.pad);
 	if (g->region && n->region >= 0)
 		strbuf_addf(out, " region %d", n->region);
 	if (g->region && n->stored)
@@ -403,14 +405,21 @@ static bool line_region(struct reader *r)
 
 static bool note_layout(struct reader *r, struct node *n)
 {
-	static const char *const kinds[] = {"panel"};
+	static const char *const kinds[] = {[LAYOUT_ROW] = "row", [LAYOUT_PANEL] = "panel"};
 	int kind;
-	int64_t first, last;
-	if (!read_choice(r, "layout", kinds, NELEM(kinds), &kind) ||
-		!read_int(r, "the first panel axis", 0, IR_MAX_AXES, &first) ||
+	int64_t first, last, pad;
+	if (!read_choice(r, "layout", kinds, NELEM(kinds), &kind))
+		return false;
+	if (kind == LAYOUT_ROW) {
+		if (!read_int(r, "the elements between rows", 1, INT16_MAX, &pad))
+			return false;
+		n->layout = (struct layout){.kind = LAYOUT_ROW, .pad = (int)pad};
+		return true;
+	}
+	if (!read_int(r, "the first panel axis", 0, IR_MAX_AXES, &first) ||
 		!read_int(r, "the end of the panel axes", 0, IR_MAX_AXES, &last))
 		return false;
-	n->layout = (struct layout){LAYOUT_PANEL, (uint8_t)first, (uint8_t)last};
+	n->layout = (struct layout){LAYOUT_PANEL, (uint8_t)first, (uint8_t)last, 0};
 	return true;
 }
 

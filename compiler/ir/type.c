@@ -77,7 +77,7 @@ int64_t layout_elements(const struct graph *g, const struct type *t, struct layo
 		return s.count * s.bytes;
 	}
 	if (l.kind == LAYOUT_ROW)
-		return extents(g, t, 0, t->naxis);
+		return extents(g, t, 0, t->naxis) + (l.pad ? extents(g, t, 0, 1) * l.pad : 0);
 	int64_t npanels = (extents(g, t, l.first, l.last) + PANEL - 1) / PANEL;
 	int64_t inner = extents(g, t, l.last, t->naxis);
 	if (t->dtype == DT_BF16)
@@ -103,7 +103,7 @@ int64_t layout_offset(const struct graph *g, const struct type *t, struct layout
 	const int64_t *index)
 {
 	if (l.kind == LAYOUT_ROW)
-		return flatten(g, t, index, 0, t->naxis);
+		return flatten(g, t, index, 0, t->naxis) + (l.pad ? index[0] * l.pad : 0);
 	int64_t outer = flatten(g, t, index, 0, l.first);
 	int64_t o = flatten(g, t, index, l.first, l.last);
 	int64_t k = flatten(g, t, index, l.last, t->naxis);

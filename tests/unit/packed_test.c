@@ -29,7 +29,7 @@ static void sample_init(struct sample *s, struct rng *r, enum dtype to, enum mod
 	graph_axis(s->g, "N", s->rows, false);
 	graph_axis(s->g, "D", s->inner, false);
 	s->node = ir_leaf(s->g, OP_PARAM, "w", graph_type(s->g, to, "N | D"));
-	s->g->node[s->node].layout = (struct layout){LAYOUT_PANEL, 0, 1};
+	s->g->node[s->node].layout = (struct layout){LAYOUT_PANEL, 0, 1, 0};
 	for (int64_t i = 0; i < s->rows * s->inner; i++) {
 		uint16_t half = (uint16_t)((rng_below(r, 2) << 15) | (rng_below(r, 8) + 11) << 10 | rng_below(r, 1024));
 		float f = f16_value(half);
