@@ -2,7 +2,8 @@
  * Speed on this machine. Prefill: a text of up to 512 tokens, read at once. Decode: up to 64 tokens one by
  * one, once near the start of the context and once at its end, where attention reads the whole cache. Each is repeated until it took half a
  * second; the median counts. Bytes per token are all weights and the cache up to the middle of the decoded
- * tokens. Start to first token: this program started anew with `-p "" -n 1`, until its first byte or its end.
+ * tokens. Start to first token: this program started anew with `-p TEXT -n 1`, TEXT of START_TOKENS tokens, until its
+ * first byte or its end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,13 +20,13 @@
 
 extern char **environ;
 
-enum { PREFILL_TOKENS = 512, DECODE_TOKENS = 64, DECODE_AT = 64, MAX_RUNS = 64, STARTS = 5 };
+enum { PREFILL_TOKENS = 512, DECODE_TOKENS = 64, DECODE_AT = 64, MAX_RUNS = 64, STARTS = 5, START_TOKENS = 8 };
 static const int64_t enough_ns = 500000000;
 
 struct bench {
 	struct binary *b;
 	uint32_t *token;
-	size_t nprefill, ndecode;
+	size_t nprefill, ndecode, nstart; /* of texts: tokens */
 	size_t near, deep; /* tokens of the context before those that are decoded */
 };
 
@@ -84,9 +85,24 @@ static int64_t median_ns(struct bench *x, void (*run)(struct bench *))
 	return took[n / 2] ? took[n / 2] : 1;
 }
 
-static bool start_once(int64_t *ns, struct err *e)
+/* Letters and blanks that are START_TOKENS tokens, or the first more than that (or than the context): "a a a ...". */
+static size_t start_text(const struct binary *b, struct strbuf *text)
 {
-	char *argv[] = {"bench", "-p", "", "-n", "1", NULL};
+	struct token_list tokens = {0};
+	size_t most = b->session.context < START_TOKENS ? b->session.context : START_TOKENS;
+	do {
+		tokens.n = 0;
+		strbuf_adds(text, text->n ? " a" : "a");
+		tokenizer_encode(&b->tokenizer, text->s, text->n, TOKENIZER_ADD_START, &tokens);
+	} while (tokens.n < most && text->n < 4 * START_TOKENS);
+	size_t n = tokens.n;
+	token_list_release(&tokens);
+	return n;
+}
+
+static bool start_once(char *text, int64_t *ns, struct err *e)
+{
+	char *argv[] = {"bench", "-p", text, "-n", "1", NULL};
 	int fd[2], status;
 	pid_t pid;
 	char byte;
@@ -112,15 +128,19 @@ static bool start_once(int64_t *ns, struct err *e)
 	return true;
 }
 
-static bool start_ns(int64_t *median, struct err *e)
+static bool start_ns(struct bench *x, int64_t *median, struct err *e)
 {
-	int64_t took[STARTS];
-	for (int i = 0; i < STARTS; i++)
-		if (!start_once(&took[i], e))
-			return false;
+	int64_t took[STARTS] = {0};
+	struct strbuf text;
+	bool ok = true;
+	strbuf_init(&text);
+	x->nstart = start_text(x->b, &text);
+	for (int i = 0; i < STARTS && ok; i++)
+		ok = start_once(text.s, &took[i], e);
+	strbuf_release(&text);
 	qsort(took, STARTS, sizeof *took, by_size);
 	*median = took[STARTS / 2];
-	return true;
+	return ok;
 }
 
 static double per_second(double amount, int64_t ns)
@@ -161,7 +181,7 @@ static void add_result(struct strbuf *out, const struct bench *x, const struct t
 		  "\"decode_tokens\":%zu,\"decode_at\":%zu,\"decode_tokens_per_second\":%.2f,"
 		  "\"bytes_per_token\":%.0f,\"bytes_per_second\":%.0f,"
 		  "\"deep_at\":%zu,\"deep_tokens_per_second\":%.2f,\"deep_bytes_per_token\":%.0f,"
-		  "\"start_seconds\":%.6f,\"peak_bytes\":%lld,\"beside_bytes\":%lld}\n"
+		  "\"start_tokens\":%zu,\"start_seconds\":%.6f,\"peak_bytes\":%lld,\"beside_bytes\":%lld}\n"
 		: "threads            %d\n"
 		  "prefill            of %zu tokens: %.1f tokens/s\n"
 		  "decode             of %zu tokens behind %zu: %.2f tokens/s\n"
@@ -169,12 +189,12 @@ static void add_result(struct strbuf *out, const struct bench *x, const struct t
 		  "reading rate       %.0f bytes/s\n"
 		  "decode             behind %zu: %.2f tokens/s\n"
 		  "read per token     %.0f bytes\n"
-		  "start to a token   %.6f s\n"
+		  "start              behind %zu tokens, to the first made: %.6f s\n"
 		  "peak memory        %lld bytes\n"
 		  "beside weights     and cache: %lld bytes\n";
 	strbuf_addf(out, format, pool_threads(x->b->pool), x->nprefill,
 		per_second((double)x->nprefill, t->prefill), x->ndecode, x->near, near, bytes, bytes * near,
-		x->deep, deep, deep_bytes, (double)t->start / 1e9, (long long)usage.ru_maxrss * 1024, beside_bytes(x));
+		x->deep, deep, deep_bytes, x->nstart, (double)t->start / 1e9, (long long)usage.ru_maxrss * 1024, beside_bytes(x));
 }
 
 /* Memory that was never written is one page of zeros, which no cache misses. */
@@ -208,7 +228,7 @@ bool run_bench(struct binary *b, struct err *e)
 	t.near = median_ns(&x, decode_near);
 	t.deep = median_ns(&x, decode_deep);
 	free(x.token);
-	if (!start_ns(&t.start, e))
+	if (!start_ns(&x, &t.start, e))
 		return false;
 	struct strbuf out;
 	strbuf_init(&out);

@@ -17,8 +17,11 @@ struct run {
 	void *const *t;
 	const int64_t *dim;
 	char *scratch;
-	/* First item that nobody took, of every other kernel: the one not in use is set back meanwhile. */
-	_Alignas(LINE) atomic_int_least64_t next[2];
+	/* First item that nobody took, of each kernel between two barriers; the set that is not in use is set back
+	 * meanwhile. */
+	struct turn {
+		_Alignas(LINE) atomic_int_least64_t next;
+	} turn[2][PROGRAM_MAX_GROUP];
 };
 
 size_t program_scratch_bytes(const struct program *prog)
@@ -59,34 +62,47 @@ static void take_turns(struct run *r, const struct program_kernel *kernel, void 
 	}
 }
 
+/* Where a thread is between two barriers. */
+struct place {
+	int set, nkernel; /* of run.turn; kernels taken in turns since the barrier */
+	bool owed;        /* a kernel had to wait, and thread 0 alone went on */
+	bool shared;      /* a kernel of all threads ran since the barrier */
+};
+
+/* Before a kernel runs. Thread 0 needs to wait for nobody between kernels that only it runs. */
+static void meet(struct run *r, struct pool *p, struct place *at, int thread, bool lone)
+{
+	if (!at->owed || (lone && !at->shared))
+		return;
+	pool_barrier(p);
+	*at = (struct place){.set = !at->set};
+	/* All are past the barrier, so past the kernels that used the other set. */
+	for (int i = 0; i < PROGRAM_MAX_GROUP && thread == 0; i++)
+		atomic_store_explicit(&r->turn[!at->set][i].next, 0, memory_order_relaxed);
+}
+
 static void run_thread(void *arg, int thread, struct pool *p)
 {
 	struct run *r = arg;
-	int nthreads = pool_threads(p), phase = 0;
+	int nthreads = pool_threads(p);
 	void *scratch = r->scratch ? r->scratch + (size_t)thread * program_scratch_bytes(r->prog) : NULL;
 	void *kernel_arg[PROGRAM_MAX_ARGS];
-	bool was_lone = true;
+	struct place at = {0};
 	for (uint32_t k = 0; k < r->prog->nkernel; k++) {
 		const struct program_kernel *kernel = &r->prog->kernel[k];
 		int64_t n = kernel->items(r->dim);
 		bool lone = nthreads == 1 || is_lone(kernel, n, r->dim);
-		/* Thread 0 needs to wait for nobody between two kernels that only it runs. */
-		if (!(lone && was_lone))
-			pool_barrier(p);
-		was_lone = lone;
-		if (n > 0 && (!lone || thread == 0)) {
-			resolve(kernel, r->t, kernel_arg);
-			if (lone)
-				kernel->run(kernel_arg, r->dim, scratch, 0, n);
-		}
-		if (lone)
+		at.owed = at.owed || kernel->waits;
+		meet(r, p, &at, thread, lone);
+		if (n <= 0 || (lone && thread != 0))
 			continue;
-		/* All are past the barrier, so past the kernel that used the other one. */
-		if (thread == 0)
-			atomic_store_explicit(&r->next[!phase], 0, memory_order_relaxed);
-		if (n > 0)
-			take_turns(r, kernel, kernel_arg, scratch, &r->next[phase], n, nthreads);
-		phase = !phase;
+		resolve(kernel, r->t, kernel_arg);
+		if (lone) {
+			kernel->run(kernel_arg, r->dim, scratch, 0, n);
+			continue;
+		}
+		at.shared = true;
+		take_turns(r, kernel, kernel_arg, scratch, &r->turn[at.set][at.nkernel++].next, n, nthreads);
 	}
 }
 

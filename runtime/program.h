@@ -2,10 +2,11 @@
  * What generated code looks like to those who run it: the emitted binary, and `trim` itself when it
  * scores, tunes and evaluates (the same objects, loaded by a JIT linker).
  *
- * A program is a list of kernels run in order with a barrier between them. A kernel's work is a number
- * of items that depends on shapes alone; any thread may run any range of items, and the result is the
- * same bits: threads take ranges as they get to it, and what is less work than a barrier is thread 0's. Memory is a table t[]: t[0] is the slab (activations, slab_bytes), t[1 + i] is external i,
- * all 64-byte aligned. A kernel gets resolved pointers arg[i] = t[arg.slot] + arg.offset, so blocks of
+ * A program is a list of kernels run in order, with a barrier before those that wait for what others wrote. A
+ * kernel's work is a number of items that depends on shapes alone; any thread may run any range of items, and the
+ * result is the same bits: threads take ranges as they get to it, and what is less work than a barrier is thread
+ * 0's. Memory is a table t[]: t[0] is the slab (activations, slab_bytes), t[1 + i] is external i, all 64-byte
+ * aligned. A kernel gets resolved pointers arg[i] = t[arg.slot] + arg.offset, so blocks of
  * equal shape share one function. The emitter writes these structs as constants (emit/): a change here
  * is a change there and needs a new PROGRAM_ABI.
  */
@@ -16,14 +17,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PROGRAM_ABI = 2 };
+enum { PROGRAM_ABI = 3 };
 
 /* Runs items lo <= i < hi. dim: actual extents of the dynamic axes, in the order of program.dim.
  * scratch: program.scratch_bytes of this thread alone, 64-byte aligned. */
 typedef void kernel_run(void *const *arg, const int64_t *dim, void *scratch, int64_t lo, int64_t hi);
 typedef int64_t kernel_items(const int64_t *dim);
 
-enum { PROGRAM_MAX_ARGS = 64 };
+enum { PROGRAM_MAX_ARGS = 64, PROGRAM_MAX_GROUP = 8 };
 
 struct program_arg {
 	uint64_t slot;   /* 0 the slab, 1 + i external i */
@@ -37,6 +38,7 @@ struct program_kernel {
 	uint64_t narg; /* <= PROGRAM_MAX_ARGS */
 	const struct program_arg *arg;
 	kernel_items *work; /* about how many elements and multiply-adds it computes; NULL: many */
+	uint64_t waits; /* not 0: must not run beside those since the last that waited, PROGRAM_MAX_GROUP at most */
 };
 
 enum program_external_kind { EXTERNAL_INPUT, EXTERNAL_PARAM, EXTERNAL_STATE, EXTERNAL_OUTPUT };

@@ -313,7 +313,7 @@ static void make_types(struct unit *u)
 	u->i64 = LLVMInt64TypeInContext(u->context);
 	u->ptr = LLVMPointerTypeInContext(u->context, 0);
 	u->t_arg = struct_type(u, (LLVMTypeRef[]){u->i64, u->i64}, 2);
-	u->t_kernel = struct_type(u, (LLVMTypeRef[]){u->ptr, u->ptr, u->ptr, u->i64, u->ptr, u->ptr}, 6);
+	u->t_kernel = struct_type(u, (LLVMTypeRef[]){u->ptr, u->ptr, u->ptr, u->i64, u->ptr, u->ptr, u->i64}, 7);
 	u->t_external = struct_type(u, (LLVMTypeRef[]){u->ptr, u->i32, u->i32, u->i64}, 4);
 	u->t_dim = struct_type(u, (LLVMTypeRef[]){u->ptr, u->i64}, 2);
 	u->t_program = struct_type(u, (LLVMTypeRef[]){u->i32, u->i32, u->i32, u->i32, u->ptr, u->ptr,
@@ -357,7 +357,7 @@ static struct slots make_slots(struct unit *u, const struct graph *g)
 }
 
 static LLVMValueRef kernel_row(struct unit *u, const struct graph *g, const struct slots *s,
-	const struct compiled *c, const struct key *key)
+	const struct compiled *c, const struct key *key, bool waits)
 {
 	LLVMValueRef *arg = arena_array(u->arena, LLVMValueRef, c->narg);
 	for (int i = 0; i < c->narg; i++) {
@@ -370,10 +370,10 @@ static LLVMValueRef kernel_row(struct unit *u, const struct graph *g, const stru
 		arg[i] = LLVMConstStructInContext(u->context, field, 2, false);
 	}
 	LLVMValueRef field[] = {text_constant(u, LLVMGetValueName(c->run)), c->run, c->items,
-		c64(u, (uint64_t)c->narg), table(u, u->t_arg, arg, c->narg), c->work};
+		c64(u, (uint64_t)c->narg), table(u, u->t_arg, arg, c->narg), c->work, c64(u, waits)};
 	if (c->scratch_bytes > u->scratch_bytes)
 		u->scratch_bytes = c->scratch_bytes;
-	return LLVMConstStructInContext(u->context, field, 6, false);
+	return LLVMConstStructInContext(u->context, field, 7, false);
 }
 
 static LLVMValueRef emit_program(struct unit *u, const struct graph *g)
@@ -382,11 +382,12 @@ static LLVMValueRef emit_program(struct unit *u, const struct graph *g)
 	LLVMValueRef *kernel = arena_array(u->arena, LLVMValueRef, g->nregion);
 	LLVMValueRef dim[UINT8_MAX + 1];
 	int ndim = 0;
+	const bool *waits = graph_waits(u->arena, g, PROGRAM_MAX_GROUP);
 	u->scratch_bytes = 0;
 	for (int r = 0; r < g->nregion; r++) {
 		struct key key;
 		const struct compiled *c = compile_region(u, g, r, &key);
-		kernel[r] = kernel_row(u, g, &s, c, &key);
+		kernel[r] = kernel_row(u, g, &s, c, &key, waits[r]);
 	}
 	for (int i = 0; i < g->naxis; i++) {
 		LLVMValueRef field[] = {text_constant(u, g->axis[i].name),

@@ -301,6 +301,10 @@ struct graph *graph_layouts(struct arena *a, const struct graph *g);
 void graph_regions(struct graph *g); /* region.c: fills region, node.region, node.stored */
 void graph_slab(struct graph *g);    /* slab.c: fills node.offset, slab_bytes; 64-byte aligned */
 
+/* wait.c, of a planned graph: which regions must not run beside those since the last that waited, of which there
+ * are at most `most`. One flag per region. */
+bool *graph_waits(struct arena *a, const struct graph *g, int most);
+
 /* All of the above in order: the form that emitters take. */
 struct graph *graph_plan(struct arena *a, const struct graph *g);
 

@@ -172,12 +172,14 @@ static void case_loss(struct graph *g, struct rng *r)
 
 static void dots(struct graph *g, struct rng *r, enum dtype t)
 {
+	/* More than a chunk of the reduction; 1024: rows that are padded. */
+	static const int64_t many[] = {1030, 1031, 1032, 1024, 1024};
 	graph_axis(g, "R", 80, true);
-	graph_axis(g, "D", rng_below(r, 4) ? ragged(r) : 1030 + (int64_t)rng_below(r, 3), false);
+	graph_axis(g, "D", rng_below(r, 3) ? ragged(r) : many[rng_below(r, NELEM(many))], false);
 	graph_axis(g, "K", 1 + (int64_t)rng_below(r, 3), false);
 	graph_axis(g, "E", ragged(r), false);
 	graph_axis(g, "F", ragged(r) + 40, false);
-	int x = ir_cast(g, leaf(g, "x", DT_F32, "R D"), t);
+	int x = ir_cast(g, ir_mul(g, leaf(g, "x", DT_F32, "R D"), ir_const(g, 0.5)), t);
 	int q = ir_dot(g, x, param(g, "wq", t, "K E D"), graph_type(g, DT_F32, "R K E"));
 	graph_add_output(g, "q", ir_mul(g, q, ir_const(g, 0.25)));
 	int gate = ir_dot(g, x, param(g, "wg", t, "F D"), graph_type(g, DT_F32, "R F"));
@@ -407,6 +409,39 @@ WALK(backward, 12)
 WALK(memory, 6)
 WALK(attention, 12)
 WALK(attention_grad, 12)
+
+/* Which rows lie further apart than they are long, and by how much: those of 1024 bf16 numbers, not those of 1000,
+ * nor what a caller reads. */
+TEST(rows_that_share_lines_of_a_cache_are_padded)
+{
+	static const struct {
+		int64_t extent;
+		enum dtype dtype;
+		const char *output;
+		int pad;
+	} cases[] = {{1024, DT_BF16, NULL, 32}, {1000, DT_BF16, NULL, 0}, {512, DT_F32, NULL, 16}, {512, DT_BF16, NULL, 0},
+		{1024, DT_BF16, "x", 0}};
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		struct arena a = {0};
+		struct graph *g = graph_new(&a, "padded");
+		graph_axis(g, "R", 8, true);
+		graph_axis(g, "D", cases[i].extent, false);
+		graph_axis(g, "E", 48, false);
+		int x = ir_cast(g, ir_mul(g, leaf(g, "x", DT_F32, "R D"), ir_const(g, 3)), cases[i].dtype);
+		graph_add_output(g, "y", ir_dot(g, x, param(g, "w", cases[i].dtype, "E D"), graph_type(g, DT_F32, "R E")));
+		if (cases[i].output)
+			graph_add_output(g, cases[i].output, x);
+		const struct graph *plan = graph_plan(&a, g);
+		int pad = 0;
+		for (int n = 0; n < plan->nnode; n++) {
+			const struct node *node = &plan->node[n];
+			if (node->stored && type_has_axis(&node->type, 1) && node->layout.pad > pad)
+				pad = node->layout.pad;
+		}
+		CHECK_INT(pad, cases[i].pad);
+		arena_release(&a);
+	}
+}
 
 TEST(zz_every_op_was_emitted)
 {

@@ -246,7 +246,7 @@ static void run_program(const struct program *prog, struct memory *m, int nthrea
 	for (int i = 0; i < m->ntensor; i++)
 		t[1 + program_external_find(prog, m->tensor[i].name)] = m->tensor[i].p;
 	dynamic_dims(m, dim);
-	struct program spread = spread_program(prog);
+	struct program spread = spread_program(prog, nthreads);
 	program_run(&spread, pool, t, dim, scratch);
 	free((void *)spread.kernel);
 	pool_free(pool);

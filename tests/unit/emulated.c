@@ -47,7 +47,7 @@ int main(int argc, char **argv)
 			return fail(program->external[i].name);
 	void *scratch = aligned_alloc(64, (program_scratch_bytes(program) + 64) * (size_t)f->nthreads);
 	memset(t[0], 0xee, program->slab_bytes); /* nothing may rely on a clean slab */
-	struct program spread = spread_program(program);
+	struct program spread = spread_program(program, (int)f->nthreads);
 	program_run(&spread, pool, t, f->dim, scratch);
 	free((void *)spread.kernel);
 	free(scratch);

@@ -22,15 +22,38 @@ struct emulated {
 	} tensor[EMULATED_TENSORS];
 };
 
+/* Kernels [first, end) backwards, the one that waits still the first. */
+static inline void turn_group(struct program_kernel *k, uint32_t first, uint32_t end)
+{
+	uint64_t waits = k[first].waits;
+	k[first].waits = 0;
+	for (; first + 1 < end; first++) {
+		struct program_kernel last = k[end - 1];
+		memmove(k + first + 1, k + first, (end - 1 - first) * sizeof(*k));
+		k[first] = last;
+		if (waits)
+			k[first].waits = waits;
+		waits = 0;
+	}
+	if (waits)
+		k[first].waits = waits;
+}
+
 /* Walks run every kernel on all threads, however little work it is: a copy of p that does, whose kernels
- * are malloc'd. */
-static inline struct program spread_program(const struct program *p)
+ * are malloc'd. For one thread, the kernels between two that wait stand in the opposite order, which must not
+ * matter. */
+static inline struct program spread_program(const struct program *p, int nthreads)
 {
 	struct program all = *p;
 	struct program_kernel *k = xmalloc(p->nkernel * sizeof(*k));
 	memcpy(k, p->kernel, p->nkernel * sizeof(*k));
 	for (uint32_t i = 0; i < p->nkernel; i++)
 		k[i].work = NULL;
+	for (uint32_t i = 0, first = 0; i < p->nkernel && nthreads == 1; i++)
+		if (i + 1 == p->nkernel || k[i + 1].waits) {
+			turn_group(k, first, i + 1);
+			first = i + 1;
+		}
 	all.kernel = k;
 	return all;
 }

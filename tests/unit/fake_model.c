@@ -53,9 +53,9 @@ static const struct program_arg put_arg[] = {{TOK, 0}, {SLOT, 0}, {CACHE, 0}};
 static const struct program_arg mix_arg[] = {{POS, 0}, {LO, 0}, {HI, 0}, {CACHE, 0}, {SLAB, 64}};
 static const struct program_arg head_arg[] = {{OUT, 0}, {SLAB, 64}, {BIAS, 0}, {LOGITS, 0}};
 static const struct program_kernel kernels[] = {
-	{"put", run_put, items_rows, 3, put_arg, NULL},
-	{"mix", run_mix, items_rows, 5, mix_arg, NULL},
-	{"head", run_head, items_out, 4, head_arg, NULL},
+	{"put", run_put, items_rows, 3, put_arg, NULL, 1},
+	{"mix", run_mix, items_rows, 5, mix_arg, NULL, 1},
+	{"head", run_head, items_out, 4, head_arg, NULL, 1},
 };
 static const struct program_external externals[] = {
 	{"tok", EXTERNAL_INPUT, 2, FAKE_ROWS * 4},

@@ -7,11 +7,12 @@
 
 #include "program.h"
 
-enum { N = 257, NKERNEL = 24 };
+enum { N = 257, LANES = 3, NKERNEL = 24 * LANES };
 
 /* A program over two arrays in the slab: kernel k reads one and writes the other, each item from
- * itself and its far neighbours, so a missing barrier shows. Kernels of 1, 2, 3 and N items
- * alternate, every fifth with too little work for several threads. */
+ * itself and its far neighbours, so a missing barrier shows. Three such lines of kernels, each with arrays of its
+ * own, take turns, and only every third kernel waits. Kernels of 1, 2, 3 and N items alternate, every fifth with
+ * too little work for several threads. */
 static int64_t items_one(const int64_t *dim) { (void)dim; return 1; }
 static int64_t items_two(const int64_t *dim) { return dim[0] < 2 ? dim[0] : 2; }
 static int64_t items_three(const int64_t *dim) { return dim[0] < 3 ? dim[0] : 3; }
@@ -40,8 +41,10 @@ KERNEL(two)
 KERNEL(three)
 KERNEL(all)
 
-static const struct program_arg there[2] = {{1, 0}, {0, 64}}, back[2] = {{0, 64}, {1, 0}};
-static const struct program_external external[1] = {{"x", EXTERNAL_STATE, 2, N * 8}};
+#define LANE(l, a, b) {{a, 64 + (l) * N * 8}, {b, 64 + (l) * N * 8}}
+static const struct program_arg there[LANES][2] = {LANE(0, 1, 0), LANE(1, 1, 0), LANE(2, 1, 0)};
+static const struct program_arg back[LANES][2] = {LANE(0, 0, 1), LANE(1, 0, 1), LANE(2, 0, 1)};
+static const struct program_external external[1] = {{"x", EXTERNAL_STATE, 2, 64 + LANES * N * 8}};
 static const struct program_dim dims[1] = {{"R", N}};
 
 static struct program make_program(struct program_kernel *kernel)
@@ -51,28 +54,29 @@ static struct program make_program(struct program_kernel *kernel)
 	for (int i = 0; i < NKERNEL; i++) {
 		int which = (i * 5 / 3) % 4; /* also the same one twice in a row */
 		kernel[i] = (struct program_kernel){"mix", run[which], items[which], 2,
-			i % 2 ? back : there, i % 5 ? NULL : items_one};
+			i / LANES % 2 ? back[i % LANES] : there[i % LANES], i % 5 ? NULL : items_one,
+			i % LANES == 0};
 	}
 	return (struct program){PROGRAM_ABI, NKERNEL, 1, 1, "stress", kernel, external, dims,
-		64 + N * 8, 8};
+		external[0].bytes, 8};
 }
 
-static void run_stress(int nthreads, int64_t n, int nruns, uint64_t out[N])
+static void run_stress(int nthreads, int64_t n, int nruns, uint64_t out[LANES * N])
 {
 	struct program_kernel kernel[NKERNEL];
 	struct program prog = make_program(kernel);
 	struct pool *p = pool_new(nthreads);
 	REQUIRE(p);
 	CHECK_INT(pool_threads(p), nthreads);
-	void *slab = aligned_alloc(64, 64 * (N + 1)), *x = aligned_alloc(64, 64 * N);
+	void *slab = aligned_alloc(64, 64 * (N + 1)), *x = aligned_alloc(64, 64 * (N + 1));
 	void *scratch = aligned_alloc(64, program_scratch_bytes(&prog) * (size_t)nthreads);
 	memset(slab, 0, 64 * (N + 1));
-	for (int i = 0; i < N; i++)
+	for (int i = 0; i < 8 * (N + 1); i++)
 		((uint64_t *)x)[i] = (uint64_t)i * 0x9e3779b97f4a7c15u;
 	void *t[2] = {slab, x};
 	for (int i = 0; i < nruns; i++)
 		program_run(&prog, p, t, &n, scratch);
-	memcpy(out, x, N * 8);
+	memcpy(out, (char *)x + 64, LANES * N * 8);
 	free(slab);
 	free(x);
 	free(scratch);
@@ -83,7 +87,7 @@ TEST(any_number_of_threads_gives_the_same_bytes)
 {
 	static const int64_t extents[] = {0, 1, 2, 3, 5, 64, N};
 	for (size_t e = 0; e < sizeof extents / sizeof *extents; e++) {
-		uint64_t one[N], many[N];
+		uint64_t one[LANES * N], many[LANES * N];
 		run_stress(1, extents[e], 40, one);
 		for (int nthreads = 2; nthreads <= 4; nthreads++) {
 			run_stress(nthreads, extents[e], 40, many);
@@ -110,7 +114,7 @@ TEST(denormals_vanish_in_every_thread_and_come_back_to_the_caller)
 {
 	static const struct program_arg arg[1] = {{1, 0}};
 	static const struct program_kernel kernel[1] = {
-		{"denormal", run_denormal, items_all, 1, arg, NULL}};
+		{"denormal", run_denormal, items_all, 1, arg, NULL, 0}};
 	static const struct program prog = {
 		PROGRAM_ABI, 1, 1, 1, "d", kernel, external, dims, 0, 0};
 	struct pool *p = pool_new(3);

@@ -13,7 +13,7 @@ static const char sample[] =
 	"slab 2048\n"
 	"%in = input name=model.layers.0.q_proj/weight : bf16 (\"D(1)\",R) layout panel 0 1\n"
 	"%1 = const value=-0.1 : f32 ()\n"
-	"\t%2 = mul %in %1 : f32 (\"D(1)\",R) region 0 stored at 64\r\n"
+	"\t%2 = mul %in %1 : f32 (\"D(1)\",R) layout row 16 region 0 stored at 64\r\n"
 	"%sum = sum %2 : f32 (R) region 1 stored\n"
 	"region 0 map (R,\"D(1)\") : %2\n"
 	"region 1 reduce (R) : %sum\n"
@@ -25,7 +25,7 @@ static const char printed[] =
 	"slab 2048\n"
 	"%0 = input name=model.layers.0.q_proj/weight : bf16 (\"D(1)\",R) layout panel 0 1\n"
 	"%1 = const value=-0.1 : f32 ()\n"
-	"%2 = mul %0 %1 : f32 (\"D(1)\",R) region 0 stored at 64\n"
+	"%2 = mul %0 %1 : f32 (\"D(1)\",R) layout row 16 region 0 stored at 64\n"
 	"%3 = sum %2 : f32 (R) region 1 stored\n"
 	"region 0 map (R,\"D(1)\") : %2\n"
 	"region 1 reduce (R) : %3\n"
@@ -55,6 +55,7 @@ TEST(text_reads_and_prints_every_annotation)
 		CHECK_STR(g->name, "a \"graph\" \\ \n");
 		CHECK(g->axis[0].dynamic && !g->axis[1].dynamic);
 		CHECK_INT(g->node[2].offset, 64);
+		CHECK_INT(g->node[2].layout.pad, 16);
 		CHECK_INT(g->node[3].offset, -1);
 		CHECK_INT(g->node[1].region, -1);
 	} else {
@@ -155,7 +156,11 @@ static const struct {
 	{AB "%y = neg %x : f32 (A,B) strode\n", "x.ir:5:25: unknown annotation 'strode'; did you mean 'stored'?"},
 	{AB "%y = neg %x : f32 (A,B) layout panel 1 1\n",
 		"x.ir:5:1: op 'neg': a panel layout needs panel axes and inner axes"},
-	{AB "%y = neg %x : f32 (A,B) layout row 0 1\n", "x.ir:5:32: unknown layout 'row'"},
+	{AB "%y = neg %x : f32 (A,B) layout rows 0 1\n", "x.ir:5:32: unknown layout 'rows'; did you mean 'row'?"},
+	{AB "%y = neg %x : f32 (A,B) layout row 0\n",
+		"x.ir:5:36: the elements between rows is '0', not an integer from 1 to 32767"},
+	{AB "%y = input name=y : f32 (A,B) layout row 16\n",
+		"x.ir:5:1: op 'input': only rows of what is computed may be padded"},
 	{AB "%y = neg %x : f32 (A,B) at -1\n",
 		"x.ir:5:28: the offset is '-1', not an integer from 0 to 4611686018427387903"},
 	{AB "%y = neg %x : f32 (A,B) region 1\nregion 0 map (A) : %y\n",
