@@ -84,9 +84,9 @@ static int64_t median_ns(struct bench *x, void (*run)(struct bench *))
 	return took[n / 2] ? took[n / 2] : 1;
 }
 
-static bool start_once(int64_t *ns, struct err *e)
+static bool start_once(const struct variant *v, int64_t *ns, struct err *e)
 {
-	char *argv[] = {"bench", "-p", "", "-n", "1", NULL};
+	const char *argv[] = {"bench", "-p", "", "-n", "1", "--cpu", v->name, NULL};
 	int fd[2], status;
 	pid_t pid;
 	char byte;
@@ -96,7 +96,7 @@ static bool start_once(int64_t *ns, struct err *e)
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, fd[1], STDOUT_FILENO);
 	int64_t begin = now_ns();
-	int failed = posix_spawn(&pid, "/proc/self/exe", &actions, NULL, argv, environ);
+	int failed = posix_spawn(&pid, "/proc/self/exe", &actions, NULL, (char *const *)argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	close(fd[1]);
 	if (!failed)
@@ -112,11 +112,11 @@ static bool start_once(int64_t *ns, struct err *e)
 	return true;
 }
 
-static bool start_ns(int64_t *median, struct err *e)
+static bool start_ns(const struct variant *v, int64_t *median, struct err *e)
 {
 	int64_t took[STARTS];
 	for (int i = 0; i < STARTS; i++)
-		if (!start_once(&took[i], e))
+		if (!start_once(v, &took[i], e))
 			return false;
 	qsort(took, STARTS, sizeof *took, by_size);
 	*median = took[STARTS / 2];
@@ -157,12 +157,13 @@ static void add_result(struct strbuf *out, const struct bench *x, const struct t
 	struct rusage usage;
 	getrusage(RUSAGE_SELF, &usage);
 	const char *format = x->b->options.json
-		? "{\"threads\":%d,\"prefill_tokens\":%zu,\"prefill_tokens_per_second\":%.1f,"
+		? "{\"cpu\":\"%s\",\"threads\":%d,\"prefill_tokens\":%zu,\"prefill_tokens_per_second\":%.1f,"
 		  "\"decode_tokens\":%zu,\"decode_at\":%zu,\"decode_tokens_per_second\":%.2f,"
 		  "\"bytes_per_token\":%.0f,\"bytes_per_second\":%.0f,"
 		  "\"deep_at\":%zu,\"deep_tokens_per_second\":%.2f,\"deep_bytes_per_token\":%.0f,"
 		  "\"start_seconds\":%.6f,\"peak_bytes\":%lld,\"beside_bytes\":%lld}\n"
-		: "threads            %d\n"
+		: "code for           %s\n"
+		  "threads            %d\n"
 		  "prefill            of %zu tokens: %.1f tokens/s\n"
 		  "decode             of %zu tokens behind %zu: %.2f tokens/s\n"
 		  "read per token     %.0f bytes\n"
@@ -172,7 +173,7 @@ static void add_result(struct strbuf *out, const struct bench *x, const struct t
 		  "start to a token   %.6f s\n"
 		  "peak memory        %lld bytes\n"
 		  "beside weights     and cache: %lld bytes\n";
-	strbuf_addf(out, format, pool_threads(x->b->pool), x->nprefill,
+	strbuf_addf(out, format, x->b->variant->name, pool_threads(x->b->pool), x->nprefill,
 		per_second((double)x->nprefill, t->prefill), x->ndecode, x->near, near, bytes, bytes * near,
 		x->deep, deep, deep_bytes, (double)t->start / 1e9, (long long)usage.ru_maxrss * 1024, beside_bytes(x));
 }
@@ -208,7 +209,7 @@ bool run_bench(struct binary *b, struct err *e)
 	t.near = median_ns(&x, decode_near);
 	t.deep = median_ns(&x, decode_deep);
 	free(x.token);
-	if (!start_ns(&t.start, e))
+	if (!start_ns(b->variant, &t.start, e))
 		return false;
 	struct strbuf out;
 	strbuf_init(&out);

@@ -1,5 +1,27 @@
+#include <string.h>
+
 #include "binary.h"
 #include "golden.h"
+
+/* The stored description, and what is found out here. */
+static void add_json(struct strbuf *out, const struct binary *b)
+{
+	size_t n = b->info_text.n;
+	while (n && ((const char *)b->info_text.p)[n - 1] != '}')
+		n--;
+	strbuf_add(out, b->info_text.p, n - 1);
+	strbuf_adds(out, ",\"variants\":");
+	variants_json(out, b->variants, &b->cpu);
+	strbuf_addf(out, b->variant ? ",\"runs\":\"%s\"}\n" : ",\"runs\":null}\n",
+		b->variant ? b->variant->name : "");
+}
+
+static void add_variants(struct strbuf *out, const struct binary *b)
+{
+	strbuf_adds(out, "code for      ");
+	variants_print(out, b->variants, &b->cpu);
+	strbuf_addf(out, "\nruns here     %s\n", b->variant ? b->variant->name : "none");
+}
 
 bool run_info(struct binary *b, struct err *e)
 {
@@ -7,10 +29,10 @@ bool run_info(struct binary *b, struct err *e)
 	bool ok = true;
 	strbuf_init(&out);
 	if (b->options.json) {
-		strbuf_add(&out, b->info_text.p, b->info_text.n);
-		strbuf_addc(&out, '\n');
+		add_json(&out, b);
 	} else {
 		ok = model_info_print(&out, &b->info, e);
+		add_variants(&out, b);
 		strbuf_addf(&out, "tasks         %s\n",
 			container_find(&b->container, "task").p ? "predict" : "none");
 	}
@@ -29,9 +51,9 @@ bool run_selftest(struct binary *b, struct err *e)
 		return false;
 	struct strbuf out;
 	strbuf_init(&out);
-	strbuf_addf(&out, b->options.json ? "{\"tokens\":%llu,\"rows\":%llu,\"equal\":true}\n"
-		: "%llu tokens, %llu rows of logits: every bit as recorded\n",
-		(unsigned long long)golden.ntoken, (unsigned long long)golden.nrow);
+	strbuf_addf(&out, b->options.json ? "{\"tokens\":%llu,\"rows\":%llu,\"equal\":true,\"cpu\":\"%s\"}\n"
+		: "%llu tokens, %llu rows of logits: every bit as recorded, by the code for %s\n",
+		(unsigned long long)golden.ntoken, (unsigned long long)golden.nrow, b->variant->name);
 	bool ok = binary_print(&out, e);
 	strbuf_release(&out);
 	return ok;
