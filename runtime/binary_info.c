@@ -1,27 +1,5 @@
-#include <string.h>
-
 #include "binary.h"
 #include "golden.h"
-
-/* The stored description, and what is found out here. */
-static void add_json(struct strbuf *out, const struct binary *b)
-{
-	size_t n = b->info_text.n;
-	while (n && ((const char *)b->info_text.p)[n - 1] != '}')
-		n--;
-	strbuf_add(out, b->info_text.p, n - 1);
-	strbuf_adds(out, ",\"variants\":");
-	variants_json(out, b->variants, &b->cpu);
-	strbuf_addf(out, b->variant ? ",\"runs\":\"%s\"}\n" : ",\"runs\":null}\n",
-		b->variant ? b->variant->name : "");
-}
-
-static void add_variants(struct strbuf *out, const struct binary *b)
-{
-	strbuf_adds(out, "code for      ");
-	variants_print(out, b->variants, &b->cpu);
-	strbuf_addf(out, "\nruns here     %s\n", b->variant ? b->variant->name : "none");
-}
 
 bool run_info(struct binary *b, struct err *e)
 {
@@ -29,10 +7,11 @@ bool run_info(struct binary *b, struct err *e)
 	bool ok = true;
 	strbuf_init(&out);
 	if (b->options.json) {
-		add_json(&out, b);
+		variants_json(&out, b->info_text, b->variants, &b->cpu, b->variant);
+		strbuf_addc(&out, '\n');
 	} else {
 		ok = model_info_print(&out, &b->info, e);
-		add_variants(&out, b);
+		variants_print(&out, b->variants, &b->cpu, b->variant);
 		strbuf_addf(&out, "tasks         %s\n",
 			container_find(&b->container, "task").p ? "predict" : "none");
 	}

@@ -4,7 +4,8 @@
 
 enum { MAX_NAMES = 32 }; /* among which a misspelt name is looked for */
 
-void variants_print(struct strbuf *out, struct variants all, const struct cpu *cpu)
+/* "x86-64-v3, zen4, zen5 (lacks avxvnni)" */
+static void add_list(struct strbuf *out, struct variants all, const struct cpu *cpu)
 {
 	struct strbuf lacks;
 	strbuf_init(&lacks);
@@ -17,23 +18,41 @@ void variants_print(struct strbuf *out, struct variants all, const struct cpu *c
 	strbuf_release(&lacks);
 }
 
-void variants_json(struct strbuf *out, struct variants all, const struct cpu *cpu)
+void variants_print(struct strbuf *out, struct variants all, const struct cpu *cpu, const struct variant *runs)
+{
+	strbuf_adds(out, "code for      ");
+	add_list(out, all, cpu);
+	strbuf_addf(out, "\nruns here     %s\n", runs ? runs->name : "none");
+}
+
+static void add_variant(struct strbuf *out, const struct variant *v, const struct cpu *cpu)
 {
 	struct strbuf lacks;
 	strbuf_init(&lacks);
-	for (size_t i = 0; i < all.n; i++) {
-		strbuf_clear(&lacks);
-		cpu_has_all(cpu, all.v[i].needs, &lacks);
-		strbuf_addf(out, "%s{\"name\":\"%s\",\"lacks\":[", i ? "," : "[", all.v[i].name);
-		for (const char *p = lacks.s; *p; p += strspn(p, ", ")) {
-			size_t n = strcspn(p, ",");
-			strbuf_addf(out, "%s\"%.*s\"", p > lacks.s ? "," : "", (int)n, p);
-			p += n;
-		}
-		strbuf_adds(out, "]}");
+	cpu_has_all(cpu, v->needs, &lacks);
+	strbuf_addf(out, "{\"name\":\"%s\",\"lacks\":[", v->name);
+	for (const char *p = lacks.s; *p; p += strspn(p, ", ")) {
+		size_t n = strcspn(p, ",");
+		strbuf_addf(out, "%s\"%.*s\"", p > lacks.s ? "," : "", (int)n, p);
+		p += n;
 	}
-	strbuf_adds(out, all.n ? "]" : "[]");
+	strbuf_adds(out, "]}");
 	strbuf_release(&lacks);
+}
+
+void variants_json(struct strbuf *out, struct buf info, struct variants all, const struct cpu *cpu,
+	const struct variant *runs)
+{
+	size_t n = info.n;
+	while (n && ((const char *)info.p)[n - 1] != '}')
+		n--;
+	strbuf_add(out, info.p, n ? n - 1 : 0);
+	strbuf_adds(out, ",\"variants\":[");
+	for (size_t i = 0; i < all.n; i++) {
+		strbuf_adds(out, i ? "," : "");
+		add_variant(out, &all.v[i], cpu);
+	}
+	strbuf_addf(out, runs ? "],\"runs\":\"%s\"}" : "],\"runs\":null}", runs ? runs->name : "");
 }
 
 static const struct variant *find(struct variants all, const char *name)
@@ -57,7 +76,7 @@ static void refuse(struct variants all, const struct cpu *cpu, const char *name,
 {
 	struct strbuf list;
 	strbuf_init(&list);
-	variants_print(&list, all, cpu);
+	add_list(&list, all, cpu);
 	if (!name) {
 		err_set(e, ERR_TOOL, "no code of this program runs on this CPU: %s", list.s);
 	} else if (find(all, name)) {

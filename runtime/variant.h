@@ -19,10 +19,16 @@ struct variants {
 const struct variant *variant_choose(struct variants all, const struct cpu *cpu, const char *name,
 	struct err *e);
 
-/* Appends "x86-64-v3, zen4, zen5 (lacks avxvnni)". */
-void variants_print(struct strbuf *out, struct variants all, const struct cpu *cpu);
+/* For people, what there is and what runs (NULL: none), two lines:
+ *
+ *     code for      x86-64-v3, zen4, zen5 (lacks avxvnni)
+ *     runs here     zen4
+ */
+void variants_print(struct strbuf *out, struct variants all, const struct cpu *cpu, const struct variant *runs);
 
-/* The same as [{"name":"zen5","lacks":["avxvnni"]}]. */
-void variants_json(struct strbuf *out, struct variants all, const struct cpu *cpu);
+/* The program's description (model_info.h) with the same as two members more:
+ * "variants":[{"name":"zen5","lacks":["avxvnni"]},...],"runs":"zen4" or null. */
+void variants_json(struct strbuf *out, struct buf info, struct variants all, const struct cpu *cpu,
+	const struct variant *runs);
 
 #endif

@@ -11,10 +11,12 @@
 #include "container.h"
 #include "emit.h"
 #include "json.h"
+#include "link.h"
 #include "lock.h"
 #include "model.h"
 #include "model_info.h"
 #include "plan.h"
+#include "variant.h"
 
 /* ---- models ---- */
 
@@ -68,21 +70,40 @@ static bool find_container(const struct map *file, struct buf *out)
 	return out->n >= strlen(CONTAINER_MAGIC) && !memcmp(out->p, CONTAINER_MAGIC, strlen(CONTAINER_MAGIC));
 }
 
-/* What the binary has code for, and whether that runs on this machine. */
-static bool add_code(struct strbuf *out, struct buf info, struct err *e)
+/* The code that a binary holds, and which of it would run here. */
+struct code {
+	struct variants all;
+	struct cpu cpu;
+	const struct variant *runs; /* NULL: none */
+};
+
+/* Another architecture is what a CPU lacks, too. */
+static void find_code(struct arena *a, const struct model_info *info, struct code *out)
+{
+	struct variant *v = NULL;
+	char *rest = arena_strdup(a, info->hardware);
+	*out = (struct code){0};
+	for (char *name; (name = strsep(&rest, " "));) {
+		const struct target *t = target_find(name), *native = target_native();
+		bool other = t && native && t->arch != native->arch;
+		*arena_push(a, v, out->all.n) = (struct variant){.name = name,
+			.needs = !t ? "a CPU that is not known" : other ? link_arch_name(t->arch) : t->needs};
+	}
+	out->all.v = v;
+	cpu_read(&out->cpu);
+	out->runs = variant_choose(out->all, &out->cpu, NULL, NULL);
+}
+
+static bool add_info(struct strbuf *out, struct buf info, struct err *e)
 {
 	struct arena a = {0};
 	struct model_info m;
+	struct code code;
 	bool ok = model_info_read(&a, info, &m, e);
-	char *rest = ok ? arena_strdup(&a, m.hardware) : NULL;
-	strbuf_adds(out, ",\"code\":[");
-	for (char *name; (name = strsep(&rest, " "));) {
-		const struct target *t = target_find(name);
-		strbuf_adds(out, out->s[out->n - 1] == '[' ? "{\"cpu\":" : ",{\"cpu\":");
-		strbuf_add_json(out, name, strlen(name));
-		strbuf_addf(out, ",\"runs_here\":%s}", t && target_runs_here(t) ? "true" : "false");
+	if (ok) {
+		find_code(&a, &m, &code);
+		variants_json(out, info, code.all, &code.cpu, code.runs);
 	}
-	strbuf_addc(out, ']');
 	arena_release(&a);
 	return ok;
 }
@@ -97,8 +118,9 @@ static bool add_binary(struct strbuf *out, const struct map *file, struct err *e
 		return false;
 	struct buf info = container_find(&c, "info");
 	strbuf_adds(out, "{\"info\":");
-	strbuf_add(out, info.p ? info.p : "null", info.p ? info.n : 4);
-	if (info.p && !add_code(out, info, e))
+	if (!info.p)
+		strbuf_adds(out, "null");
+	else if (!add_info(out, info, e))
 		return false;
 	strbuf_addf(out, ",\"bytes\":%zu,\"entries\":[", file->n);
 	for (uint64_t i = 0; i < c.nentry; i++) {
@@ -126,8 +148,6 @@ static void print_row(struct cli *c, const struct json *row)
 		strbuf_adds(&b, "  ");
 		if (row->item[i].kind == JSON_STRING)
 			strbuf_addf(&b, i ? "%s" : "%-24s", row->item[i].text);
-		else if (!strcmp(row->key[i], "runs_here"))
-			strbuf_adds(&b, row->item[i].kind == JSON_TRUE ? "runs here" : "does not run here");
 		else
 			json_write(&b, &row->item[i]);
 	}
@@ -171,8 +191,12 @@ static bool print_info(struct cli *c, const struct json *info, struct err *e)
 	bool ok = model_info_read(c->arena, strbuf_buf(&b), &m, e);
 	strbuf_clear(&b);
 	ok = ok && model_info_print(&b, &m, e);
-	if (ok)
+	if (ok) {
+		struct code code;
+		find_code(c->arena, &m, &code);
+		variants_print(&b, code.all, &code.cpu, code.runs);
 		fputs(b.s, c->out);
+	}
 	strbuf_release(&b);
 	return ok;
 }

@@ -112,13 +112,13 @@ PY
 verdict measured $?
 
 # ---- what others say ----
-says inspect 0 "*target        t, $all*code:*x86-64-v3 *runs here*" "$TRIM" inspect out/f32/t/f32
+says inspect 0 "*target        t, $all*code for      x86-64-v3,*runs here     $best*" "$TRIM" inspect out/f32/t/f32
 "$TRIM" inspect --json out/f32/t/f32 >inspect; out/f32/t/f32 info --json >info
 python3 - "$all" "$runs" >"$log" 2>&1 <<'PY'
 import json, sys
 cpus, runs = (a.split() for a in sys.argv[1:])
 inspect, info, lock = (json.load(open(f)) for f in ("inspect", "info", "f32.lock"))
-assert [c["cpu"] for c in inspect["code"]] == cpus and [c["cpu"] for c in inspect["code"] if c["runs_here"]] == runs
+assert inspect["info"] == info
 assert [v["name"] for v in info["variants"]] == cpus and info["runs"] == runs[-1]
 assert [v["name"] for v in info["variants"] if not v["lacks"]] == runs
 assert lock["targets"]["t"]["hardware"].split() == info["hardware"].split() == cpus
@@ -145,6 +145,8 @@ for w in f32 int8; do
 	spec arm.xml $w 'aarch64-dotprod aarch64-neon'
 	"$TRIM" build -q arm.xml >"$log" 2>&1; verdict arm-$w $?
 	bin=out/arm/t/arm
+	says arm-$w-inspect 0 '*code for      aarch64-neon (lacks aarch64), aarch64-dotprod (lacks aarch64)?runs here     none?*' \
+		"$TRIM" inspect $bin
 	says arm-$w-old 0 '*every bit as recorded, by the code for aarch64-neon' $old $bin selftest --threads 1
 	says arm-$w-new 0 '*every bit as recorded, by the code for aarch64-dotprod' $new $bin selftest --threads 1
 	says arm-$w-forced 0 '*as recorded, by the code for aarch64-neon' $new $bin selftest --threads 1 --cpu aarch64-neon
