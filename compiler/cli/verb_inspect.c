@@ -80,11 +80,12 @@ struct code {
 /* Another architecture is what a CPU lacks, too. */
 static void find_code(struct arena *a, const struct model_info *info, struct code *out)
 {
+	const struct target *native = target_native();
 	struct variant *v = NULL;
 	char *rest = arena_strdup(a, info->hardware);
 	*out = (struct code){0};
 	for (char *name; (name = strsep(&rest, " "));) {
-		const struct target *t = target_find(name), *native = target_native();
+		const struct target *t = target_find(name);
 		bool other = t && native && t->arch != native->arch;
 		*arena_push(a, v, out->all.n) = (struct variant){.name = name,
 			.needs = !t ? "a CPU that is not known" : other ? link_arch_name(t->arch) : t->needs};

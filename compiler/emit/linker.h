@@ -17,8 +17,8 @@ struct linker_objects {
 const char *linker_path(struct arena *a, struct err *e);
 
 /* Runs ld.lld with the arguments (argv[0] included, NULL at the end); appends what it wrote to its
- * standard output. ERR_TOOL when there is no ld.lld, ERR_IO with its first
- * message when it fails, ERR_CANCELLED when it was interrupted. */
+ * standard output. ERR_TOOL when there is no ld.lld, ERR_IO with its first message when it fails,
+ * ERR_CANCELLED when it was interrupted. */
 bool linker_run(const char *const *argv, struct linker_objects in, struct strbuf *out, struct err *e);
 
 #endif

@@ -76,6 +76,17 @@ for cpu in $all; do
 		says absent-$cpu 36 "f32: the code for '$cpu' does not run on this CPU; the program holds x86-64-v3, *" out/f32/t/f32 -p a --cpu $cpu
 done
 
+# A CPU of before all of them, and one that has no more than the plainest asks for.
+if command -v qemu-x86_64 >/dev/null; then
+	says old 36 "int8: no code of this program runs on this CPU: x86-64-v3 (lacks avx2, bmi2, f16c, fma), *, zen5 (lacks *sse4a, avxvnni)" \
+		qemu-x86_64 -cpu Nehalem out/int8/t/int8 -p a
+	says old-info 0 '*runs here     none?*' qemu-x86_64 -cpu Nehalem out/int8/t/int8 info
+	says plain 0 '*every bit as recorded, by the code for x86-64-v3*' \
+		timeout 300 qemu-x86_64 -cpu Haswell out/int8/t/int8 selftest --threads 1
+else
+	echo "skip cpus/old: no qemu-x86_64"
+fi
+
 # ---- native among them ----
 pin=zen5; [ "$best" = zen5 ] && pin=zen4
 others=$(sed "s/\b$best\b//" <<<'x86-64-v3 x86-64-v4')
