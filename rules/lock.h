@@ -22,8 +22,9 @@
  *       }
  *     }
  *
- * HEX is the XXH3-128 of the bytes. "hardware" is resolved: it pins what `native` was. Building some targets
- * leaves the sections of the others as they were; those of targets that left the spec go.
+ * HEX is the XXH3-128 of the bytes. "hardware" is resolved: it pins what `native` was; CPUs of one binary stand
+ * beside each other, "x86-64-v3 zen5". Building some targets leaves the sections of the others as they were; those
+ * of targets that left the spec go.
  *
  * The rule `lock` writes the excerpt that a binary carries (model_info.h): "inputs", of "chain" the rounds that
  * led to the target's state, and of "targets" its own. The lock is put together from those excerpts.

@@ -213,16 +213,61 @@ bool plan_numerics(const struct spec_target *s, enum numerics *out, struct err *
 			w.weights, w.head, w.activations, w.kv);
 }
 
+/* What `native` was: the one that the spec does not name, or any, where it was one of those that it names. */
+static const char *locked_native(struct arena *a, const struct spec_hardware *h, const char *locked)
+{
+	const char *native = "native";
+	char *rest = locked ? arena_strdup(a, locked) : NULL;
+	bool only_named = true;
+	for (char *name; rest && (name = strsep(&rest, " "));) {
+		bool named = false;
+		for (int i = 0; i < h->ncpu; i++)
+			named = named || !strcmp(h->cpu[i], name);
+		if (!named || only_named)
+			native = name;
+		only_named = only_named && named;
+	}
+	return native;
+}
+
+bool plan_hardware(struct arena *a, const struct spec_target *s, const char *locked, struct plan_hardware *out,
+	struct err *e)
+{
+	const struct spec_hardware *h = &s->hardware;
+	bool *chosen = arena_array(a, bool, (size_t)ntargets);
+	*out = (struct plan_hardware){.names = ""};
+	if (!h->ncpu)
+		return spec_err_at(e, h->at, "GPU targets are not supported yet");
+	for (int i = 0; i < h->ncpu; i++) {
+		bool native = !strcmp(h->cpu[i], "native");
+		const struct target *t = target_find(native ? locked_native(a, h, locked) : h->cpu[i]);
+		if (!t)
+			return spec_err_at(e, h->at, "no code can be made for '%s'", h->cpu[i]);
+		chosen[t - targets] = true;
+	}
+	for (int i = 0; i < ntargets; i++) {
+		if (!chosen[i])
+			continue;
+		if (out->n && out->target[0]->arch != targets[i].arch)
+			return spec_err_at(e, h->at, "hardware=\"%s\" is '%s' and '%s' here; a binary is for one architecture",
+				h->name, out->target[0]->name, targets[i].name);
+		out->names = arena_printf(a, "%s%s%s", out->names, out->n ? " " : "", targets[i].name);
+		*arena_push(a, out->target, out->n) = &targets[i];
+	}
+	return true;
+}
+
+static enum target_arch arch_of(const struct plan_target *t)
+{
+	return t->hardware.target[0]->arch;
+}
+
 static bool resolve_hardware(struct plan *p, struct plan_target *t, struct err *e)
 {
-	const struct spec_hardware *h = &t->spec->hardware;
 	const char *locked = p->o->hardware ? p->o->hardware(p->o->ctx, t->spec->name) : NULL;
-	if (!h->cpu)
-		return spec_err_at(e, h->at, "GPU targets are not supported yet");
-	t->hardware = target_find(locked && !strcmp(h->cpu, "native") ? locked : h->cpu);
-	if (!t->hardware)
-		return spec_err_at(e, h->at, "no code can be made for '%s'", h->cpu);
-	enum target_arch arch = t->hardware->arch;
+	if (!plan_hardware(p->arena, t->spec, locked, &t->hardware, e))
+		return false;
+	enum target_arch arch = arch_of(t);
 	if (!p->env->runtime_folder[arch])
 		p->env->runtime_folder[arch] = link_runtime_folder(p->arena, arch, e);
 	return p->env->runtime_folder[arch] || err_context(e, "target '%s'", t->spec->name);
@@ -262,8 +307,9 @@ static void stage_weights(struct plan *p, struct plan_target *t)
 		&golden, param);
 }
 
-static void stage_compile(struct plan *p, struct plan_target *t)
+static struct action *compile(struct plan *p, const struct plan_target *t, const struct target *cpu)
 {
+	const char *each = t->hardware.n > 1 ? arena_printf(p->arena, "-%s", cpu->name) : "";
 	struct inputs in = {0};
 	struct fields param = {0};
 	plan_add_input(p, &in, input_output("shape", t->shape, 0));
@@ -271,10 +317,18 @@ static void stage_compile(struct plan *p, struct plan_target *t)
 	if (p->llvm)
 		add_file(p, &in, "llvm", p->llvm);
 	fields_add(p->arena, &param, "numerics", numerics_classes[t->numerics].name);
-	fields_add(p->arena, &param, "target", t->hardware->name);
+	fields_add(p->arena, &param, "target", cpu->name);
 	fields_add(p->arena, &param, "rows", plan_number(p, STEP_ROWS));
 	fields_add(p->arena, &param, "context", plan_number(p, t->spec->context));
-	t->object = plan_action(p, arena_printf(p->arena, "%s/compile", t->spec->name), &rule_compile, &in, param);
+	return plan_action(p, arena_printf(p->arena, "%s/compile%s", t->spec->name, each), &rule_compile, &in,
+		param);
+}
+
+static void stage_compile(struct plan *p, struct plan_target *t)
+{
+	t->object = arena_array(p->arena, struct action *, t->hardware.n);
+	for (size_t i = 0; i < t->hardware.n; i++)
+		t->object[i] = compile(p, t, t->hardware.target[i]);
 }
 
 static void add_runtime(struct plan *p, struct inputs *in, enum target_arch arch)
@@ -313,7 +367,7 @@ static void stage_lock(struct plan *p, struct plan_target *t)
 	for (size_t i = 0; i < p->ninput; i++)
 		add_file(p, &in, arena_printf(p->arena, LOCK_FILE "%s", p->input[i].name), p->input[i].path);
 	fields_add(p->arena, &param, "target", t->spec->name);
-	fields_add(p->arena, &param, "hardware", t->hardware->name);
+	fields_add(p->arena, &param, "hardware", t->hardware.names);
 	fields_add(p->arena, &param, "numerics", numerics_classes[t->numerics].name);
 	fields_add(p->arena, &param, "context", plan_number(p, t->spec->context));
 	if (schedule)
@@ -326,7 +380,8 @@ static void stage_link(struct plan *p, struct plan_target *t)
 {
 	struct inputs in = {0};
 	struct fields param = {0};
-	plan_add_input(p, &in, input_output("object", t->object, 0));
+	for (size_t i = 0; i < t->hardware.n; i++)
+		plan_add_input(p, &in, input_output("object", t->object[i], 0));
 	plan_add_input(p, &in, input_output("state", t->state, 0));
 	plan_add_input(p, &in, input_output("weights", t->weights, 0));
 	plan_add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
@@ -335,11 +390,11 @@ static void stage_link(struct plan *p, struct plan_target *t)
 	if (p->task)
 		plan_add_input(p, &in, input_output("task", p->task, 0));
 	add_file(p, &in, "linker", p->linker);
-	add_runtime(p, &in, t->hardware->arch);
+	add_runtime(p, &in, arch_of(t));
 	fields_add(p->arena, &param, "name", p->spec->name);
 	fields_add(p->arena, &param, "target", t->spec->name);
-	fields_add(p->arena, &param, "hardware", t->hardware->name);
-	fields_add(p->arena, &param, "arch", link_arch_name(t->hardware->arch));
+	fields_add(p->arena, &param, "hardware", t->hardware.names);
+	fields_add(p->arena, &param, "arch", link_arch_name(arch_of(t)));
 	fields_add(p->arena, &param, "numerics", numerics_classes[t->numerics].name);
 	fields_add(p->arena, &param, "context", plan_number(p, t->spec->context));
 	fields_add(p->arena, &param, "threads", plan_number(p, t->spec->threads));

@@ -8,6 +8,7 @@
  *     STATE/shape                        STATE: "import", or a state of a schedule's chain
  *     STATE/quantise-NUMERICS, STATE/golden-NUMERICS
  *     TARGET/compile, TARGET/lock, TARGET/link      and the file out/SPEC/TARGET/SPEC
+ *     TARGET/compile-CPU                 where the target is for several CPUs
  *
  * A target that cannot be built here (no runtime for its architecture, no linker, something of the
  * language that is not built yet) keeps its error and no actions; the others are built.
@@ -20,9 +21,16 @@
 #include "spec.h"
 #include "target.h"
 
+/* What a target's binary has code for, resolved: from plain to capable, all of one architecture. */
+struct plan_hardware {
+	const struct target **target;
+	size_t n;
+	const char *names; /* "x86-64-v3 zen5" */
+};
+
 struct plan_target {
 	const struct spec_target *spec;
-	const struct target *hardware; /* resolved */
+	struct plan_hardware hardware;
 	enum numerics numerics;
 	const char *state_name;        /* of actions */
 	struct action *state;          /* output 0: a state */
@@ -31,7 +39,8 @@ struct plan_target {
 	struct action **verdict;       /* of its gates; output 0: JSON (gate.h) */
 	size_t nverdict;
 	bool gate_failed;              /* known when the binary is planned */
-	struct action *shape, *weights, *golden, *object, *lock, *binary;
+	struct action *shape, *weights, *golden, *lock, *binary;
+	struct action **object;        /* for each of the hardware */
 	const char *path;              /* of the binary */
 	bool failed;
 	struct err err;
@@ -57,7 +66,8 @@ struct plan_options {
 	const char *path; /* of the spec, as given: outputs stand beside it */
 	const char *const *target; /* names; ntarget 0: all */
 	size_t ntarget;
-	/* The hardware a target has instead of what `native` is here (from the lock); may return NULL. */
+	/* What the hardware of a target was resolved to (from the lock), which says what its `native` is; may
+	 * return NULL: what it is here. */
 	const char *(*hardware)(void *ctx, const char *target);
 	void *ctx;
 };
@@ -87,6 +97,10 @@ bool plan_spec(struct plan *p, struct err *e);
 
 /* The numerics class that a target's attributes name. */
 bool plan_numerics(const struct spec_target *s, enum numerics *out, struct err *e);
+
+/* locked: as plan_options.hardware has it, or NULL. In the arena. */
+bool plan_hardware(struct arena *a, const struct spec_target *s, const char *locked, struct plan_hardware *out,
+	struct err *e);
 
 struct inputs {
 	struct input *input;

@@ -168,6 +168,18 @@ static bool find_arch(struct rule_call *c, enum target_arch *out, struct err *e)
 	return err_set(e, ERR_SPEC, "unknown architecture '%s'", call_param(c, "arch"));
 }
 
+/* One for each CPU that the binary has code for, in the order of the inputs. */
+static bool add_objects(struct rule_call *c, struct link_request *r, struct err *e)
+{
+	struct buf *object = NULL;
+	for (size_t i = 0; i < call_ninput(c); i++)
+		if (!strcmp(call_input_name(c, i), "object") &&
+			!call_input(c, i, arena_push(call_arena(c), object, r->nobject), e))
+			return false;
+	r->object = object;
+	return true;
+}
+
 static bool run_link(struct rule_call *c, struct err *e)
 {
 	const struct rule_env *env = call_env(c);
@@ -175,7 +187,7 @@ static bool run_link(struct rule_call *c, struct err *e)
 	struct parts p = {0};
 	struct link_request r = {0};
 	struct link_image image;
-	if (!find_arch(c, &r.arch, e) || !call_input_named(c, "object", &r.object, e) ||
+	if (!find_arch(c, &r.arch, e) || !add_objects(c, &r, e) ||
 		!add_weights(c, &p, &info, e) || !add_input(c, &p, "tokenizer", ENTRY_TOKENIZER, e) ||
 		!add_input(c, &p, "golden", ENTRY_GOLDEN, e) || !add_input(c, &p, "task", ENTRY_TASK, e) ||
 		!describe(c, &info, e) || !add_info(c, &p, &info, e))

@@ -18,7 +18,7 @@
  * lock        state, metrics, parent, verdict...,           target, hardware,    excerpt of the lock
  *             units.N, scores.N, the user's files           numerics, context,   (lock.h), JSON
  *                                                           schedule
- * link        object, state, weights, tokenizer, golden,    name, target, arch,  recipe (store.h)
+ * link        object..., state, weights, tokenizer, golden, name, target, arch,  recipe (store.h)
  *             lock, linker, the runtime's files, [task]     hardware, numerics,
  *                                                           context, threads
  *

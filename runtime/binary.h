@@ -12,6 +12,7 @@
 #include "model_info.h"
 #include "model_run.h"
 #include "tokenizer.h"
+#include "variant.h"
 
 enum { MAX_REPEATS = 16, MAX_THREADS = 1024 };
 
@@ -25,6 +26,7 @@ struct options {
 	const char *mode;     /* NULL: none named */
 	const char *argument; /* what stands behind the mode; NULL: nothing */
 	const char *prompt, *file;
+	const char *cpu;    /* whose code runs; NULL: the most capable that does */
 	int64_t max_tokens; /* -1: until the end token or the context is full */
 	double temperature, top_p;
 	int64_t top_k, seed, threads; /* threads 0: as the binary was built for */
@@ -49,6 +51,9 @@ struct binary {
 	struct options options;
 	const struct mode *mode;
 	struct container container;
+	struct cpu cpu;
+	struct variants variants;
+	const struct variant *variant; /* that runs; NULL (info alone): none does */
 	struct model_info info;
 	struct buf info_text;
 	struct tokenizer tokenizer;

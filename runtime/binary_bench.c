@@ -100,9 +100,9 @@ static size_t start_text(const struct binary *b, struct strbuf *text)
 	return n;
 }
 
-static bool start_once(char *text, int64_t *ns, struct err *e)
+static bool start_once(const struct variant *v, const char *text, int64_t *ns, struct err *e)
 {
-	char *argv[] = {"bench", "-p", text, "-n", "1", NULL};
+	const char *argv[] = {"bench", "-p", text, "-n", "1", "--cpu", v->name, NULL};
 	int fd[2], status;
 	pid_t pid;
 	char byte;
@@ -112,7 +112,7 @@ static bool start_once(char *text, int64_t *ns, struct err *e)
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, fd[1], STDOUT_FILENO);
 	int64_t begin = now_ns();
-	int failed = posix_spawn(&pid, "/proc/self/exe", &actions, NULL, argv, environ);
+	int failed = posix_spawn(&pid, "/proc/self/exe", &actions, NULL, (char *const *)argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	close(fd[1]);
 	if (!failed)
@@ -136,7 +136,7 @@ static bool start_ns(struct bench *x, int64_t *median, struct err *e)
 	strbuf_init(&text);
 	x->nstart = start_text(x->b, &text);
 	for (int i = 0; i < STARTS && ok; i++)
-		ok = start_once(text.s, &took[i], e);
+		ok = start_once(x->b->variant, text.s, &took[i], e);
 	strbuf_release(&text);
 	qsort(took, STARTS, sizeof *took, by_size);
 	*median = took[STARTS / 2];
@@ -177,12 +177,13 @@ static void add_result(struct strbuf *out, const struct bench *x, const struct t
 	struct rusage usage;
 	getrusage(RUSAGE_SELF, &usage);
 	const char *format = x->b->options.json
-		? "{\"threads\":%d,\"prefill_tokens\":%zu,\"prefill_tokens_per_second\":%.1f,"
+		? "{\"cpu\":\"%s\",\"threads\":%d,\"prefill_tokens\":%zu,\"prefill_tokens_per_second\":%.1f,"
 		  "\"decode_tokens\":%zu,\"decode_at\":%zu,\"decode_tokens_per_second\":%.2f,"
 		  "\"bytes_per_token\":%.0f,\"bytes_per_second\":%.0f,"
 		  "\"deep_at\":%zu,\"deep_tokens_per_second\":%.2f,\"deep_bytes_per_token\":%.0f,"
 		  "\"start_tokens\":%zu,\"start_seconds\":%.6f,\"peak_bytes\":%lld,\"beside_bytes\":%lld}\n"
-		: "threads            %d\n"
+		: "code for           %s\n"
+		  "threads            %d\n"
 		  "prefill            of %zu tokens: %.1f tokens/s\n"
 		  "decode             of %zu tokens behind %zu: %.2f tokens/s\n"
 		  "read per token     %.0f bytes\n"
@@ -192,7 +193,7 @@ static void add_result(struct strbuf *out, const struct bench *x, const struct t
 		  "start              behind %zu tokens, to the first made: %.6f s\n"
 		  "peak memory        %lld bytes\n"
 		  "beside weights     and cache: %lld bytes\n";
-	strbuf_addf(out, format, pool_threads(x->b->pool), x->nprefill,
+	strbuf_addf(out, format, x->b->variant->name, pool_threads(x->b->pool), x->nprefill,
 		per_second((double)x->nprefill, t->prefill), x->ndecode, x->near, near, bytes, bytes * near,
 		x->deep, deep, deep_bytes, x->nstart, (double)t->start / 1e9, (long long)usage.ru_maxrss * 1024, beside_bytes(x));
 }

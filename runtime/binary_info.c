@@ -7,10 +7,11 @@ bool run_info(struct binary *b, struct err *e)
 	bool ok = true;
 	strbuf_init(&out);
 	if (b->options.json) {
-		strbuf_add(&out, b->info_text.p, b->info_text.n);
+		variants_json(&out, b->info_text, b->variants, &b->cpu, b->variant);
 		strbuf_addc(&out, '\n');
 	} else {
 		ok = model_info_print(&out, &b->info, e);
+		variants_print(&out, b->variants, &b->cpu, b->variant);
 		strbuf_addf(&out, "tasks         %s\n",
 			container_find(&b->container, "task").p ? "predict" : "none");
 	}
@@ -29,9 +30,9 @@ bool run_selftest(struct binary *b, struct err *e)
 		return false;
 	struct strbuf out;
 	strbuf_init(&out);
-	strbuf_addf(&out, b->options.json ? "{\"tokens\":%llu,\"rows\":%llu,\"equal\":true}\n"
-		: "%llu tokens, %llu rows of logits: every bit as recorded\n",
-		(unsigned long long)golden.ntoken, (unsigned long long)golden.nrow);
+	strbuf_addf(&out, b->options.json ? "{\"tokens\":%llu,\"rows\":%llu,\"equal\":true,\"cpu\":\"%s\"}\n"
+		: "%llu tokens, %llu rows of logits: every bit as recorded, by the code for %s\n",
+		(unsigned long long)golden.ntoken, (unsigned long long)golden.nrow, b->variant->name);
 	bool ok = binary_print(&out, e);
 	strbuf_release(&out);
 	return ok;

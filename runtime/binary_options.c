@@ -47,6 +47,8 @@ static const struct option options[] = {
 		"end before this text (may be repeated)"},
 	{"--field", "NAME=VALUE", TYPE_REPEATED, AT(field), PREDICT, 0, 0,
 		"a field of the row, or of every row (may be repeated)"},
+	{"--cpu", "NAME", TYPE_TEXT, AT(cpu), ALL, 0, 0,
+		"run the code for this CPU (default: the most capable that runs here; see info)"},
 	{"--threads", "N", TYPE_COUNT, AT(threads), ALL & ~INFO, 0, MAX_THREADS,
 		"threads to run on (default 0: all, or what the target says)"},
 	{"--json", NULL, TYPE_FLAG, AT(json), ALL, 0, 0, "print JSON"},

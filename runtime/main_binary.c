@@ -7,13 +7,10 @@
 #include <unistd.h>
 
 #include "binary.h"
-#include "cpu.h"
 #include "file.h"
 
-/* The generated object. */
-extern const struct program *const trim_programs[];
-extern const uint32_t trim_nprograms;
-extern const char trim_target_needs[]; /* cpu.h's names */
+/* The section of all generated objects: the linker gives it these names. */
+extern const struct variant __start_trim_variants[], __stop_trim_variants[];
 
 bool binary_print(const struct strbuf *text, struct err *e)
 {
@@ -25,18 +22,15 @@ bool binary_read(struct strbuf *out, const char *path, struct err *e)
 	return file_read(out, strcmp(path, "-") ? path : "/dev/stdin", e);
 }
 
-static bool check_cpu(struct err *e)
+/* `info` says what is there also where none of it runs. */
+static bool choose_code(struct binary *b, struct err *e)
 {
-	struct strbuf missing;
-	struct cpu cpu;
-	strbuf_init(&missing);
-	cpu_read(&cpu);
-	bool ok = cpu_has_all(&cpu, trim_target_needs, &missing);
-	if (!ok)
-		err_set(e, ERR_TOOL, "this CPU lacks %s, which the program was compiled for",
-			missing.s);
-	strbuf_release(&missing);
-	return ok;
+	bool needed = b->mode->run != run_info || b->options.cpu;
+	b->variants = (struct variants){__start_trim_variants,
+		(size_t)(__stop_trim_variants - __start_trim_variants)};
+	cpu_read(&b->cpu);
+	b->variant = variant_choose(b->variants, &b->cpu, b->options.cpu, e);
+	return b->variant || !needed;
 }
 
 static bool open_data(struct binary *b, struct err *e)
@@ -50,11 +44,11 @@ static bool open_data(struct binary *b, struct err *e)
 	return model_info_read(&b->arena, b->info_text, &b->info, e);
 }
 
-static const struct program *find_step(void)
+static const struct program *find_step(const struct variant *v)
 {
-	for (uint32_t i = 0; i < trim_nprograms; i++)
-		if (!strcmp(trim_programs[i]->name, "step"))
-			return trim_programs[i];
+	for (uint32_t i = 0; i < v->nprogram; i++)
+		if (!strcmp(v->program[i]->name, "step"))
+			return v->program[i];
 	BUG("no program 'step' was compiled in");
 }
 
@@ -71,7 +65,8 @@ static bool open_model(struct binary *b, struct err *e)
 	b->pool = pool_new(threads);
 	if (!b->pool)
 		return err_set(e, ERR_IO, "unable to start %d threads", threads);
-	if (!session_open(&b->session, find_step(), &params, b->pool, (uint32_t)b->info.context, e))
+	if (!session_open(&b->session, find_step(b->variant), &params, b->pool, (uint32_t)b->info.context,
+		    e))
 		return false;
 	/* Tokens go into the model's tables unchecked. */
 	if (b->tokenizer.nvocab > b->session.nvocab)
@@ -92,9 +87,9 @@ static bool run(struct binary *b, int argc, char **argv, struct err *e)
 		strbuf_release(&text);
 		return ok;
 	}
-	if (!open_data(b, e))
+	if (!open_data(b, e) || !choose_code(b, e))
 		return false;
-	if (b->mode->run != run_info && !(check_cpu(e) && open_model(b, e)))
+	if (b->mode->run != run_info && !open_model(b, e))
 		return false;
 	return b->mode->run(b, e);
 }

@@ -6,8 +6,9 @@
  *      "parameters":134515008,"weight_bytes":269030016,"context":1024,"threads":0,
  *      "start_token":1,"end_token":2,"lock":{...}}
  *
- * `dropped` in the order of dropping; `threads` 0: all that there are; tokens null where there is
- * none; `lock`: what the lock file beside the spec says of this binary (rules/lock.h), or null:
+ * `hardware`: what there is code for, from plain to capable, separated by spaces; `dropped` in the order of
+ * dropping; `threads` 0: all that there are; tokens null where there is none; `lock`: what the lock file beside
+ * the spec says of this binary (rules/lock.h), or null:
  *
  *     {"inputs":{"models:smollm/config.json":"HEX"},
  *      "chain":[{"schedule":"main","round":1,"dropped":[{"unit":"blk.3.mlp","nll":1.25}]}],

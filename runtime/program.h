@@ -66,6 +66,16 @@ struct program {
 	uint64_t scratch_bytes; /* per thread */
 };
 
+/* The programs of an object, for one kind of CPU. An object holds one in the section VARIANT_SECTION, so that
+ * linking several objects gives a table of them (variant.h). */
+#define VARIANT_SECTION "trim_variants"
+struct variant {
+	const char *name;  /* of the target it was emitted for: "zen4" */
+	const char *needs; /* what it asks of the CPU: names of cpu_has, commas */
+	const struct program *const *program;
+	uint32_t nprogram;
+};
+
 /* A pool of n threads (the caller is one of them) that starts once, spins briefly, then sleeps. Each of
  * its threads, the caller while inside program_run too, has FTZ and DAZ (ARM: FZ) set, round to
  * nearest. */

@@ -92,6 +92,14 @@ static bool add_metrics(struct strbuf *out, const struct work *w, const char *na
 	return true;
 }
 
+static bool runs_here(const struct plan_hardware *h)
+{
+	bool any = false;
+	for (size_t i = 0; i < h->n; i++)
+		any = any || target_runs_here(h->target[i]);
+	return any;
+}
+
 static void add_all_metrics(struct strbuf *out, const struct work *w)
 {
 	bool parent = false;
@@ -100,7 +108,7 @@ static void add_all_metrics(struct strbuf *out, const struct work *w)
 	for (size_t i = 0; i < w->plan.ntarget; i++) {
 		const struct plan_target *t = &w->plan.target[i];
 		if (!t->failed)
-			add_metrics(out, w, t->spec->name, t->evaluate, target_runs_here(t->hardware));
+			add_metrics(out, w, t->spec->name, t->evaluate, runs_here(&t->hardware));
 	}
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cpu.h"
 #include "emit.h"
 #include "link.h"
 #include "store.h"
@@ -34,17 +35,32 @@ static void tell_err(struct report *r, const char *what, const char *found, cons
 	r->lacking |= !found;
 }
 
+/* Those that run here are what `hardware` can name together; of the others of this architecture, what is
+ * missing for them. */
 static void tell_cpu(struct report *r)
 {
 	const struct target *best = target_native();
-	struct strbuf runs;
+	struct strbuf runs, others, lacks;
+	struct cpu cpu;
 	strbuf_init(&runs);
-	for (int i = 0; i < ntargets; i++)
+	strbuf_init(&others);
+	strbuf_init(&lacks);
+	cpu_read(&cpu);
+	for (int i = 0; i < ntargets; i++) {
+		strbuf_clear(&lacks);
 		if (target_runs_here(&targets[i]))
 			strbuf_addf(&runs, "%s%s", runs.n ? " " : "", targets[i].name);
+		else if (!best || best->arch == targets[i].arch)
+			cpu_has_all(&cpu, targets[i].needs, &lacks);
+		if (lacks.n)
+			strbuf_addf(&others, "%s%s (lacks %s)", others.n ? ", " : "", targets[i].name, lacks.s);
+	}
 	tell(r, "native", best ? best->name : NULL, "this CPU is below x86-64-v3");
 	tell(r, "runs here", runs.s, "");
+	tell(r, "does not run here", others.n ? others.s : "none of this architecture", "");
 	r->lacking |= !best;
+	strbuf_release(&lacks);
+	strbuf_release(&others);
 	strbuf_release(&runs);
 }
 

@@ -70,7 +70,8 @@ static void add_rest(struct strbuf *b)
 		"    <tune epochs=\"1\" batch=\"8\" learning-rate=\"3e-4\" trainable=\"25%\" seed=\"42\"/>\n"
 		"  </schedule>\n\n"
 		"  <!-- One standalone binary each. Hardware: native, x86-64-v3, avx-vnni, x86-64-v4,\n"
-		"       avx512-bf16, zen4, zen5, aarch64-neon, aarch64-dotprod, aarch64-i8mm. -->\n"
+		"       avx512-bf16, zen4, zen5, aarch64-neon, aarch64-dotprod, aarch64-i8mm;\n"
+		"       several of one architecture give a binary that takes the best at start. -->\n"
 		"  <target name=\"half\" hardware=\"native\" weights=\"bf16\"/>\n"
 		"  <target name=\"most\" hardware=\"native\" weights=\"bf16\" keep=\"75%\"/>\n");
 }

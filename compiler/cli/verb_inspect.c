@@ -11,10 +11,12 @@
 #include "container.h"
 #include "emit.h"
 #include "json.h"
+#include "link.h"
 #include "lock.h"
 #include "model.h"
 #include "model_info.h"
 #include "plan.h"
+#include "variant.h"
 
 /* ---- models ---- */
 
@@ -68,6 +70,45 @@ static bool find_container(const struct map *file, struct buf *out)
 	return out->n >= strlen(CONTAINER_MAGIC) && !memcmp(out->p, CONTAINER_MAGIC, strlen(CONTAINER_MAGIC));
 }
 
+/* The code that a binary holds, and which of it would run here. */
+struct code {
+	struct variants all;
+	struct cpu cpu;
+	const struct variant *runs; /* NULL: none */
+};
+
+/* Another architecture is what a CPU lacks, too. */
+static void find_code(struct arena *a, const struct model_info *info, struct code *out)
+{
+	const struct target *native = target_native();
+	struct variant *v = NULL;
+	char *rest = arena_strdup(a, info->hardware);
+	*out = (struct code){0};
+	for (char *name; (name = strsep(&rest, " "));) {
+		const struct target *t = target_find(name);
+		bool other = t && native && t->arch != native->arch;
+		*arena_push(a, v, out->all.n) = (struct variant){.name = name,
+			.needs = !t ? "a CPU that is not known" : other ? link_arch_name(t->arch) : t->needs};
+	}
+	out->all.v = v;
+	cpu_read(&out->cpu);
+	out->runs = variant_choose(out->all, &out->cpu, NULL, NULL);
+}
+
+static bool add_info(struct strbuf *out, struct buf info, struct err *e)
+{
+	struct arena a = {0};
+	struct model_info m;
+	struct code code;
+	bool ok = model_info_read(&a, info, &m, e);
+	if (ok) {
+		find_code(&a, &m, &code);
+		variants_json(out, info, code.all, &code.cpu, code.runs);
+	}
+	arena_release(&a);
+	return ok;
+}
+
 static bool add_binary(struct strbuf *out, const struct map *file, struct err *e)
 {
 	struct buf bytes;
@@ -78,7 +119,10 @@ static bool add_binary(struct strbuf *out, const struct map *file, struct err *e
 		return false;
 	struct buf info = container_find(&c, "info");
 	strbuf_adds(out, "{\"info\":");
-	strbuf_add(out, info.p ? info.p : "null", info.p ? info.n : 4);
+	if (!info.p)
+		strbuf_adds(out, "null");
+	else if (!add_info(out, info, e))
+		return false;
 	strbuf_addf(out, ",\"bytes\":%zu,\"entries\":[", file->n);
 	for (uint64_t i = 0; i < c.nentry; i++) {
 		struct container_entry x = container_get(&c, i);
@@ -148,8 +192,12 @@ static bool print_info(struct cli *c, const struct json *info, struct err *e)
 	bool ok = model_info_read(c->arena, strbuf_buf(&b), &m, e);
 	strbuf_clear(&b);
 	ok = ok && model_info_print(&b, &m, e);
-	if (ok)
+	if (ok) {
+		struct code code;
+		find_code(c->arena, &m, &code);
+		variants_print(&b, code.all, &code.cpu, code.runs);
 		fputs(b.s, c->out);
+	}
 	strbuf_release(&b);
 	return ok;
 }
@@ -171,7 +219,21 @@ static bool print(struct cli *c, const struct strbuf *text, struct err *e)
 
 /* ---- programs ---- */
 
-static bool emit_stage(struct cli *c, const struct graph *g, const struct target *t, const char *form,
+/* Code for each CPU, below its name where there are several. */
+static bool emit_code(const struct graph *plan, const struct plan_hardware *h, enum emit_form form, struct strbuf *out,
+	struct err *e)
+{
+	for (size_t i = 0; i < h->n; i++) {
+		struct emit_request r = {h->target[i], &plan, 1, form};
+		if (h->n > 1)
+			strbuf_addf(out, "%s%s %s\n", i ? "\n" : "", form == EMIT_ASM ? "#" : ";", h->target[i]->name);
+		if (!emit_object(&r, out, e))
+			return false;
+	}
+	return true;
+}
+
+static bool emit_stage(struct cli *c, const struct graph *g, const struct plan_hardware *h, const char *form,
 	struct strbuf *out, struct err *e)
 {
 	if (strcmp(form, "ir") == 0 || strcmp(form, "lowered") == 0) {
@@ -183,8 +245,7 @@ static bool emit_stage(struct cli *c, const struct graph *g, const struct target
 		graph_print(out, plan);
 		return true;
 	}
-	struct emit_request r = {t, &plan, 1, form[0] == 'l' ? EMIT_LLVM_IR : EMIT_ASM};
-	return emit_object(&r, out, e);
+	return emit_code(plan, h, form[0] == 'l' ? EMIT_LLVM_IR : EMIT_ASM, out, e);
 }
 
 static const struct spec_target *choose_target(struct cli *c, const struct spec *s, struct err *e)
@@ -193,18 +254,38 @@ static const struct spec_target *choose_target(struct cli *c, const struct spec 
 	return name ? spec_target_need(s, name, e) : &s->target[0];
 }
 
+/* What --cpu names of it. */
+static bool choose_cpu(struct cli *c, struct plan_hardware *h, const struct spec_target *t, struct err *e)
+{
+	const char *name = cli_option(c, "cpu");
+	const char **names = NULL;
+	size_t n = 0;
+	for (size_t i = 0; name && i < h->n; i++) {
+		if (!strcmp(h->target[i]->name, name)) {
+			h->target += i;
+			h->n = 1;
+			return true;
+		}
+		*arena_push(c->arena, names, n) = h->target[i]->name;
+	}
+	if (!name)
+		return true;
+	const char *near = nearest_name(name, names, n);
+	return err_set(e, ERR_SPEC, "target '%s' has no code for '%s'; its hardware is %s%s%s%s", t->name, name, h->names,
+		near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
 static bool emit_program(struct cli *c, const struct spec *s, const char *form, struct strbuf *out,
 	struct err *e)
 {
 	const struct spec_target *t = choose_target(c, s, e);
+	struct plan_hardware hardware;
 	enum numerics numerics;
 	struct model m;
 	if (!t)
 		return false;
-	const struct target *hardware = t->hardware.cpu ? target_find(t->hardware.cpu) : NULL;
-	if (!hardware)
-		return spec_err_at(e, t->hardware.at, "no code can be made for '%s'", t->hardware.name);
-	if (!plan_numerics(t, &numerics, e))
+	if (!plan_hardware(c->arena, t, NULL, &hardware, e) || !choose_cpu(c, &hardware, t, e) ||
+		!plan_numerics(t, &numerics, e))
 		return false;
 	if (s->model.source != MODEL_PATH)
 		return spec_err_at(e, s->model.at, "a model that is not a file or folder is not supported yet");
@@ -212,7 +293,7 @@ static bool emit_program(struct cli *c, const struct spec *s, const char *form, 
 	if (ok) {
 		struct forward f = {.config = &m.config, .numerics = numerics, .max_rows = STEP_ROWS,
 			.max_out = STEP_ROWS, .slots = t->context ? t->context : m.config.context};
-		ok = emit_stage(c, forward_step(c->arena, &f), hardware, form, out, e);
+		ok = emit_stage(c, forward_step(c->arena, &f), &hardware, form, out, e);
 	}
 	model_release(&m);
 	return ok;

@@ -59,7 +59,7 @@ static bool add_target(struct work *w, struct strbuf *out, const struct plan_tar
 	strbuf_addf(out, ",\"schedule\":%s%s%s,\"hardware\":\"%s\",\"numerics\":\"%s\",\"built\":%s,\"gate\":%s",
 		t->spec->schedule < 0 ? "null" : "\"",
 		t->spec->schedule < 0 ? "" : w->spec->schedule[t->spec->schedule].name,
-		t->spec->schedule < 0 ? "" : "\"", t->hardware->name, numerics_classes[t->numerics].name,
+		t->spec->schedule < 0 ? "" : "\"", t->hardware.names, numerics_classes[t->numerics].name,
 		built && action_digest(t->binary, 0, &d) ? "true" : "false",
 		plan_gate_json(t));
 	if (built) {

@@ -29,10 +29,9 @@ struct loaded {
 	void *handle;
 };
 
-/* The object exports
- *     const struct program *const trim_programs[]; const uint32_t trim_nprograms;
- *     const char trim_target_needs[];   target.needs
- * Deterministic: same request and LLVM version, same bytes. ERR_TOOL: the module cannot be opened. */
+/* The object exports one name, `const struct variant trim_variant` (program.h), weak and in a section of its
+ * own: objects for several targets link into one binary. Deterministic: same request and LLVM version, same
+ * bytes. ERR_TOOL: the module cannot be opened. */
 bool emit_object(const struct emit_request *r, struct strbuf *out, struct err *e);
 
 bool emit_load(struct buf object, struct loaded *out, struct err *e);

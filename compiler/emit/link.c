@@ -63,7 +63,7 @@ bool link_version(struct strbuf *out, struct err *e)
 	static const char *const argv[] = {"ld.lld", "--version", NULL};
 	struct strbuf text;
 	strbuf_init(&text);
-	bool ok = linker_run(argv, NULL, &text, e);
+	bool ok = linker_run(argv, (struct linker_objects){0}, &text, e);
 	/* "Debian LLD 19.1.7 (compatible with GNU linkers)" */
 	if (ok)
 		strbuf_add(out, text.s, strcspn(text.s, "(\n"));
@@ -88,16 +88,23 @@ static bool link_code(
 				archs[r->arch].name, path[i]);
 	}
 	const char *libgcc = arena_printf(a, "%s/libgcc.a", r->runtime_folder);
-	const char *argv[24] = {"ld.lld", "-static", "-nostdlib", "-m", archs[r->arch].emulation,
+	libgcc = access(libgcc, R_OK) ? NULL : libgcc;
+	const char *const first[] = {"ld.lld", "-static", "-nostdlib", "-m", archs[r->arch].emulation,
 		"--build-id", "--strip-debug", "--gc-sections", "-z", "noexecstack", "-o", "-",
-		path[CRT1], path[CRTI], arena_printf(a, "/proc/self/fd/%d", LINKER_OBJECT_FD),
-		"--start-group", path[RUNTIME], path[LIBC], "--end-group", path[CRTN]};
-	if (!access(libgcc, R_OK)) {
-		argv[18] = libgcc;
-		argv[19] = "--end-group";
-		argv[20] = path[CRTN];
-	}
-	return linker_run(argv, &r->object, out, e);
+		path[CRT1], path[CRTI]};
+	const char *const last[] = {"--start-group", path[RUNTIME], path[LIBC], libgcc, "--end-group",
+		path[CRTN]};
+	const char **argv = NULL;
+	size_t n = 0;
+	for (size_t i = 0; i < NELEM(first); i++)
+		*arena_push(a, argv, n) = first[i];
+	for (size_t i = 0; i < r->nobject; i++)
+		*arena_push(a, argv, n) = arena_printf(a, "/proc/self/fd/%d", LINKER_OBJECT_FD + (int)i);
+	for (size_t i = 0; i < NELEM(last); i++)
+		if (last[i])
+			*arena_push(a, argv, n) = last[i];
+	*arena_push(a, argv, n) = NULL;
+	return linker_run(argv, (struct linker_objects){r->object, r->nobject}, out, e);
 }
 
 /* ---- the ELF file: one more segment and section ---- */

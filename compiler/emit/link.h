@@ -32,7 +32,8 @@ struct link_entry {
 
 struct link_request {
 	enum target_arch arch;
-	struct buf object;          /* emit_object() made it */
+	const struct buf *object;   /* emit_object() made them, one for each target, from plain to capable */
+	size_t nobject;
 	const char *runtime_folder;
 	const struct link_entry *entry;
 	size_t nentry;

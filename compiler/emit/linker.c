@@ -1,6 +1,7 @@
 #include "linker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
@@ -56,15 +57,32 @@ static bool read_all(int fd, struct strbuf *out, struct err *e)
 	return true;
 }
 
-/* fd[0] object, fd[1] stdout, fd[2] stderr of the linker. */
-static bool spawn(const char *const *argv, const int fd[3], pid_t *pid, struct err *e)
+/* Files in memory: what the linker's descriptors will be, its input being the first n from
+ * LINKER_OBJECT_FD on. */
+struct files {
+	int out, messages, object[LINKER_MAX_OBJECTS];
+	size_t n;
+};
+
+/* Above every descriptor that the linker's own will have, so that giving it one takes none away. */
+static int open_file(void)
+{
+	int low = memfd_create("trim-link", MFD_CLOEXEC);
+	int fd = low < 0 ? -1 : fcntl(low, F_DUPFD_CLOEXEC, LINKER_OBJECT_FD + LINKER_MAX_OBJECTS);
+	if (low >= 0)
+		close(low);
+	return fd;
+}
+
+static bool spawn(const char *const *argv, const struct files *f, pid_t *pid, struct err *e)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", 0, 0);
-	posix_spawn_file_actions_adddup2(&actions, fd[1], STDOUT_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, fd[2], STDERR_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, fd[0], LINKER_OBJECT_FD);
+	posix_spawn_file_actions_adddup2(&actions, f->out, STDOUT_FILENO);
+	posix_spawn_file_actions_adddup2(&actions, f->messages, STDERR_FILENO);
+	for (size_t i = 0; i < f->n; i++)
+		posix_spawn_file_actions_adddup2(&actions, f->object[i], LINKER_OBJECT_FD + (int)i);
 	int failed = ENOENT;
 	for (size_t i = 0; i < NELEM(linkers) && failed; i++)
 		failed =
@@ -104,26 +122,38 @@ static bool wait_for(pid_t pid, int messages, struct err *e)
 	return false;
 }
 
-static bool run(const char *const *argv, const struct buf *object, const int fd[3],
-	struct strbuf *out, struct err *e)
+static bool run(const char *const *argv, struct linker_objects in, const struct files *f, struct strbuf *out,
+	struct err *e)
 {
 	pid_t pid;
-	if (fd[0] < 0 || fd[1] < 0 || fd[2] < 0)
+	bool opened = f->out >= 0 && f->messages >= 0;
+	for (size_t i = 0; i < in.n; i++)
+		opened = opened && f->object[i] >= 0;
+	if (!opened)
 		return err_errno(e, "unable to make a file in memory");
-	if (object && !fd_write(fd[0], object->p, object->n, "the object in memory", e))
-		return false;
-	return spawn(argv, fd, &pid, e) && wait_for(pid, fd[2], e) && read_all(fd[1], out, e);
+	for (size_t i = 0; i < in.n; i++)
+		if (!fd_write(f->object[i], in.object[i].p, in.object[i].n, "the object in memory", e))
+			return false;
+	return spawn(argv, f, &pid, e) && wait_for(pid, f->messages, e) && read_all(f->out, out, e);
 }
 
-bool linker_run(
-	const char *const *argv, const struct buf *object, struct strbuf *out, struct err *e)
+static void close_file(int fd)
 {
-	int fd[3];
-	for (int i = 0; i < 3; i++)
-		fd[i] = memfd_create("trim-link", MFD_CLOEXEC);
-	bool ok = run(argv, object, fd, out, e);
-	for (int i = 0; i < 3; i++)
-		if (fd[i] >= 0)
-			close(fd[i]);
+	if (fd >= 0)
+		close(fd);
+}
+
+bool linker_run(const char *const *argv, struct linker_objects in, struct strbuf *out, struct err *e)
+{
+	if (in.n > LINKER_MAX_OBJECTS)
+		BUG("%zu objects to link", in.n);
+	struct files f = {.out = open_file(), .messages = open_file(), .n = in.n};
+	for (size_t i = 0; i < in.n; i++)
+		f.object[i] = open_file();
+	bool ok = run(argv, in, &f, out, e);
+	close_file(f.out);
+	close_file(f.messages);
+	for (size_t i = 0; i < in.n; i++)
+		close_file(f.object[i]);
 	return ok;
 }

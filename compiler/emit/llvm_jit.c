@@ -4,6 +4,8 @@
 #include <llvm-c/LLJIT.h>
 #include <llvm-c/Orc.h>
 
+#include "program.h"
+
 static bool jit_failed(struct err *e, LLVMErrorRef error)
 {
 	char *message = LLVMGetErrorMessage(error);
@@ -31,15 +33,14 @@ bool llvm_load(struct buf object, struct loaded *out, struct err *e)
 		return jit_failed(e, error);
 	LLVMMemoryBufferRef bytes = LLVMCreateMemoryBufferWithMemoryRangeCopy(object.p, object.n, "trim");
 	error = LLVMOrcLLJITAddObjectFile(jit, LLVMOrcLLJITGetMainJITDylib(jit), bytes);
-	const void *programs, *nprograms;
-	bool ok = error ? jit_failed(e, error)
-			: lookup(jit, "trim_programs", &programs, e) &&
-			lookup(jit, "trim_nprograms", &nprograms, e);
+	const void *found;
+	bool ok = error ? jit_failed(e, error) : lookup(jit, "trim_variant", &found, e);
 	if (!ok) {
 		LLVMConsumeError(LLVMOrcDisposeLLJIT(jit));
 		return false;
 	}
-	*out = (struct loaded){programs, *(const uint32_t *)nprograms, jit};
+	const struct variant *v = found;
+	*out = (struct loaded){v->program, v->nprogram, jit};
 	return true;
 }
 

@@ -403,11 +403,23 @@ static LLVMValueRef emit_program(struct unit *u, const struct graph *g)
 	return private_constant(u, LLVMConstStructInContext(u->context, field, 10, false));
 }
 
-static void export_constant(struct unit *u, const char *name, LLVMValueRef value)
+/* The one name that leaves the object; weak, since a binary links several. "llvm.used" keeps the section. */
+static void export_variant(struct unit *u, LLVMValueRef program, uint32_t nprogram)
 {
-	LLVMValueRef g = LLVMAddGlobal(u->module, LLVMTypeOf(value), name);
+	LLVMValueRef field[] = {text_constant(u, u->target->name), text_constant(u, u->target->needs), program,
+		c32(u, nprogram)};
+	LLVMValueRef value = LLVMConstStructInContext(u->context, field, 4, false);
+	LLVMValueRef g = LLVMAddGlobal(u->module, LLVMTypeOf(value), "trim_variant");
 	LLVMSetInitializer(g, value);
 	LLVMSetGlobalConstant(g, true);
+	LLVMSetLinkage(g, LLVMWeakAnyLinkage);
+	LLVMSetSection(g, VARIANT_SECTION);
+	LLVMSetAlignment(g, _Alignof(struct variant)); /* no gaps in the table */
+	LLVMValueRef list = LLVMConstArray(u->ptr, &g, 1);
+	LLVMValueRef used = LLVMAddGlobal(u->module, LLVMTypeOf(list), "llvm.used");
+	LLVMSetInitializer(used, list);
+	LLVMSetLinkage(used, LLVMAppendingLinkage);
+	LLVMSetSection(used, "llvm.metadata");
 }
 
 static void emit_module(struct unit *u, const struct emit_request *r)
@@ -416,10 +428,7 @@ static void emit_module(struct unit *u, const struct emit_request *r)
 	make_types(u);
 	for (int i = 0; i < r->ngraph; i++)
 		program[i] = emit_program(u, r->graph[i]);
-	export_constant(u, "trim_programs", LLVMConstArray(u->ptr, program, (unsigned)r->ngraph));
-	export_constant(u, "trim_nprograms", c32(u, (uint64_t)r->ngraph));
-	export_constant(u, "trim_target_needs", LLVMConstStringInContext(u->context, u->target->needs,
-		(unsigned)strlen(u->target->needs), false));
+	export_variant(u, table(u, u->ptr, program, r->ngraph), (uint32_t)r->ngraph);
 }
 
 /* ---- object ---- */

@@ -140,10 +140,11 @@ struct spec_gate {
 };
 
 struct spec_hardware {
-	const char *name;
-	const char *cpu; /* instruction set, "native" not yet resolved; NULL: a GPU */
-	const char *gpu; /* "sm_90"; NULL: a CPU */
-	struct place at;
+	const char *name;  /* as the target has it: profiles, separated by spaces */
+	const char **cpu;  /* instruction sets of one architecture, "native" not yet resolved; none: a GPU */
+	int ncpu;
+	const char *gpu;   /* "sm_90"; NULL: a CPU */
+	struct place at;   /* of the name */
 };
 
 struct spec_target {

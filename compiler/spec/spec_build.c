@@ -226,13 +226,30 @@ static struct spec_gate build_gate(struct build *b, const struct xml_node *n)
 	};
 }
 
+static void build_hardware(struct build *b, const struct xml_node *target, struct spec_hardware *h)
+{
+	const struct xml_attr *at = xml_attr(target, "hardware");
+	const char **name;
+	int n = spec_items(b->a, at->row, at->value, &name);
+	for (int k = 0; k < n; k++) {
+		struct xml_node *c;
+		for (int i = 0; (c = xml_next(b->root, "hardware", &i));) {
+			if (strcmp(xml_value(c, "name"), name[k]) != 0)
+				continue;
+			if (xml_value(c, "cpu"))
+				*arena_push(b->a, h->cpu, h->ncpu) = xml_value(c, "cpu");
+			h->gpu = xml_value(c, "gpu");
+		}
+	}
+}
+
 static void build_target(struct build *b, const struct xml_node *n, const struct spec *s,
 	struct spec_target *t)
 {
 	*t = (struct spec_target){
 		.name = xml_value(n, "name"),
 		.group = n->group ? n->group : xml_value(n, "name"),
-		.hardware = {.name = xml_value(n, "hardware"), .at = n->at},
+		.hardware = {.name = xml_value(n, "hardware"), .at = xml_attr(n, "hardware")->value_at},
 		.weights = (enum spec_dtype)get_word(n, "weights", spec_dtypes),
 		.head = (enum spec_dtype)get_word(n, xml_attr(n, "head") ? "head" : "weights", spec_dtypes),
 		.activations = (enum spec_dtype)get_word(n, "activations", spec_dtypes),
@@ -247,12 +264,7 @@ static void build_target(struct build *b, const struct xml_node *n, const struct
 		.at = n->at,
 	};
 	struct xml_node *c;
-	for (int i = 0; (c = xml_next(b->root, "hardware", &i));)
-		if (strcmp(xml_value(c, "name"), t->hardware.name) == 0) {
-			t->hardware.cpu = xml_value(c, "cpu");
-			t->hardware.gpu = xml_value(c, "gpu");
-			t->hardware.at = c->at;
-		}
+	build_hardware(b, n, &t->hardware);
 	for (int i = 0; (c = xml_next(n, "gate", &i));) {
 		struct spec_gate *g = arena_new(b->a, struct spec_gate);
 		*g = build_gate(b, c);

@@ -320,20 +320,17 @@ static int list_profiles(struct sema *s, const char **names, int max)
 }
 
 /* The profile that a target names becomes part of the spec, so that the effective one is whole. */
-static struct xml_node *find_hardware(struct sema *s, const struct xml_node *target)
+static struct xml_node *find_profile(struct sema *s, const struct xml_attr *at, const char *name)
 {
 	enum { MAX_PROFILES = 256 };
-	struct xml_attr *at = xml_attr(target, "hardware");
-	if (!at || !spec_values(s->a, target, "hardware", NULL))
-		return NULL;
-	struct xml_node *own = by_name(s->root, "hardware", at->value);
+	struct xml_node *own = by_name(s->root, "hardware", name);
 	if (own)
 		return own;
 	const char *names[MAX_PROFILES * 2];
 	int n = list_profiles(s, names, MAX_PROFILES);
 	bool found = false;
 	for (int i = 0; i < n; i++)
-		found = found || strcmp(names[i], at->value) == 0;
+		found = found || strcmp(names[i], name) == 0;
 	if (!found) {
 		if (n == 0) {
 			spec_lacking(s->log, &at->value_at,
@@ -345,36 +342,113 @@ static struct xml_node *find_hardware(struct sema *s, const struct xml_node *tar
 		for (int i = 0; (h = xml_next(s->root, "hardware", &i)) && n < MAX_PROFILES * 2;)
 			if (xml_value(h, "name"))
 				names[n++] = xml_value(h, "name");
-		const char *near = nearest_name(at->value, names, (size_t)n);
+		const char *near = nearest_name(name, names, (size_t)n);
 		spec_error(s->log, &at->value_at, "unknown hardware '%s'%s%s%s",
-			spec_quote(s->log, at->value), near ? "; did you mean '" : "",
+			spec_quote(s->log, name), near ? "; did you mean '" : "",
 			near ? near : "", near ? "'?" : "");
 		return NULL;
 	}
-	if (spec_is_later(at->row->later, at->value))
+	if (spec_is_later(at->row->later, name))
 		return NULL; /* said so already; what it resolves to does not matter yet */
 	struct spec_file *f = spec_files_include(s->fs, s->root->at.file,
-		arena_printf(s->a, "trim:hardware/%s.xml", at->value), at->value_at);
+		arena_printf(s->a, "trim:hardware/%s.xml", name), at->value_at);
 	struct xml_node *h = f ? xml_read(s->a, f, s->log) : NULL;
 	if (!h || !spec_is_root(h, "hardware", s->log))
 		return NULL;
 	xml_add_child(s->a, s->root, h);
 	spec_check(s->a, h, s->log);
 	spec_defaults(s->a, h);
-	if (!is(h, "name", at->value)) {
-		spec_error(s->log, &h->at, "a profile is named as its file, '%s'", at->value);
+	if (!is(h, "name", name)) {
+		spec_error(s->log, &h->at, "a profile is named as its file, '%s'", name);
 		return NULL;
 	}
 	return h;
 }
 
-/* The first that is given: the target's, the profile's, what follows from another. */
-static void derive(struct sema *s, struct xml_node *target, const struct xml_node *hardware,
+/* What a target's `hardware` names: code for each goes into its binary. */
+struct profiles {
+	const struct xml_attr *at;
+	const char **name;
+	struct xml_node **node; /* NULL: it has had its message, or is not supported yet */
+	int n;
+};
+
+static struct profiles find_profiles(struct sema *s, struct xml_node *target)
+{
+	struct profiles p = {.at = xml_attr(target, "hardware")};
+	if (!p.at || !spec_values(s->a, target, "hardware", NULL))
+		return p;
+	int n = spec_items(s->a, p.at->row, p.at->value, &p.name);
+	p.node = arena_array(s->a, struct xml_node *, n);
+	for (; p.n < n; p.n++) {
+		p.node[p.n] = find_profile(s, p.at, p.name[p.n]);
+		if (p.node[p.n] && p.node[p.n]->later)
+			target->later = true;
+	}
+	return p;
+}
+
+/* NULL: any (native), or it is not known. */
+static const char *profile_arch(const struct profiles *p, int i)
+{
+	const char *cpu = p->node[i] ? xml_value(p->node[i], "cpu") : NULL;
+	int word = cpu ? spec_word_index(spec_cpus, cpu) : -1;
+	if (spec_is_later(p->at->row->later, p->name[i]) || (p->node[i] && xml_value(p->node[i], "gpu")))
+		return "CUDA";
+	return word < 0 ? NULL : spec_cpu_archs[word];
+}
+
+static bool check_pair(struct sema *s, const struct profiles *p, int i, int k)
+{
+	const char *first = profile_arch(p, i), *second = profile_arch(p, k);
+	const char *cpu = p->node[i] ? xml_value(p->node[i], "cpu") : NULL;
+	if (strcmp(p->name[i], p->name[k]) == 0)
+		return spec_error(s->log, &p->at->value_at, "'%s' stands twice in 'hardware' on <target>",
+			p->name[i]);
+	if (cpu && p->node[k] && is(p->node[k], "cpu", cpu))
+		return spec_error(s->log, &p->at->value_at,
+			"'%s' and '%s' in 'hardware' on <target> are the same CPU, '%s'", p->name[i], p->name[k], cpu);
+	if (first && second && strcmp(first, second) != 0)
+		return spec_error(s->log, &p->at->value_at,
+			"'%s' in 'hardware' on <target> is %s, '%s' is %s; a binary is for one architecture", p->name[i],
+			first, p->name[k], second);
+	return true;
+}
+
+/* A binary is for one architecture and holds code for a CPU once. */
+static bool check_profiles(struct sema *s, const struct profiles *p)
+{
+	for (int i = 0; i < p->n; i++)
+		for (int k = i + 1; k < p->n; k++)
+			if (!check_pair(s, p, i, k))
+				return false;
+	return true;
+}
+
+/* What the profiles say of an attribute; NULL: nothing. */
+static const char *profiles_value(struct sema *s, const struct profiles *p, const char *attr)
+{
+	const char *value = NULL, *other;
+	for (int i = 0, first = 0; i < p->n; i++) {
+		if (!p->node[i] || !(other = xml_value(p->node[i], attr)))
+			continue;
+		if (value && strcmp(value, other) != 0)
+			spec_error(s->log, &p->at->value_at,
+				"'%s' and '%s' in 'hardware' on <target> differ in '%s'; give <target> its own", p->name[first],
+				p->name[i], attr);
+		first = value ? first : i;
+		value = value ? value : other;
+	}
+	return value;
+}
+
+/* The first that is given: the target's, the profiles', what follows from another. */
+static void derive(struct sema *s, struct xml_node *target, const struct profiles *hardware,
 	const char *attr, const char *otherwise)
 {
 	const char *value = xml_value(target, attr);
-	if (!value && hardware)
-		value = xml_value(hardware, attr);
+	if (!value)
+		value = profiles_value(s, hardware, attr);
 	if (!value)
 		value = otherwise;
 	if (!value)
@@ -385,9 +459,8 @@ static void derive(struct sema *s, struct xml_node *target, const struct xml_nod
 
 static void check_target(struct sema *s, struct xml_node *n)
 {
-	struct xml_node *hardware = find_hardware(s, n);
-	if (hardware && hardware->later)
-		n->later = true;
+	struct profiles profiles = find_profiles(s, n), *hardware = &profiles;
+	check_profiles(s, hardware);
 	bool integers = is(n, "weights", "int8") || is(n, "weights", "int4");
 	derive(s, n, hardware, "activations", integers ? "int8" : is(n, "weights", "f32") ? "f32" : "bf16");
 	derive(s, n, hardware, "kv", is(n, "activations", "int8") ? "bf16" : xml_value(n, "activations"));
@@ -417,7 +490,7 @@ static void check_target(struct sema *s, struct xml_node *n)
 		return;
 	if (schedule->later)
 		n->later = true;
-	derive(s, n, NULL, "keep", xml_value(schedule, "keep"));
+	derive(s, n, &(struct profiles){0}, "keep", xml_value(schedule, "keep"));
 	if (!xml_attr(n, "keep"))
 		spec_error(s->log, &n->at, "missing attribute 'keep' on <target> or its <schedule>");
 }

@@ -34,12 +34,18 @@ const char *const spec_references[] = {
 const char *const spec_metrics[] = {[METRIC_ACCURACY] = "accuracy", [METRIC_NLL] = "nll",
 	[METRIC_PERPLEXITY] = "perplexity", NULL};
 
+/* As the target table (compiler/emit/target.c) has them, which a test compares. */
+#define X86 "x86-64"
+#define ARM "aarch64"
+const char *const spec_cpus[] = {"native", "x86-64-v3", "avx-vnni", "x86-64-v4", "avx512-bf16", "zen4", "zen5",
+	"aarch64-neon", "aarch64-dotprod", "aarch64-i8mm", NULL};
+const char *const spec_cpu_archs[] = {NULL, X86, X86, X86, X86, X86, X86, ARM, ARM, ARM};
+_Static_assert(NELEM(spec_cpus) == NELEM(spec_cpu_archs) + 1, "every CPU has an architecture");
+
 static const char *const inits[] = {"random", NULL}, *const archs[] = {"llama", NULL},
 	*const trains[] = {"bpe", NULL}, *const train_or_freeze[] = {"train", "freeze", NULL},
 	*const arithmetics[] = {"f32", "bf16", NULL},
 	*const activation_dtypes[] = {"f32", "bf16", "int8", NULL},
-	*const cpus[] = {"native", "x86-64-v3", "avx-vnni", "x86-64-v4", "avx512-bf16", "zen4", "zen5",
-		"aarch64-neon", "aarch64-dotprod", "aarch64-i8mm", NULL},
 	*const gpus[] = {"sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120", NULL};
 
 /* One attribute in a table. */
@@ -211,8 +217,8 @@ static const struct spec_attr gate_attrs[] = {
 
 static const struct spec_attr target_attrs[] = {
 	A("name", name, .required = true, .doc = "of the binary and its folder"),
-	A("hardware", name, .required = true, .later = "cuda-*",
-		.doc = "a profile of specs/hardware or a <hardware> of the spec"),
+	A("hardware", name, .list = true, .required = true, .later = "cuda-*",
+		.doc = "a profile of specs/hardware or a <hardware> of the spec; a list puts code for each into the binary"),
 	A("weights", enum, .values = spec_dtypes, .deflt = "bf16", .doc = "dtype in which weights are stored"),
 	A("head", enum, .values = spec_dtypes,
 		.doc = "of the weights that give the logits, and the embedding tied to them (default: as weights)"),
@@ -234,7 +240,7 @@ static const struct spec_attr target_attrs[] = {
 
 static const struct spec_attr hardware_attrs[] = {
 	A("name", name, .required = true, .doc = "by which targets choose it"),
-	A("cpu", enum, .values = cpus, .doc = "instruction set; native is pinned by the lock"),
+	A("cpu", enum, .values = spec_cpus, .doc = "instruction set; native is pinned by the lock"),
 	A("gpu", enum, .values = gpus, .later = "*", .doc = "architecture of an NVIDIA GPU"),
 	A("threads", count, .min = 1, .max = 4096, .doc = "default: one per core where it runs"),
 	A("memory", bytes, .min = 1, .doc = "what a binary may use"),

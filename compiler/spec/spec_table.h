@@ -124,6 +124,9 @@ extern const char *const spec_formats[], *const spec_task_kinds[], *const spec_o
 	*const spec_tune_methods[], *const spec_decays[], *const spec_new_rows_words[],
 	*const spec_references[], *const spec_metrics[];
 
+/* What `cpu` may be, and the architecture of each; NULL: the one that builds (native). */
+extern const char *const spec_cpus[], *const spec_cpu_archs[];
+
 /* Index of word, -1: absent. */
 int spec_word_index(const char *const *words, const char *word);
 

@@ -96,7 +96,8 @@ benches() {
 	x bench --json | python3 -c '
 import json, sys
 o = json.load(sys.stdin)
-assert o["threads"] == 2 and o["prefill_tokens"] == 48 and o["decode_tokens"] == 48, o
+assert o.pop("cpu") == "plain" and o["threads"] == 2, o
+assert o["prefill_tokens"] == 48 and o["decode_tokens"] == 48, o
 assert all(v > 0 for v in o.values()), o'
 }
 says_info() {
@@ -130,6 +131,28 @@ damaged() {
 		fi
 	done
 }
+# Code for several CPUs in one file, of which the last that runs is taken.
+dispatch() {
+	program=$TMP/several
+	"$fake" "$program" "$arch" "$object,$able" || echo "FAIL ${arch}_links_several"
+	want best 0 '*every bit as recorded, by the code for able' selftest
+	want best_info 0 '*code for      plain, able?runs here     able?*' info
+	want best_info_json 0 '*"variants":\[{"name":"plain","lacks":\[\]},{"name":"able","lacks":\[\]}\],"runs":"able"}' info --json
+	want forced 0 '*every bit as recorded, by the code for plain' selftest --cpu plain
+	want forced_json 0 '{"tokens":20,"rows":10,"equal":true,"cpu":"plain"}' selftest --json --cpu=plain
+	want forced_info 0 '*?runs here     plain?*' info --cpu plain
+	want forced_text 0 "$(x -p hello)" -p hello --cpu plain
+	want forced_unknown 2 "several: no code for 'abel' in this program; it holds plain, able; did you mean 'able'?" -p a --cpu abel
+	want forced_odd 2 "several: no code for 'x' in this program; it holds plain, able" info --cpu x
+	[ -n "$run" ] || want forced_bench 0 '{"cpu":"plain",*' bench --json --cpu plain
+	check strips_table strips_table
+	unset program
+}
+strips_table() { # what is left of a stripped program still knows its code
+	cp "$program" "$TMP/stripped" && /usr/lib/llvm-19/bin/llvm-strip "$TMP/stripped" &&
+		$run "$TMP/stripped" selftest | grep 'by the code for able' &&
+		$run "$TMP/stripped" selftest --cpu plain | grep 'by the code for plain'
+}
 golden_damage() { # a changed weight does not go unnoticed
 	local at
 	at=$(grep -a -b -o 'TRIMGOLD' "$TMP/x" | cut -d: -f1 | tail -n 1)
@@ -151,7 +174,7 @@ cut_off() {
 }
 
 for arch in x86_64 aarch64; do
-	object=$BUILD/tests/fake_$arch.o run=
+	object=$BUILD/tests/fake_$arch.o able=$BUILD/tests/fake_able_$arch.o run=
 	if [ "$arch" != "$(uname -m)" ]; then
 		run=qemu-$arch
 		if ! [ -e "$object" ]; then echo "skip ${arch}_binary: not built (ninja $arch)"; continue; fi
@@ -173,7 +196,7 @@ for arch in x86_64 aarch64; do
 	check predict_answers predicts_answers
 	check info says_info
 	check equal_bytes_and_no_paths equal_bytes
-	want selftest 0 '20 tokens, 10 rows of logits: every bit as recorded' selftest
+	want selftest 0 '20 tokens, 10 rows of logits: every bit as recorded, by the code for plain' selftest
 	want help 0 'fake: hash, 1 blocks, *usage: x -p TEXT *--threads N *' --help
 
 	long=$(printf '%096d' 0)
@@ -200,6 +223,7 @@ for arch in x86_64 aarch64; do
 
 	[ -n "$run" ] || check gnu_strip strips strip # knows its own architecture only
 	check llvm_strip strips /usr/lib/llvm-19/bin/llvm-strip
+	dispatch
 	check damaged_directory damaged
 	check damaged_golden golden_damage
 	[ -n "$run" ] || check cut_off cut_off # qemu shows its own file as /proc/self/exe
@@ -235,6 +259,31 @@ check bench benches
 
 # A CPU that lacks something: one line, before any generated code; what needs none still works.
 "$fake" "$TMP/x" x86_64 "$BUILD/tests/fake_needy.o"
-want cpu_lacks 36 'x: this CPU lacks avx512needy, which the program was compiled for' -p hello
-want cpu_lacks_info 0 'name *' info
+want cpu_lacks 36 'x: no code of this program runs on this CPU: needy (lacks avx512needy)' -p hello
+want cpu_lacks_info 0 'name *code for      needy (lacks avx512needy)*runs here     none*' info
+want cpu_lacks_info_json 0 '*,"variants":\[{"name":"needy","lacks":\["avx512needy"\]}\],"runs":null}' info --json
 want cpu_lacks_help 0 'fake: *' --help
+"$fake" "$TMP/x" x86_64 "$BUILD/tests/fake_x86_64.o,$BUILD/tests/fake_needy.o"
+want cpu_lacks_one 0 '*by the code for plain' selftest
+want cpu_lacks_one_info 0 '*code for      plain, needy (lacks avx512needy)?runs here     plain?*' info
+want cpu_lacks_forced 36 "x: the code for 'needy' does not run on this CPU; the program holds plain, needy (lacks avx512needy)" \
+	-p hello --cpu needy
+want cpu_lacks_forced_info 36 "x: the code for 'needy' *" info --cpu needy
+
+# The same file under two CPUs of the other architecture.
+if [ -e "$BUILD/tests/fake_able_aarch64.o" ] && command -v qemu-aarch64 >/dev/null; then
+	arch=aarch64
+	"$fake" "$TMP/x" aarch64 "$BUILD/tests/fake_aarch64.o,$BUILD/tests/fake_able_aarch64.o"
+	run='qemu-aarch64 -cpu cortex-a53'
+	want old_cpu 0 '*by the code for plain' selftest
+	want old_cpu_info 0 '*code for      plain, able (lacks asimddp)?runs here     plain?*' info
+	want old_cpu_forced 36 "x: the code for 'able' does not run on this CPU; the program holds plain, able (lacks asimddp)" \
+		-p hello --cpu able
+	run='qemu-aarch64 -cpu max'
+	want new_cpu 0 '*by the code for able' selftest
+	"$fake" "$TMP/x" aarch64 "$BUILD/tests/fake_able_aarch64.o"
+	run='qemu-aarch64 -cpu cortex-a53'
+	want old_cpu_lacks 36 'x: no code of this program runs on this CPU: able (lacks asimddp)' -p hello
+else
+	echo "skip aarch64_dispatch: not built (ninja aarch64) or no qemu-aarch64"
+fi

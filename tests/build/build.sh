@@ -127,6 +127,8 @@ spec gguf.xml gguf m/stories260K.gguf "$two_t"
 row target 'one more target, of another numerics class' 'import/golden-bf16 import/quantise-bf16 two/compile two/link two/lock + file'
 spec gguf.xml gguf m/stories260K.gguf "$two_t<target name='three' hardware='x86-64-v4' weights='f32'/>"
 row class 'one more target, of a class that is there' 'three/compile three/link three/lock + file'
+spec gguf.xml gguf m/stories260K.gguf "${here_t/x86-64-v3/x86-64-v3 avx512-bf16}"
+row cpu 'one more CPU for which the binary has code' 'here/compile-avx512-bf16 here/link here/lock + file'
 spec gguf.xml gguf m/stories260K.gguf "${here_t/f32\"/f32\" threads=\"1\"}"
 row threads 'an attribute that only the binary reads (threads)' 'here/link + file'
 spec gguf.xml gguf m/stories260K.gguf "${here_t/f32\"/f32\" context=\"256\"}"

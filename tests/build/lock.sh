@@ -81,6 +81,8 @@ input         HEX  model/config.json
 input         HEX  model/model.safetensors
 input         HEX  model/tokenizer.model
 input         HEX  rows.jsonl
+code for      x86-64-v3
+runs here     x86-64-v3
 tasks         predict
 TEXT
 verdict printed $?

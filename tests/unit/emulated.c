@@ -10,7 +10,7 @@
 #include "emulator.h"
 #include "program.h"
 
-extern const struct program *const trim_programs[];
+extern const struct variant trim_variant;
 
 static int fail(const char *what)
 {
@@ -30,7 +30,7 @@ static struct emulated *map(const char *path)
 
 int main(int argc, char **argv)
 {
-	const struct program *program = trim_programs[0];
+	const struct program *program = trim_variant.program[0];
 	struct emulated *f = argc == 2 ? map(argv[1]) : NULL;
 	struct pool *pool = f ? pool_new((int)f->nthreads) : NULL;
 	if (!pool)

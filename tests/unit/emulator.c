@@ -56,7 +56,7 @@ bool emulator_link(struct buf object, const char *path, struct err *e)
 		f[CRT1], f[CRTI], f[EMULATED_O], main_object, "--start-group", f[RUNTIME], f[LIBC],
 		f[LIBGCC], "--end-group", f[CRTN], NULL};
 	strbuf_init(&program);
-	bool ok = linker_run(argv, &object, &program, e) &&
+	bool ok = linker_run(argv, (struct linker_objects){&object, 1}, &program, e) &&
 		file_write(path, strbuf_buf(&program), 0755, e);
 	strbuf_release(&program);
 	arena_release(&a);

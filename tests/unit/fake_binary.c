@@ -1,6 +1,6 @@
 /*
- * fake_binary OUT ARCH OBJECT [WITHOUT|big BYTES]: links the hand-written model (fake_model.c,
- * compiled as OBJECT) into a program with everything that a real one carries. WITHOUT names an
+ * fake_binary OUT ARCH OBJECT[,OBJECT...] [WITHOUT|big BYTES]: links the hand-written model
+ * (fake_model.c, compiled as OBJECT for one CPU or several) into a program with everything that a real one carries. WITHOUT names an
  * entry to leave out; `big` adds a tensor of that many bytes from a file that is one hole. The
  * tokenizer knows single bytes.
  */
@@ -14,6 +14,7 @@
 #include "file.h"
 #include "golden.h"
 #include "link.h"
+#include "linker.h"
 #include "model_info.h"
 #include "task.h"
 #include "tok.h"
@@ -79,7 +80,7 @@ static bool make_golden(struct strbuf *out, struct err *e)
 	uint32_t token[20];
 	for (uint32_t i = 0; i < 20; i++)
 		token[i] = i * 53 % FAKE_VOCAB;
-	if (!session_open(&s, trim_programs[0], &params, pool, FAKE_SLOTS, e))
+	if (!session_open(&s, trim_variant.program[0], &params, pool, FAKE_SLOTS, e))
 		return false;
 	golden_record(&s, token, 20, 10, out);
 	session_release(&s);
@@ -89,11 +90,12 @@ static bool make_golden(struct strbuf *out, struct err *e)
 
 static bool make(char **argv, struct arena *a, struct strbuf part[4], struct err *e)
 {
-	struct strbuf object;
+	struct map object[LINKER_MAX_OBJECTS];
+	struct buf code[LINKER_MAX_OBJECTS];
 	struct link_entry entry[6];
 	const char *without = argv[4] ? argv[4] : "";
 	bool aarch64 = !strcmp(argv[2], "aarch64");
-	struct link_request r = {.arch = aarch64 ? ARCH_AARCH64 : ARCH_X86_64, .entry = entry};
+	struct link_request r = {.arch = aarch64 ? ARCH_AARCH64 : ARCH_X86_64, .object = code, .entry = entry};
 	for (int c = 'a'; c <= 'z'; c++)
 		bias[c] = 8;
 	bias[' '] = bias[FAKE_END] = 8;
@@ -118,13 +120,15 @@ static bool make(char **argv, struct arena *a, struct strbuf part[4], struct err
 		entry[r.nentry++] =
 			(struct link_entry){"t:a.big", ENTRY_TENSOR, NULL, fd, 0, bytes};
 	}
-	strbuf_init(&object);
-	if (!file_read(&object, argv[3], e))
-		return false;
-	r.object = strbuf_buf(&object);
+	for (char *name, *rest = arena_strdup(a, argv[3]); (name = strsep(&rest, ",")); r.nobject++) {
+		if (!map_open(&object[r.nobject], name, e))
+			return false;
+		code[r.nobject] = (struct buf){object[r.nobject].p, object[r.nobject].n};
+	}
 	r.runtime_folder = link_runtime_folder(a, r.arch, e);
 	bool ok = r.runtime_folder && link_binary(&r, argv[1], e);
-	strbuf_release(&object);
+	while (r.nobject)
+		map_release(&object[--r.nobject]);
 	return ok;
 }
 

@@ -71,10 +71,11 @@ static const struct program_external externals[] = {
 static const struct program_dim dims[] = {{"R", FAKE_ROWS}, {"O", FAKE_OUT}};
 static const struct program step = {PROGRAM_ABI, 3, 9, 2, "step", kernels, externals, dims,
 	64 + FAKE_ROWS * 4, 0};
-const struct program *const trim_programs[] = {&step};
-const uint32_t trim_nprograms = 1;
-#ifdef FAKE_NEEDS
-const char trim_target_needs[] = FAKE_NEEDS;
-#else
-const char trim_target_needs[] = "";
+static const struct program *const programs[] = {&step};
+
+#ifndef FAKE_NAME
+#define FAKE_NAME "plain"
+#define FAKE_NEEDS ""
 #endif
+__attribute__((weak, used, retain, section(VARIANT_SECTION))) const struct variant trim_variant = {FAKE_NAME,
+	FAKE_NEEDS, programs, 1};

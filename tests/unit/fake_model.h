@@ -17,8 +17,6 @@ enum {
 	FAKE_OUT = 4,
 };
 
-extern const struct program *const trim_programs[];
-extern const uint32_t trim_nprograms;
-extern const char trim_target_needs[];
+extern const struct variant trim_variant;
 
 #endif

@@ -31,7 +31,8 @@ static bool open_request(struct arena *a, struct link_request *r)
 		FAIL("%s", e.msg);
 		return false;
 	}
-	*r = (struct link_request){.arch = ARCH_X86_64, .object = {object.p, object.n}};
+	*r = (struct link_request){.arch = ARCH_X86_64, .object = arena_copy(a,
+		&(struct buf){object.p, object.n}, sizeof(struct buf)), .nobject = 1};
 	r->runtime_folder = link_runtime_folder(a, ARCH_X86_64, &e);
 	if (!r->runtime_folder)
 		FAIL("%s", e.msg);
@@ -171,7 +172,7 @@ TEST(failures_say_what_is_wrong_and_leave_nothing)
 	CHECK(file_write(path, (struct buf){"old", 3}, 0644, &e));
 
 	r = good;
-	r.object = (struct buf){"no object", 9};
+	r.object = &(struct buf){"no object", 9};
 	CHECK(!link_binary(&r, path, &e));
 	CHECK(strstr(e.msg, "linking failed: "));
 	CHECK_INT(e.kind, ERR_IO);

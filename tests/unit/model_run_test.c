@@ -58,7 +58,7 @@ TEST(chunks_decode_and_going_back_give_the_same_rows)
 		struct pool *pool = pool_new(nthreads);
 		struct session s;
 		struct err e;
-		REQUIRE(pool && session_open(&s, trim_programs[0], &params, pool, FAKE_SLOTS, &e));
+		REQUIRE(pool && session_open(&s, trim_variant.program[0], &params, pool, FAKE_SLOTS, &e));
 		CHECK_INT(s.nvocab, FAKE_VOCAB);
 		for (size_t n = 1; n <= 40; n++) {
 			struct sequence q = {.base = (uint32_t)n % 5};
@@ -81,7 +81,7 @@ TEST(sequences_side_by_side_do_not_see_each_other)
 	struct pool *pool = pool_new(2);
 	struct session s;
 	struct err e;
-	REQUIRE(pool && session_open(&s, trim_programs[0], &params, pool, FAKE_SLOTS, &e));
+	REQUIRE(pool && session_open(&s, trim_variant.program[0], &params, pool, FAKE_SLOTS, &e));
 	uint32_t a[30], b[30];
 	struct sequence qa = {0, 0}, qb = {48, 0};
 	for (uint32_t i = 0; i < 30; i++) {
@@ -112,10 +112,10 @@ TEST(missing_and_short_weights_are_errors)
 	struct session s;
 	struct err e;
 	REQUIRE(pool);
-	CHECK(!session_open(&s, trim_programs[0], &(struct param_source){NULL, find_nothing}, pool,
+	CHECK(!session_open(&s, trim_variant.program[0], &(struct param_source){NULL, find_nothing}, pool,
 		FAKE_SLOTS, &e));
 	CHECK_STR(e.msg, "weights of 'bias' are missing");
-	CHECK(!session_open(&s, trim_programs[0], &(struct param_source){NULL, find_short}, pool,
+	CHECK(!session_open(&s, trim_variant.program[0], &(struct param_source){NULL, find_short}, pool,
 		FAKE_SLOTS, &e));
 	CHECK_STR(e.msg, "weights of 'bias' have 1032 bytes, 1036 were expected");
 	pool_free(pool);
@@ -127,11 +127,11 @@ TEST(a_program_that_is_no_model_is_an_error)
 	struct session s;
 	struct err e;
 	REQUIRE(pool);
-	struct program p = *trim_programs[0];
+	struct program p = *trim_variant.program[0];
 	struct program_external x[9];
 	p.external = x;
 	for (uint32_t i = 0; i < 9; i++) {
-		memcpy(x, trim_programs[0]->external, sizeof x);
+		memcpy(x, trim_variant.program[0]->external, sizeof x);
 		if (x[i].kind == EXTERNAL_PARAM || x[i].kind == EXTERNAL_STATE)
 			continue;
 		x[i].name = "something";
@@ -139,10 +139,10 @@ TEST(a_program_that_is_no_model_is_an_error)
 		CHECK(!session_open(&s, &p, &params, pool, FAKE_SLOTS, &e));
 		CHECK(strstr(e.msg, "program 'step' ") == e.msg);
 	}
-	p = *trim_programs[0];
+	p = *trim_variant.program[0];
 	p.abi++;
 	CHECK(!session_open(&s, &p, &params, pool, FAKE_SLOTS, &e));
-	p = *trim_programs[0];
+	p = *trim_variant.program[0];
 	p.ndim = 1;
 	CHECK(!session_open(&s, &p, &params, pool, FAKE_SLOTS, &e));
 	pool_free(pool);

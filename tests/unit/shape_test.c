@@ -1,7 +1,8 @@
 /*
  * Code knows its shape: a model of other dimensions gives another object, the same dimensions give the same
  * bytes, and what a kernel is handed at run time (pointers, the rows of this call, a range of items) leaves
- * no room for a dimension of the model. Those stand in the code as constants.
+ * no room for a dimension of the model. Those stand in the code as constants. A half that was dropped leaves
+ * nothing in it.
  */
 #include <ctype.h>
 #include <stdlib.h>
@@ -40,17 +41,27 @@ static struct model_config changed(const struct change *c)
 	return config;
 }
 
-static void emit(const struct model_config *c, enum emit_form form, struct strbuf *out)
+/* Which halves of the two blocks are there. */
+struct halves {
+	bool attn[2], mlp[2];
+};
+
+static void emit_halves(const struct model_config *c, const struct halves *h, enum emit_form form, struct strbuf *out)
 {
 	struct arena a = {0};
 	struct err e;
 	struct forward f = {.config = c, .numerics = NUMERICS_F32, .max_rows = 64, .max_out = 64,
-		.slots = c->context};
+		.slots = c->context, .has_attn = h ? h->attn : NULL, .has_mlp = h ? h->mlp : NULL};
 	const struct graph *plan = graph_plan(&a, forward_step(&a, &f));
 	strbuf_init(out);
 	if (!emit_object(&(struct emit_request){target_find("x86-64-v3"), &plan, 1, form}, out, &e))
 		FAIL("%s", e.msg);
 	arena_release(&a);
+}
+
+static void emit(const struct model_config *c, enum emit_form form, struct strbuf *out)
+{
+	emit_halves(c, NULL, form, out);
 }
 
 static bool equal(const struct strbuf *a, const struct strbuf *b)
@@ -140,4 +151,112 @@ TEST(kernels_are_handed_no_dimension_of_the_model)
 	emit_unload(&loaded);
 	strbuf_release(&object);
 	strbuf_release(&ir);
+}
+
+/* ---- dropped halves ---- */
+
+static const char *const attn_weights[] = {"attn.norm", "attn.q", "attn.k", "attn.v", "attn.o"},
+	*const mlp_weights[] = {"mlp.norm", "mlp.gate", "mlp.up", "mlp.down"}, *const caches[] = {"k", "v"},
+	*const always[] = {"tok", "out", "embed", "norm", "head", "logits"},
+	*const with_attention[] = {"pos", "slot", "lo", "hi", "rope.freq"};
+
+static const struct program_external *find_external(const struct program *p, const char *name)
+{
+	int i = program_external_find(p, name);
+	return i < 0 ? NULL : &p->external[i];
+}
+
+/* The names are there, as large as in the whole model, or none of them is; how many are. */
+static uint32_t expect(const struct program *p, const struct program *whole, const char *const *name, size_t n,
+	bool there)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct program_external *x = find_external(p, name[i]), *y = find_external(whole, name[i]);
+		if (!y || (x != NULL) != there || (x && (x->bytes != y->bytes || x->kind != y->kind)))
+			FAIL("'%s' is %s", name[i], x ? "there" : "missing");
+	}
+	return there ? (uint32_t)n : 0;
+}
+
+static uint32_t expect_block(struct arena *a, const struct program *p, const struct program *whole, int block,
+	const struct halves *h)
+{
+	const char *attn[5], *mlp[4], *cache[2];
+	for (size_t i = 0; i < 5; i++)
+		attn[i] = arena_printf(a, "blk.%d.%s", block, attn_weights[i]);
+	for (size_t i = 0; i < 4; i++)
+		mlp[i] = arena_printf(a, "blk.%d.%s", block, mlp_weights[i]);
+	for (size_t i = 0; i < 2; i++)
+		cache[i] = arena_printf(a, "blk.%d.%s", block, caches[i]);
+	return expect(p, whole, attn, 5, h->attn[block]) + expect(p, whole, cache, 2, h->attn[block]) +
+		expect(p, whole, mlp, 4, h->mlp[block]);
+}
+
+static int kernels_named(const struct program *p, const char *part)
+{
+	int n = 0;
+	for (uint32_t i = 0; i < p->nkernel; i++)
+		n += strstr(p->kernel[i].name, part) != NULL;
+	return n;
+}
+
+static bool holds(const struct strbuf *bytes, const char *text)
+{
+	return memmem(bytes->s, bytes->n, text, strlen(text)) != NULL;
+}
+
+static void check_program(const struct halves *h, const struct program *p, const struct program *whole)
+{
+	struct arena a = {0};
+	int nattn = h->attn[0] + h->attn[1], nmlp = h->mlp[0] + h->mlp[1];
+	uint32_t n = expect(p, whole, always, NELEM(always), true) +
+		expect(p, whole, with_attention, NELEM(with_attention), nattn > 0);
+	for (int block = 0; block < 2; block++)
+		n += expect_block(&a, p, whole, block, h);
+	CHECK_INT(p->nexternal, n); /* and nothing else */
+	CHECK_INT(kernels_named(p, "attention"), nattn);
+	CHECK((p->nkernel < whole->nkernel) == (nattn + nmlp < 4));
+	arena_release(&a);
+}
+
+/* Names in the bytes of the object; of dimensions that only one kind of half has, operands of its functions. */
+static void check_object(const struct halves *h, const struct strbuf *object)
+{
+	struct arena a = {0};
+	struct strbuf ir;
+	for (int block = 0; block < 2; block++) {
+		CHECK(holds(object, arena_printf(&a, "blk.%d.attn", block)) == h->attn[block]);
+		CHECK(holds(object, arena_printf(&a, "blk.%d.k", block)) == h->attn[block]);
+		CHECK(holds(object, arena_printf(&a, "blk.%d.v", block)) == h->attn[block]);
+		CHECK(holds(object, arena_printf(&a, "blk.%d.mlp", block)) == h->mlp[block]);
+	}
+	CHECK(holds(object, "attention") == (h->attn[0] || h->attn[1]));
+	emit_halves(&base, h, EMIT_LLVM_IR, &ir);
+	CHECK((operands(ir.s, base.ffn) > 0) == (h->mlp[0] || h->mlp[1]));
+	CHECK((operands(ir.s, base.head_dim / 2) > 0) == (h->attn[0] || h->attn[1]));
+	CHECK((operands(ir.s, base.context) > 0) == (h->attn[0] || h->attn[1]));
+	strbuf_release(&ir);
+	arena_release(&a);
+}
+
+/* Every choice of halves: no kernel, no symbol, no weight and no cache of one that is not there. */
+TEST(a_dropped_half_leaves_nothing_in_the_code)
+{
+	struct strbuf all, object;
+	struct loaded whole, some;
+	struct err e;
+	emit(&base, EMIT_OBJECT, &all);
+	REQUIRE(emit_load(strbuf_buf(&all), &whole, &e));
+	for (int mask = 0; mask < 16; mask++) {
+		const struct halves h = {{mask & 1, mask & 2}, {mask & 4, mask & 8}};
+		emit_halves(&base, &h, EMIT_OBJECT, &object);
+		REQUIRE(emit_load(strbuf_buf(&object), &some, &e));
+		check_program(&h, some.program[0], whole.program[0]);
+		check_object(&h, &object);
+		CHECK(mask == 15 ? equal(&object, &all) : object.n < all.n);
+		emit_unload(&some);
+		strbuf_release(&object);
+	}
+	emit_unload(&whole);
+	strbuf_release(&all);
 }

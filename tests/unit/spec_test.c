@@ -38,7 +38,7 @@ static const char whole[] = HEAD DATASET
 	"<gate margin='2pp'/>"
 	"<hardware name='box' cpu='zen4' threads='3' memory='2GiB' context='99'/>"
 	"<target name='big' hardware='box' schedule='ours' keep='80% 6 units' threads='5'/>"
-	"<target name='one' hardware='zen5' schedule='base' keep='1.5MB' weights='f32'>"
+	"<target name='one' hardware='zen5 box' schedule='base' keep='1.5MB' weights='f32'>"
 	"<gate against='parent' metric='nll' margin='0.25' confidence='90%'/></target>"
 	"<target name='q' hardware='zen5' schedule='base' keep='100%' weights='int8' kv='int8'/></trim>";
 
@@ -83,7 +83,7 @@ TEST(spec_structs_hold_what_the_spec_says)
 		{"big-80-s8", "big", "zen4", VALUE_SHARE, 0.8, 1, 5, 99, false},
 		{"big-6units-s7", "big", "zen4", VALUE_UNITS, 6, 0, 5, 99, false},
 		{"big-6units-s8", "big", "zen4", VALUE_UNITS, 6, 1, 5, 99, false},
-		{"one", "one", "zen5", VALUE_BYTES, 1.5e6, 2, 0, 0, false},
+		{"one", "one", "zen5 zen4", VALUE_BYTES, 1.5e6, 2, 3, 99, false},
 		{"q", "q", "zen5", VALUE_SHARE, 1, 2, 0, 0, true},
 	};
 	REQUIRE(s->ntarget == NELEM(targets));
@@ -91,7 +91,10 @@ TEST(spec_structs_hold_what_the_spec_says)
 		const struct spec_target *t = &s->target[i];
 		CHECK_STR(t->name, targets[i].name);
 		CHECK_STR(t->group, targets[i].group);
-		CHECK_STR(t->hardware.cpu, targets[i].cpu);
+		const char *cpus = "";
+		for (int k = 0; k < t->hardware.ncpu; k++)
+			cpus = arena_printf(&a, "%s%s%s", cpus, k ? " " : "", t->hardware.cpu[k]);
+		CHECK_STR(cpus, targets[i].cpu);
 		CHECK_INT(t->keep.kind, targets[i].kind);
 		CHECK(t->keep.value == targets[i].value);
 		CHECK_INT(t->schedule, targets[i].schedule);

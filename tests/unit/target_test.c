@@ -6,6 +6,7 @@
 
 #include "cpu.h"
 #include "target.h"
+#include "variant.h"
 
 /* What gcc's or clang's own start-up code found; -1 for names it does not know. */
 static int compiler_has(const char *feature)
@@ -72,3 +73,59 @@ TEST(every_field_of_a_target_is_in_its_text)
 			FAIL("field %zu is not in the text", i + 1);
 	arena_release(&a);
 }
+
+/* What a binary with code for every target of this architecture would hold. */
+static struct variants all_variants(struct arena *a)
+{
+	struct variant *v = NULL;
+	size_t n = 0;
+	for (int i = 0; i < ntargets; i++)
+		if (targets[i].arch == target_native()->arch)
+			*arena_push(a, v, n) = (struct variant){.name = targets[i].name, .needs = targets[i].needs};
+	return (struct variants){v, n};
+}
+
+TEST(a_binary_takes_the_most_capable_code_that_runs)
+{
+	struct arena a = {0};
+	struct variants all = all_variants(&a);
+	const struct variant *best = NULL;
+	struct cpu cpu;
+	struct err e;
+	cpu_read(&cpu);
+	for (size_t i = 0; i < all.n; i++) {
+		const struct variant *v = &all.v[i], *forced = variant_choose(all, &cpu, v->name, &e);
+		bool runs = target_runs_here(target_find(v->name));
+		best = runs ? v : best;
+		CHECK(forced == (runs ? v : NULL));
+		CHECK(runs || (e.kind == ERR_TOOL && strstr(e.msg, v->name)));
+		CHECK(variant_choose((struct variants){all.v, i + 1}, &cpu, NULL, &e) == best);
+	}
+	CHECK_STR(best->name, target_native()->name);
+	CHECK(!variant_choose(all, &cpu, "none-such", &e) && e.kind == ERR_SPEC);
+	arena_release(&a);
+}
+
+#ifdef __x86_64__
+/* One line must hold all of it. */
+TEST(a_cpu_without_anything_is_told_what_each_variant_lacks)
+{
+	struct arena a = {0};
+	struct variants all = all_variants(&a);
+	struct cpu none = {0};
+	struct err e;
+	REQUIRE(!variant_choose(all, &none, NULL, &e));
+	CHECK_INT(e.kind, ERR_TOOL);
+	CHECK(strlen(e.msg) < sizeof(e.msg) - 1);
+	const char *at = e.msg;
+	for (size_t i = 0; i < all.n; i++) {
+		const char *p = strstr(at, arena_printf(&a, " %s (lacks ", all.v[i].name));
+		if (!p)
+			FAIL("nothing of '%s' in '%s'", all.v[i].name, e.msg);
+		else
+			at = p;
+	}
+	CHECK(e.msg[strlen(e.msg) - 1] == ')');
+	arena_release(&a);
+}
+#endif
