@@ -2,13 +2,17 @@
  * Attention regions. Forward: an item is a block of rows and one KV head. Its queries, the block's rows times
  * the query heads of the KV head, go in tiles that share a reading of keys and values: scores of all slots
  * to scratch (keys in panels of 16 slots), their softmax, then the weighted sum of v, lanes along the
- * head's features. Scratch is a line of slots per query of a tile, whatever the number of rows.
+ * head's features.
+ *
+ * Scratch of a tile, whatever the number of rows: the scores (llvm_attention.h), its queries side by side,
+ * sums of a chunk of slots, sums of all chunks.
  */
-#include <string.h>
-
 #include "llvm_attention.h"
 
-enum { BLOCK_ROWS = 4 };
+enum {
+	BLOCK_ROWS = 8,
+	SLOTS = 128, /* whose values stay in the nearest cache while all features take their turn */
+};
 
 static int64_t extents(const struct graph *g, const struct type *t, int first, int last)
 {
@@ -60,191 +64,330 @@ LLVMValueRef load_index(struct kernel *k, int node, LLVMValueRef row)
 /* Neighbouring queries of one KV head. */
 struct tile {
 	const struct heads *h;
-	int n;
-	LLVMValueRef lo[QUERIES], len[QUERIES]; /* first slot, number of slots */
-	LLVMValueRef score[QUERIES]; /* float*: score of slot lo, then exp of it */
-	LLVMValueRef sum[QUERIES];   /* of the exps */
-	LLVMValueRef out[QUERIES];   /* float*: features */
-	LLVMValueRef v;              /* element index of the KV head in v */
-	LLVMValueRef common;         /* slots, from lo on, that all queries have; 0 if their lo differ */
+	struct scores s;
+	bool one_row;             /* all of one row: they have the same slots */
+	LLVMValueRef out;         /* float*[n]: features */
+	LLVMValueRef v;           /* element index of the KV head in v */
+	LLVMValueRef acc, total;  /* float[n][features] */
+	LLVMValueRef longest;     /* the most slots that a query has */
+	LLVMValueRef shared;      /* all have the slots from lo until here; lo: they do not begin together */
 };
 
-/* Vectors of features of all queries of a tile. */
-struct sums {
+/* Calls body for whole vectors of n floats, then for the rest. */
+typedef void floats_body(struct kernel *k, LLVMValueRef i, int width, void *arg);
+static void each_float(struct kernel *k, int64_t n, floats_body *body, void *arg)
+{
+	int64_t whole = n / k->target->lanes * k->target->lanes;
+	for (int w = k->target->lanes; w >= 1; w = w > 1 ? 1 : 0) {
+		struct loop l;
+		loop_begin(k, &l, const_i64(k, w > 1 ? 0 : whole), const_i64(k, w > 1 ? whole : n), w);
+		body(k, l.i, w, arg);
+		loop_end(k, &l);
+	}
+}
+
+static LLVMValueRef load_i64(struct kernel *k, LLVMValueRef p, LLVMValueRef i)
+{
+	return LLVMBuildLoad2(k->at, k->i64, element_at(k, k->i64, p, i), "");
+}
+
+/* ---- the weighted sum ---- */
+
+/* Vectors of features [first, first + nvector * width) of the n queries from acc and p on. */
+struct strip {
+	const struct tile *t;
+	int n;
+	LLVMValueRef acc, p; /* float[n][features]; of each query PANEL floats per panel */
 	int64_t first;
 	int width, nvector;
-	LLVMValueRef acc[QUERIES * PANEL], total[QUERIES * PANEL];
 };
 
-/* acc += p v of slot s behind lo, for queries [from, to), which have one lo. */
-static void add_slot(struct kernel *k, const struct tile *t, struct sums *u, int from, int to, LLVMValueRef s)
+/* Of the values SLOTS ahead of `from`, as many bytes for each slot as the strip takes: strips behind each other ask
+ * for all of them, at the pace of their sums. */
+static void prefetch_values(struct kernel *k, const struct strip *u, LLVMValueRef from, LLVMValueRef slot)
 {
+	enum { LINE = 64 };
+	const struct heads *h = u->t->h;
+	LLVMTypeRef byte = LLVMInt8TypeInContext(k->context);
+	int64_t size = dtype_bytes(h->kv), taken = u->nvector * u->width * size;
+	LLVMValueRef at = times(k, plus(k, u->t->v, times(k, from, h->features)), size);
+	at = plus(k, at, times(k, minus(k, slot, from), taken));
+	for (int64_t i = 0; i < taken; i += LINE)
+		emit_prefetch(k, element_at(k, byte, memory_of(k, h->v),
+			plus(k, at, const_i64(k, (h->features + u->first) * SLOTS * size + i))));
+}
+
+/* acc += p v over slots [from, to). */
+static void add_strip(struct kernel *k, const struct strip *u, LLVMValueRef from, LLVMValueRef to)
+{
+	const struct tile *t = u->t;
 	LLVMTypeRef vector = vector_of(k->f32, u->width);
-	LLVMValueRef slot = times(k, plus(k, t->lo[from], s), t->h->features), p[QUERIES];
-	for (int j = from; j < to; j++)
-		p[j] = splat(k, load_vector(k, k->f32, element_at(k, k->f32, t->score[j], s), 1), u->width);
+	LLVMValueRef sum[QUERIES * PANEL], at[QUERIES * PANEL], weight[QUERIES];
+	int nsum = u->n * u->nvector;
+	struct loop panel, s;
+	for (int i = 0; i < nsum; i++) {
+		at[i] = const_i64(k, i / u->nvector * t->h->features + u->first + i % u->nvector * u->width);
+		sum[i] = alloca_entry(k, vector, "o");
+		LLVMBuildStore(k->at, load_f32(k, u->acc, at[i], u->width), sum[i]);
+	}
+	loop_begin(k, &panel, panel_of(k, from), panel_of(k, plus(k, to, const_i64(k, PANEL - 1))), 1);
+	LLVMValueRef begin = times(k, panel.i, PANEL), end = plus(k, begin, const_i64(k, PANEL));
+	LLVMValueRef first = times(k, minus(k, panel.i, panel_of(k, t->s.lo)), t->s.n * PANEL);
+	loop_begin(k, &s, max_i64(k, from, begin), min_i64(k, to, end), 1);
+	LLVMValueRef lane = plus(k, first, minus(k, s.i, begin));
+	LLVMValueRef slot = plus(k, t->v, times(k, s.i, t->h->features));
+	prefetch_values(k, u, from, s.i);
+	for (int j = 0; j < u->n; j++)
+		weight[j] = splat(k, load_f32(k, u->p, plus(k, lane, const_i64(k, j * PANEL)), 1), u->width);
 	for (int v = 0; v < u->nvector; v++) {
-		LLVMValueRef at = plus(k, plus(k, t->v, slot), const_i64(k, u->first + v * u->width));
-		LLVMValueRef x = load_typed(k, t->h->kv, memory_of(k, t->h->v), at, u->width);
-		for (int j = from; j < to; j++) {
-			LLVMValueRef acc = u->acc[j * u->nvector + v];
-			LLVMBuildStore(k->at, fma_value(k, p[j], x, LLVMBuildLoad2(k->at, vector, acc, "")),
-				acc);
+		LLVMValueRef x = load_typed(k, t->h->kv, memory_of(k, t->h->v),
+			plus(k, slot, const_i64(k, u->first + v * u->width)), u->width);
+		for (int j = 0; j < u->n; j++) {
+			LLVMValueRef *to_sum = &sum[j * u->nvector + v];
+			LLVMValueRef old = LLVMBuildLoad2(k->at, vector, *to_sum, "");
+			LLVMBuildStore(k->at, fma_value(k, weight[j], x, old), *to_sum);
 		}
 	}
-}
-
-/* Slots [chunk, chunk + PV_CHUNK) behind lo: what all queries have together, then each one's rest. */
-static void add_chunk(struct kernel *k, const struct tile *t, struct sums *u, LLVMValueRef chunk)
-{
-	LLVMTypeRef vector = vector_of(k->f32, u->width);
-	LLVMValueRef end = plus(k, chunk, const_i64(k, PV_CHUNK)), shared = min_i64(k, end, t->common);
-	struct loop s;
-	for (int i = 0; i < t->n * u->nvector; i++)
-		LLVMBuildStore(k->at, LLVMConstNull(vector), u->acc[i]);
-	loop_begin(k, &s, chunk, shared, 1);
-	add_slot(k, t, u, 0, t->n, s.i);
 	loop_end(k, &s);
-	for (int j = 0; j < t->n; j++) {
-		LLVMValueRef has = LLVMBuildICmp(k->at, LLVMIntSLT, chunk, t->len[j], "");
-		loop_begin(k, &s, max_i64(k, chunk, shared), min_i64(k, end, t->len[j]), 1);
-		add_slot(k, t, u, j, j + 1, s.i);
-		loop_end(k, &s);
-		for (int v = 0; v < u->nvector; v++) {
-			LLVMValueRef *total = &u->total[j * u->nvector + v];
-			LLVMValueRef old = LLVMBuildLoad2(k->at, vector, *total, "");
-			LLVMValueRef sum = LLVMBuildFAdd(k->at, old,
-				LLVMBuildLoad2(k->at, vector, u->acc[j * u->nvector + v], ""), "");
-			LLVMBuildStore(k->at, LLVMBuildSelect(k->at, has, sum, old, ""), *total);
-		}
-	}
+	loop_end(k, &panel);
+	for (int i = 0; i < nsum; i++)
+		store_f32(k, LLVMBuildLoad2(k->at, vector, sum[i], ""), u->acc, at[i]);
 }
 
-/* out = (sum over slots of p v) / sum, for the features of u. */
-static void emit_weighted_sum(struct kernel *k, const struct tile *t, struct sums *u)
-{
-	LLVMTypeRef vector = vector_of(k->f32, u->width);
-	LLVMValueRef longest = t->len[0];
-	struct loop chunk;
-	for (int i = 0; i < t->n * u->nvector; i++) {
-		u->acc[i] = alloca_entry(k, vector, "o");
-		u->total[i] = alloca_entry(k, vector, "o");
-		LLVMBuildStore(k->at, splat(k, LLVMConstReal(k->f32, -0.0), u->width), u->total[i]);
-	}
-	for (int j = 1; j < t->n; j++)
-		longest = max_i64(k, longest, t->len[j]);
-	loop_begin(k, &chunk, const_i64(k, 0), longest, PV_CHUNK);
-	add_chunk(k, t, u, chunk.i);
-	loop_end(k, &chunk);
-	for (int j = 0; j < t->n; j++)
-		for (int v = 0; v < u->nvector; v++) {
-			LLVMValueRef o = LLVMBuildFDiv(k->at,
-				LLVMBuildLoad2(k->at, vector, u->total[j * u->nvector + v], ""),
-				splat(k, t->sum[j], u->width), "");
-			store_vector(k, o, element_at(k, k->f32, t->out[j],
-				const_i64(k, u->first + v * u->width)), 4);
-		}
-}
-
-/* As many vectors of features at a time as registers hold, then narrower ones for what is left. */
-static void emit_weighted_sums(struct kernel *k, const struct tile *t)
+/* The same for all features: as many vectors at a time as registers hold, then narrower ones for what is left. */
+static void add_slots(struct kernel *k, struct strip u, LLVMValueRef from, LLVMValueRef to)
 {
 	enum { MOST = 8 };
-	int vectors = sums_per_row(k, t->n), most = vectors < 1 ? 1 : vectors > MOST ? MOST : vectors;
-	struct sums u = {0};
+	int vectors = sums_per_row(k, u.n), most = vectors < 1 ? 1 : vectors > MOST ? MOST : vectors;
+	int64_t features = u.t->h->features;
 	for (u.width = k->target->lanes; u.width >= 1; u.width /= 2)
-		while (t->h->features - u.first >= u.width) {
-			int64_t n = (t->h->features - u.first) / u.width;
+		while (features - u.first >= u.width) {
+			int64_t n = (features - u.first) / u.width;
 			u.nvector = n > most ? most : (int)n;
-			emit_weighted_sum(k, t, &u);
+			add_strip(k, &u, from, to);
 			u.first += (int64_t)u.nvector * u.width;
 		}
 }
 
-/* The exps of each query's scores, in a loop over the queries so that their code stands once. */
-static void emit_softmax(struct kernel *k, struct tile *t)
+/* A query's slots of a chunk that not all have. */
+static void add_rest(struct kernel *k, const struct tile *t, LLVMValueRef chunk)
 {
-	LLVMTypeRef pointers = LLVMArrayType(k->ptr, QUERIES), lengths = LLVMArrayType(k->i64, QUERIES);
-	LLVMValueRef score = alloca_entry(k, pointers, "score"), len = alloca_entry(k, lengths, "n");
-	LLVMValueRef sum = alloca_entry(k, LLVMArrayType(k->f32, QUERIES), "sum");
-	struct loop l;
-	for (int j = 0; j < t->n; j++) {
-		LLVMBuildStore(k->at, t->score[j], element_at(k, k->ptr, score, const_i64(k, j)));
-		LLVMBuildStore(k->at, t->len[j], element_at(k, k->i64, len, const_i64(k, j)));
-	}
-	loop_begin(k, &l, const_i64(k, 0), const_i64(k, t->n), 1);
-	LLVMValueRef p = LLVMBuildLoad2(k->at, k->ptr, element_at(k, k->ptr, score, l.i), "");
-	LLVMValueRef n = LLVMBuildLoad2(k->at, k->i64, element_at(k, k->i64, len, l.i), "");
-	store_vector(k, emit_exp_sum(k, p, n, emit_max(k, p, n)), element_at(k, k->f32, sum, l.i), 4);
-	loop_end(k, &l);
-	for (int j = 0; j < t->n; j++)
-		t->sum[j] = load_vector(k, k->f32, element_at(k, k->f32, sum, const_i64(k, j)), 1);
+	struct loop j;
+	loop_begin(k, &j, const_i64(k, 0), const_i64(k, t->s.n), 1);
+	LLVMValueRef from = plus(k, load_i64(k, t->s.from, j.i), chunk), to = load_i64(k, t->s.to, j.i);
+	struct strip u = {.t = t, .n = 1, .acc = element_at(k, k->f32, t->acc, times(k, j.i, t->h->features)),
+		.p = element_at(k, k->f32, t->s.out, times(k, j.i, PANEL))};
+	to = min_i64(k, to, plus(k, from, const_i64(k, PV_CHUNK)));
+	add_slots(k, u, max_i64(k, from, t->shared), to);
+	loop_end(k, &j);
 }
+
+static void clear_acc(struct kernel *k, LLVMValueRef i, int width, void *arg)
+{
+	const struct tile *t = arg;
+	store_f32(k, LLVMConstNull(vector_of(k->f32, width)), t->acc, i);
+}
+
+static void clear_total(struct kernel *k, LLVMValueRef i, int width, void *arg)
+{
+	const struct tile *t = arg;
+	store_f32(k, splat(k, LLVMConstReal(k->f32, -0.0), width), t->total, i);
+}
+
+/* One query's sums. */
+struct query {
+	const struct tile *t;
+	LLVMValueRef first; /* index of its sums */
+	LLVMValueRef has;   /* i1: slots in this chunk */
+	LLVMValueRef sum, out;
+};
+
+static void add_chunk(struct kernel *k, LLVMValueRef i, int width, void *arg)
+{
+	const struct query *q = arg;
+	LLVMValueRef at = plus(k, q->first, i), old = load_f32(k, q->t->total, at, width);
+	LLVMValueRef sum = LLVMBuildFAdd(k->at, old, load_f32(k, q->t->acc, at, width), "");
+	store_f32(k, LLVMBuildSelect(k->at, q->has, sum, old, ""), q->t->total, at);
+}
+
+static void divide(struct kernel *k, LLVMValueRef i, int width, void *arg)
+{
+	const struct query *q = arg;
+	LLVMValueRef total = load_f32(k, q->t->total, plus(k, q->first, i), width);
+	store_f32(k, LLVMBuildFDiv(k->at, total, splat(k, q->sum, width), ""), q->out, i);
+}
+
+/* out = (sum over slots of p v) / sum. */
+static void emit_weighted_sum(struct kernel *k, struct tile *t)
+{
+	struct strip all = {.t = t, .n = t->s.n, .acc = t->acc, .p = t->s.out};
+	int64_t features = t->h->features;
+	struct query q = {.t = t};
+	struct loop chunk, slots, j;
+	each_float(k, t->s.n * features, clear_total, t);
+	loop_begin(k, &chunk, const_i64(k, 0), t->longest, PV_CHUNK);
+	each_float(k, t->s.n * features, clear_acc, t);
+	LLVMValueRef from = plus(k, t->s.lo, chunk.i);
+	LLVMValueRef end = min_i64(k, plus(k, from, const_i64(k, PV_CHUNK)), t->shared);
+	loop_begin(k, &slots, from, end, SLOTS);
+	add_slots(k, all, slots.i, min_i64(k, plus(k, slots.i, const_i64(k, SLOTS)), end));
+	loop_end(k, &slots);
+	if (!t->one_row)
+		add_rest(k, t, chunk.i);
+	loop_begin(k, &j, const_i64(k, 0), const_i64(k, t->s.n), 1);
+	q.first = times(k, j.i, features);
+	q.has = LLVMBuildICmp(k->at, LLVMIntSLT, plus(k, load_i64(k, t->s.from, j.i), chunk.i),
+		load_i64(k, t->s.to, j.i), "");
+	each_float(k, features, add_chunk, &q);
+	loop_end(k, &j);
+	loop_end(k, &chunk);
+	loop_begin(k, &j, const_i64(k, 0), const_i64(k, t->s.n), 1);
+	q.first = times(k, j.i, features);
+	q.sum = load_f32(k, t->s.sum, j.i, 1);
+	q.out = LLVMBuildLoad2(k->at, k->ptr, element_at(k, k->ptr, t->out, j.i), "");
+	each_float(k, features, divide, &q);
+	loop_end(k, &j);
+}
+
+/* ---- tiles ---- */
 
 struct block {
 	const struct heads *h;
 	LLVMValueRef row, batch; /* its first row; the KV head */
-	int64_t line;            /* floats of scratch per query */
-	struct scores scores;    /* what all tiles have in common */
+	struct tile tile;        /* what all of them have in common */
 };
 
-/* Queries [first, first + n) of a block: query i is row i / groups, head i % groups. */
-static void emit_tile(struct kernel *k, const struct block *b, LLVMValueRef first, int n)
+struct copy {
+	LLVMValueRef from, to;
+};
+
+static void copy_floats(struct kernel *k, LLVMValueRef i, int width, void *arg)
+{
+	const struct copy *c = arg;
+	store_f32(k, load_f32(k, c->from, i, width), c->to, i);
+}
+
+static LLVMValueRef local_i64(struct kernel *k, LLVMValueRef value)
+{
+	LLVMValueRef p = alloca_entry(k, k->i64, "n");
+	LLVMBuildStore(k->at, value, p);
+	return p;
+}
+
+static LLVMValueRef take(struct kernel *k, LLVMValueRef p, LLVMValueRef value,
+	LLVMValueRef (*choose)(struct kernel *, LLVMValueRef, LLVMValueRef))
+{
+	value = choose(k, LLVMBuildLoad2(k->at, k->i64, p, ""), value);
+	LLVMBuildStore(k->at, value, p);
+	return value;
+}
+
+/* Queries [first, first + t->s.n) of a block: query i is row i / groups, head i % groups. */
+static void place_queries(struct kernel *k, const struct block *b, LLVMValueRef first, struct tile *t)
 {
 	const struct heads *h = b->h;
-	struct tile t = {.h = h, .n = n, .v = times(k, b->batch, h->slots * h->features)};
-	struct scores s = b->scores;
-	s.n = n;
-	for (int j = 0; j < n; j++) {
-		LLVMValueRef i = plus(k, first, const_i64(k, j)), groups = const_i64(k, h->groups);
-		LLVMValueRef row = plus(k, b->row, LLVMBuildUDiv(k->at, i, groups, ""));
-		LLVMValueRef at = plus(k, plus(k, times(k, row, h->q_row), times(k, b->batch, h->q_batch)),
-			times(k, LLVMBuildURem(k->at, i, groups, ""), h->q_group));
-		LLVMValueRef hi = load_index(k, h->hi, row);
-		t.lo[j] = load_index(k, h->lo, row);
-		t.len[j] = LLVMBuildSub(k->at, hi, t.lo[j], "");
-		t.out[j] = element_at(k, k->f32, memory_of(k, k->region->node[0]), at);
-		s.q[j] = element_at(k, k->f32, memory_of(k, h->q), at);
-		s.out[j] = element_at(k, k->f32, k->scratch, const_i64(k, j * b->line));
-		s.lo = j ? min_i64(k, s.lo, t.lo[j]) : t.lo[j];
-		s.end = j ? max_i64(k, s.end, hi) : hi;
-	}
-	t.common = t.len[0];
-	LLVMValueRef panel = LLVMBuildAnd(k->at, s.lo, const_i64(k, -PANEL), "");
-	for (int j = 0; j < n; j++) {
-		LLVMValueRef same = LLVMBuildICmp(k->at, LLVMIntEQ, t.lo[j], t.lo[0], "");
-		t.common = LLVMBuildSelect(k->at, same, min_i64(k, t.common, t.len[j]), const_i64(k, 0), "");
-		t.score[j] = element_at(k, k->f32, s.out[j], LLVMBuildSub(k->at, t.lo[j], panel, ""));
-	}
-	emit_scores(k, h, &s);
-	emit_softmax(k, &t);
-	emit_weighted_sums(k, &t);
+	LLVMValueRef groups = const_i64(k, h->groups), zero = const_i64(k, 0), most = const_i64(k, INT64_MAX);
+	LLVMValueRef lo_least = local_i64(k, most), lo_most = local_i64(k, zero), hi_least = local_i64(k, most);
+	LLVMValueRef hi_most = local_i64(k, zero), longest = local_i64(k, zero);
+	struct loop j;
+	loop_begin(k, &j, zero, const_i64(k, t->s.n), 1);
+	LLVMValueRef i = plus(k, first, j.i), row = plus(k, b->row, LLVMBuildUDiv(k->at, i, groups, ""));
+	LLVMValueRef at = plus(k, plus(k, times(k, row, h->q_row), times(k, b->batch, h->q_batch)),
+		times(k, LLVMBuildURem(k->at, i, groups, ""), h->q_group));
+	LLVMValueRef lo = load_index(k, h->lo, row), hi = load_index(k, h->hi, row);
+	LLVMBuildStore(k->at, lo, element_at(k, k->i64, t->s.from, j.i));
+	LLVMBuildStore(k->at, hi, element_at(k, k->i64, t->s.to, j.i));
+	LLVMBuildStore(k->at, element_at(k, k->f32, memory_of(k, k->region->node[0]), at),
+		element_at(k, k->ptr, t->out, j.i));
+	struct copy c = {element_at(k, k->f32, memory_of(k, h->q), at),
+		element_at(k, k->f32, t->s.q, times(k, j.i, h->features))};
+	each_float(k, h->features, copy_floats, &c);
+	take(k, lo_least, lo, min_i64);
+	take(k, lo_most, lo, max_i64);
+	take(k, hi_least, hi, min_i64);
+	take(k, hi_most, hi, max_i64);
+	take(k, longest, minus(k, hi, lo), max_i64);
+	loop_end(k, &j);
+	t->s.lo = LLVMBuildLoad2(k->at, k->i64, lo_least, "");
+	t->s.end = LLVMBuildLoad2(k->at, k->i64, hi_most, "");
+	t->longest = LLVMBuildLoad2(k->at, k->i64, longest, "");
+	LLVMValueRef same = LLVMBuildICmp(k->at, LLVMIntEQ, t->s.lo, LLVMBuildLoad2(k->at, k->i64, lo_most, ""), "");
+	t->shared = LLVMBuildSelect(k->at, same, LLVMBuildLoad2(k->at, k->i64, hi_least, ""), t->s.lo, "");
+}
+
+static void emit_tile(struct kernel *k, const struct block *b, LLVMValueRef first, int n)
+{
+	struct tile t = b->tile;
+	t.s.n = n;
+	t.one_row = b->h->groups % n == 0;
+	place_queries(k, b, first, &t);
+	t.s.next = element_at(k, k->i16, memory_of(k, b->h->v),
+		times(k, plus(k, t.v, times(k, t.s.lo, b->h->features)), dtype_bytes(b->h->kv) / 2));
+	emit_scores(k, b->h, &t.s);
+	emit_softmax(k, &t.s);
+	emit_weighted_sum(k, &t);
+}
+
+/* Queries [from, to) of a block in tiles of n; returns where they end. */
+static LLVMValueRef emit_tiles(struct kernel *k, const struct block *b, LLVMValueRef from, LLVMValueRef to, int n)
+{
+	struct loop tile;
+	LLVMValueRef count = minus(k, to, from);
+	LLVMValueRef end = minus(k, to, LLVMBuildURem(k->at, count, const_i64(k, n), ""));
+	loop_begin(k, &tile, from, end, n);
+	emit_tile(k, b, tile.i, n);
+	loop_end(k, &tile);
+	return end;
+}
+
+/* A piece of the kernel's scratch. */
+static LLVMValueRef scratch_floats(struct kernel *k, int64_t n)
+{
+	LLVMValueRef p = element_at(k, k->f32, k->scratch, const_i64(k, k->scratch_bytes / 4));
+	k->scratch_bytes += (n * 4 + 63) / 64 * 64;
+	return p;
+}
+
+/* As many queries share a reading as registers hold sums of a panel. */
+static int most_queries(const struct kernel *k)
+{
+	int nvector = PANEL / (k->target->lanes < PANEL ? k->target->lanes : PANEL);
+	int n = sums_per_row(k, nvector);
+	return n >= QUERIES ? QUERIES : QUERIES / 2;
 }
 
 static void emit_forward(struct kernel *k, const struct heads *h)
 {
-	struct block b = {.h = h, .scores = {.pairs = h->kv == DT_BF16}};
-	int64_t steps = b.scores.pairs ? (h->features + 1) / 2 : h->features;
+	struct block b = {.h = h, .tile = {.h = h, .s.pairs = h->kv == DT_BF16}};
+	struct tile *t = &b.tile;
+	int64_t steps = t->s.pairs ? (h->features + 1) / 2 : h->features;
 	int64_t npanels = (h->slots + PANEL - 1) / PANEL;
 	LLVMValueRef rows = k->dim[k->g->node[h->q].type.axis[0]];
+	int most = most_queries(k);
+	const int sizes[] = {most, QUERIES / 2, (int)(h->groups % (QUERIES / 2)), 1};
 	struct loop item;
-	b.line = npanels * PANEL;
-	k->scratch_bytes = QUERIES * b.line * 4;
+	t->s.out = scratch_floats(k, most * npanels * PANEL);
+	t->s.q = scratch_floats(k, most * h->features);
+	t->acc = scratch_floats(k, most * h->features);
+	t->total = scratch_floats(k, most * h->features);
+	t->s.from = alloca_entry(k, LLVMArrayType(k->i64, QUERIES), "from");
+	t->s.to = alloca_entry(k, LLVMArrayType(k->i64, QUERIES), "to");
+	t->s.sum = alloca_entry(k, LLVMArrayType(k->f32, QUERIES), "sum");
+	t->out = alloca_entry(k, LLVMArrayType(k->ptr, QUERIES), "out");
 	loop_begin(k, &item, k->item_lo, k->item_hi, 1);
 	b.row = times(k, LLVMBuildUDiv(k->at, item.i, const_i64(k, h->batches), ""), BLOCK_ROWS);
 	b.batch = LLVMBuildURem(k->at, item.i, const_i64(k, h->batches), "");
-	b.scores.panels = element_at(k, b.scores.pairs ? k->i32 : k->f32, memory_of(k, h->kk),
-		times(k, b.batch, npanels * steps * PANEL));
-	LLVMValueRef left = min_i64(k, LLVMBuildSub(k->at, rows, b.row, ""), const_i64(k, BLOCK_ROWS));
+	t->v = times(k, b.batch, h->slots * h->features);
+	t->s.panels = element_at(k, k->f32, memory_of(k, h->kk), times(k, b.batch, npanels * steps * PANEL));
+	LLVMValueRef left = min_i64(k, minus(k, rows, b.row), const_i64(k, BLOCK_ROWS));
 	LLVMValueRef end = times(k, left, h->groups), from = const_i64(k, 0);
-	for (int n = QUERIES; n >= 1; n = n > 1 ? 1 : 0) {
-		struct loop tile;
-		LLVMValueRef whole = LLVMBuildSub(k->at, end, from, "");
-		whole = plus(k, from, LLVMBuildAnd(k->at, whole, const_i64(k, -n), ""));
-		loop_begin(k, &tile, from, whole, n);
-		emit_tile(k, &b, tile.i, n);
-		loop_end(k, &tile);
-		from = whole;
+	for (size_t i = 0; i < NELEM(sizes); i++) {
+		int n = sizes[i];
+		if (n < 1 || (i && n >= sizes[i - 1]))
+			continue;
+		from = emit_tiles(k, &b, from, end, n);
+		if (h->groups % n == 0 && most % n == 0)
+			break; /* nothing is left */
 	}
 	loop_end(k, &item);
 }

@@ -16,24 +16,29 @@ struct heads {
 };
 struct heads attention_heads(const struct graph *g, const struct node *n);
 
-enum { QUERIES = 4 }; /* rows of one KV head that share a reading of its keys and values */
+enum { QUERIES = 8 }; /* at most so many of one KV head share a reading of its keys and values */
 
-/* Up to QUERIES rows of one head against the slots [lo, end). */
+/*
+ * n queries of one KV head against slots [lo, end), which all their slots are among. Scores lie as they are
+ * made: behind each other the panels from lo's on, in a panel the queries, of each PANEL slots.
+ */
 struct scores {
 	int n;
-	LLVMValueRef q[QUERIES];  /* float*: features */
-	LLVMValueRef out[QUERIES]; /* float*: score of the first slot of lo's panel */
-	LLVMValueRef panels;      /* element pointer of the head's panels of slots */
-	bool pairs;               /* panels of bf16 pairs, else of f32 */
-	LLVMValueRef lo, end;     /* i64 */
+	LLVMValueRef q;        /* float*: features of a query, then of the next */
+	LLVMValueRef out;      /* float* */
+	LLVMValueRef panels;   /* element pointer of the head's panels of slots */
+	bool pairs;            /* panels of bf16 pairs, else of f32 */
+	LLVMValueRef lo, end;  /* i64 */
+	LLVMValueRef from, to; /* i64[n]: each query's slots */
+	LLVMValueRef sum;      /* float[n]: of its exps */
+	LLVMValueRef next;     /* what is read after the softmax, and asked for meanwhile; NULL: nothing */
 };
 /* Vectors of sums that each of n rows may have in registers, beside what they are made of; may be 0. */
 int sums_per_row(const struct kernel *k, int n);
-/* s = q . k for whole panels; lanes outside [lo, end) are computed and never read. */
+/* s = q . k for whole panels; lanes outside of a query's slots are computed too. */
 void emit_scores(struct kernel *k, const struct heads *h, const struct scores *s);
-LLVMValueRef emit_max(struct kernel *k, LLVMValueRef score, LLVMValueRef n);
-/* score[i] = exp(score[i] - m); returns their sum as OP_SUM defines it. */
-LLVMValueRef emit_exp_sum(struct kernel *k, LLVMValueRef score, LLVMValueRef n, LLVMValueRef m);
+/* Each score becomes exp(score - the query's largest), 0 outside of its slots; their sums as OP_SUM has it. */
+void emit_softmax(struct kernel *k, const struct scores *s);
 /* An i32 of a one-axis tensor, as i64. */
 LLVMValueRef load_index(struct kernel *k, int node, LLVMValueRef row);
 
@@ -44,9 +49,31 @@ static inline LLVMValueRef plus(struct kernel *k, LLVMValueRef a, LLVMValueRef b
 	return LLVMBuildAdd(k->at, a, b, "");
 }
 
+static inline LLVMValueRef minus(struct kernel *k, LLVMValueRef a, LLVMValueRef b)
+{
+	return LLVMBuildSub(k->at, a, b, "");
+}
+
 static inline LLVMValueRef times(struct kernel *k, LLVMValueRef i, int64_t by)
 {
 	return LLVMBuildMul(k->at, i, const_i64(k, by), "");
+}
+
+static inline LLVMValueRef panel_of(struct kernel *k, LLVMValueRef slot)
+{
+	return LLVMBuildLShr(k->at, slot, const_i64(k, 4), "");
+}
+_Static_assert(PANEL == 16, "panel_of");
+
+/* Width neighbours at p + i floats. */
+static inline LLVMValueRef load_f32(struct kernel *k, LLVMValueRef p, LLVMValueRef i, int width)
+{
+	return load_vector(k, k->f32, element_at(k, k->f32, p, i), width);
+}
+
+static inline void store_f32(struct kernel *k, LLVMValueRef v, LLVMValueRef p, LLVMValueRef i)
+{
+	store_vector(k, v, element_at(k, k->f32, p, i), 4);
 }
 
 #endif

@@ -26,16 +26,6 @@ static int wanted(const struct kernel *k, enum op op)
 	return -1;
 }
 
-static LLVMValueRef load_f32(struct kernel *k, LLVMValueRef p, LLVMValueRef i, int width)
-{
-	return load_vector(k, k->f32, element_at(k, k->f32, p, i), width);
-}
-
-static void store_f32(struct kernel *k, LLVMValueRef v, LLVMValueRef p, LLVMValueRef i)
-{
-	store_vector(k, v, element_at(k, k->f32, p, i), 4);
-}
-
 /* Panels of one head of node: lanes are slots. */
 static void make_panels(struct kernel *k, const struct grad *d, int node, LLVMValueRef panels)
 {
@@ -130,15 +120,18 @@ static void emit_features(struct kernel *k, const struct grad *d, int64_t first,
 
 static void emit_head_row(struct kernel *k, struct grad *d)
 {
-	struct scores s = {.n = 1, .q = {d->q}, .panels = d->k_panels, .lo = d->lo,
-		.end = plus(k, d->lo, d->n), .out = {d->w}};
+	struct scores s = {.n = 1, .q = d->q, .panels = d->k_panels, .lo = d->lo,
+		.end = plus(k, d->lo, d->n), .out = d->w, .from = alloca_entry(k, k->i64, "from"),
+		.to = alloca_entry(k, k->i64, "to"), .sum = alloca_entry(k, k->f32, "l")};
+	LLVMBuildStore(k->at, s.lo, s.from);
+	LLVMBuildStore(k->at, s.end, s.to);
 	emit_scores(k, d->h, &s);
-	LLVMValueRef l = emit_exp_sum(k, d->w_row, d->n, emit_max(k, d->w_row, d->n));
-	s.q[0] = d->dout;
+	emit_softmax(k, &s);
+	s.q = d->dout;
 	s.panels = d->v_panels;
-	s.out[0] = d->ds;
+	s.out = d->ds;
 	emit_scores(k, d->h, &s);
-	emit_ds(k, d, l, emit_delta(k, d));
+	emit_ds(k, d, LLVMBuildLoad2(k->at, k->f32, s.sum, ""), emit_delta(k, d));
 	int64_t first = 0;
 	for (int width = k->target->lanes; width >= 1; width /= 2)
 		while (d->h->features - first >= width) {

@@ -1,6 +1,8 @@
 /* What attention's forward and backward code share: scores of slots in panels, and their softmax. */
 #include "llvm_attention.h"
 
+enum { LINE = 64 }; /* bytes of a cache line */
+
 static int panel_width(const struct kernel *k)
 {
 	return k->target->lanes < PANEL ? k->target->lanes : PANEL;
@@ -11,174 +13,254 @@ int sums_per_row(const struct kernel *k, int n)
 	return k->target->tile_rows * k->target->tile_panels * (PANEL / panel_width(k)) * 2 / 3 / n;
 }
 
-/* Panels that a tile of n rows takes at a time: as many sums as keep the multipliers busy and registers
- * hold. */
-static int panels_at_once(const struct kernel *k, int n)
-{
-	enum { MOST = 8 };
-	int nvector = PANEL / panel_width(k);
-	int panels = sums_per_row(k, n) / nvector;
-	return panels < 1 ? 1 : panels > MOST ? MOST : panels;
-}
-
 struct score_tile {
+	const struct heads *h;
 	const struct scores *s;
-	int npanel, nvector, width;
-	LLVMValueRef panel;  /* the first, i64 */
-	int64_t steps;       /* groups of 16 lanes in a panel */
-	LLVMValueRef *acc;   /* n * npanel * nvector allocas */
+	int nvector, width;
+	LLVMValueRef panel;  /* element pointer */
+	int64_t steps;       /* groups of 16 lanes in it */
+	LLVMValueRef *acc;   /* n * nvector allocas */
 };
 
 /* Features 2i and 2i + 1 of bf16 panels (or 2i alone), or feature i of f32 panels. */
 static void score_step(struct kernel *k, const struct score_tile *t, LLVMValueRef i, int nfeature)
 {
+	enum { AHEAD_FLOATS = 1024 };
 	const struct scores *s = t->s;
 	LLVMTypeRef vector = vector_of(k->f32, t->width), element = s->pairs ? k->i32 : k->f32;
 	LLVMValueRef half = splat(k, LLVMConstInt(k->i32, 16, false), t->width);
 	LLVMValueRef mask = splat(k, LLVMConstInt(k->i32, 0xffff0000u, false), t->width);
-	LLVMValueRef q[2][QUERIES];
+	LLVMValueRef key[PANEL];
+	for (int v = 0; v < t->nvector; v++) {
+		LLVMValueRef at = plus(k, times(k, i, PANEL), const_i64(k, v * t->width));
+		LLVMValueRef from = element_at(k, element, t->panel, at);
+		key[v] = load_vector(k, element, from, t->width);
+		if (v == 0)
+			emit_prefetch(k, element_at(k, k->f32, from, const_i64(k, AHEAD_FLOATS)));
+	}
 	for (int part = 0; part < nfeature; part++)
-		for (int j = 0; j < s->n; j++) {
-			LLVMValueRef c = plus(k, times(k, i, s->pairs ? 2 : 1), const_i64(k, part));
-			q[part][j] = splat(k, load_vector(k, k->f32,
-				element_at(k, k->f32, s->q[j], c), 1), t->width);
-		}
-	for (int p = 0; p < t->npanel; p++)
 		for (int v = 0; v < t->nvector; v++) {
-			LLVMValueRef at = plus(k, times(k, plus(k, t->panel, const_i64(k, p)), t->steps), i);
-			at = plus(k, times(k, at, PANEL), const_i64(k, v * t->width));
-			LLVMValueRef key = load_vector(k, element,
-				element_at(k, element, s->panels, at), t->width);
-			for (int part = 0; part < nfeature; part++) {
-				LLVMValueRef x = key;
-				if (s->pairs)
-					x = part ? LLVMBuildAnd(k->at, key, mask, "")
-						 : LLVMBuildShl(k->at, key, half, "");
-				x = LLVMBuildBitCast(k->at, x, vector, "");
-				for (int j = 0; j < s->n; j++) {
-					LLVMValueRef to = t->acc[(j * t->npanel + p) * t->nvector + v];
-					LLVMBuildStore(k->at, fma_value(k, q[part][j], x,
-						LLVMBuildLoad2(k->at, vector, to, "")), to);
-				}
+			LLVMValueRef x = key[v];
+			if (s->pairs)
+				x = part ? LLVMBuildAnd(k->at, x, mask, "") : LLVMBuildShl(k->at, x, half, "");
+			x = LLVMBuildBitCast(k->at, x, vector, "");
+			for (int j = 0; j < s->n; j++) {
+				LLVMValueRef c = plus(k, times(k, i, s->pairs ? 2 : 1),
+					const_i64(k, part + j * t->h->features));
+				LLVMValueRef q = splat(k, load_f32(k, s->q, c, 1), t->width);
+				LLVMValueRef acc = t->acc[j * t->nvector + v];
+				LLVMBuildStore(k->at,
+					fma_value(k, q, x, LLVMBuildLoad2(k->at, vector, acc, "")), acc);
 			}
 		}
 }
 
-static void score_panels(struct kernel *k, const struct heads *h, struct score_tile *t, LLVMValueRef first)
+static void score_panel(struct kernel *k, const struct score_tile *t, LLVMValueRef out)
 {
 	const struct scores *s = t->s;
 	LLVMTypeRef vector = vector_of(k->f32, t->width);
-	int nacc = s->n * t->npanel * t->nvector;
+	int nacc = s->n * t->nvector;
 	struct loop c;
 	for (int i = 0; i < nacc; i++)
 		LLVMBuildStore(k->at, LLVMConstNull(vector), t->acc[i]);
 	/* An odd last feature has no partner. */
-	int64_t whole = s->pairs ? h->features / 2 : t->steps;
+	int64_t whole = s->pairs ? t->h->features / 2 : t->steps;
 	loop_begin(k, &c, const_i64(k, 0), const_i64(k, whole), 1);
 	score_step(k, t, c.i, s->pairs ? 2 : 1);
 	loop_end(k, &c);
 	if (whole < t->steps)
 		score_step(k, t, const_i64(k, whole), 1);
-	LLVMValueRef to = times(k, LLVMBuildSub(k->at, t->panel, first, ""), PANEL);
-	for (int j = 0; j < s->n; j++)
-		for (int p = 0; p < t->npanel; p++)
-			for (int v = 0; v < t->nvector; v++) {
-				LLVMValueRef at = plus(k, to, const_i64(k, p * PANEL + v * t->width));
-				LLVMValueRef sum = t->acc[(j * t->npanel + p) * t->nvector + v];
-				store_vector(k, LLVMBuildLoad2(k->at, vector, sum, ""),
-					element_at(k, k->f32, s->out[j], at), 4);
-			}
+	for (int i = 0; i < nacc; i++)
+		store_f32(k, LLVMBuildLoad2(k->at, vector, t->acc[i], ""), out, const_i64(k, i * t->width));
 }
 
+/* Panels [first, end) have slots [lo, end). */
+static void panels_of(struct kernel *k, const struct scores *s, LLVMValueRef *first, LLVMValueRef *end)
+{
+	*first = panel_of(k, s->lo);
+	*end = panel_of(k, plus(k, s->end, const_i64(k, PANEL - 1)));
+}
+
+/* One panel at a time: memory is read in order, and other panels' sums fill the time that a chain of fma waits. */
 void emit_scores(struct kernel *k, const struct heads *h, const struct scores *s)
 {
-	struct score_tile t = {.s = s, .width = panel_width(k)};
-	LLVMValueRef sixteen = const_i64(k, PANEL);
-	LLVMValueRef first = LLVMBuildUDiv(k->at, s->lo, sixteen, ""), from = first;
-	LLVMValueRef end = plus(k, s->end, const_i64(k, PANEL - 1));
-	end = LLVMBuildUDiv(k->at, end, sixteen, "");
+	struct score_tile t = {.h = h, .s = s, .width = panel_width(k)};
+	LLVMValueRef first, end;
+	struct loop panel;
 	t.nvector = PANEL / t.width;
 	t.steps = s->pairs ? (h->features + 1) / 2 : h->features;
-	int most = panels_at_once(k, s->n);
-	t.acc = arena_array(k->arena, LLVMValueRef, s->n * most * t.nvector);
-	for (int i = 0; i < s->n * most * t.nvector; i++)
+	t.acc = arena_array(k->arena, LLVMValueRef, s->n * t.nvector);
+	for (int i = 0; i < s->n * t.nvector; i++)
 		t.acc[i] = alloca_entry(k, vector_of(k->f32, t.width), "s");
-	for (int np = most; np >= 1; np = np > 1 ? 1 : 0) {
-		struct loop panel;
-		LLVMValueRef n = LLVMBuildSub(k->at, end, from, "");
-		n = LLVMBuildSub(k->at, n, LLVMBuildURem(k->at, n, const_i64(k, np), ""), "");
-		LLVMValueRef to = plus(k, from, n);
-		t.npanel = np;
-		loop_begin(k, &panel, from, to, np);
-		t.panel = panel.i;
-		score_panels(k, h, &t, first);
-		loop_end(k, &panel);
-		from = to;
-	}
+	panels_of(k, s, &first, &end);
+	loop_begin(k, &panel, first, end, 1);
+	t.panel = element_at(k, k->f32, s->panels, times(k, panel.i, t.steps * PANEL));
+	score_panel(k, &t, element_at(k, k->f32, s->out, times(k, minus(k, panel.i, first), s->n * PANEL)));
+	loop_end(k, &panel);
 }
 
-static LLVMValueRef score_vector(struct kernel *k, LLVMValueRef score, LLVMValueRef i, int width)
+/* ---- softmax ---- */
+
+struct softmax {
+	const struct scores *s;
+	int width, nvector;
+	LLVMValueRef first, end;      /* panels */
+	LLVMValueRef max, sum;        /* float[n], float[n][PANEL] */
+};
+
+static LLVMValueRef local_floats(struct kernel *k, int n)
 {
-	return load_vector(k, k->f32, element_at(k, k->f32, score, i), width);
+	return alloca_entry(k, LLVMArrayType(k->f32, (unsigned)n), "f");
 }
 
-static LLVMValueRef maximum(struct kernel *k, LLVMValueRef a, LLVMValueRef b, int width)
+/* Where the scores of a panel begin, and of its query j. */
+static LLVMValueRef panel_scores(struct kernel *k, const struct softmax *m, LLVMValueRef panel)
+{
+	return element_at(k, k->f32, m->s->out, times(k, minus(k, panel, m->first), m->s->n * PANEL));
+}
+
+/* Panels [from, to): scores of slots that a query does not have become -inf. */
+static void hide_slots(struct kernel *k, const struct softmax *m, LLVMValueRef from, LLVMValueRef to)
+{
+	LLVMValueRef low = splat(k, LLVMConstReal(k->f32, -__builtin_inf()), m->width), lane[PANEL];
+	struct loop panel, j;
+	for (int i = 0; i < PANEL; i++)
+		lane[i] = LLVMConstInt(k->i32, (uint64_t)i, false);
+	loop_begin(k, &panel, from, to, 1);
+	LLVMValueRef base = panel_scores(k, m, panel.i), slot = times(k, panel.i, PANEL);
+	loop_begin(k, &j, const_i64(k, 0), const_i64(k, m->s->n), 1);
+	LLVMValueRef begin = LLVMBuildLoad2(k->at, k->i64, element_at(k, k->i64, m->s->from, j.i), "");
+	LLVMValueRef end = LLVMBuildLoad2(k->at, k->i64, element_at(k, k->i64, m->s->to, j.i), "");
+	begin = splat(k, LLVMBuildTrunc(k->at, minus(k, begin, slot), k->i32, ""), m->width);
+	end = splat(k, LLVMBuildTrunc(k->at, minus(k, end, slot), k->i32, ""), m->width);
+	for (int v = 0; v < m->nvector; v++) {
+		LLVMValueRef i = LLVMConstVector(lane + v * m->width, (unsigned)m->width);
+		LLVMValueRef at = plus(k, times(k, j.i, PANEL), const_i64(k, v * m->width));
+		LLVMValueRef has = LLVMBuildAnd(k->at, LLVMBuildICmp(k->at, LLVMIntSGE, i, begin, ""),
+			LLVMBuildICmp(k->at, LLVMIntSLT, i, end, ""), "");
+		store_f32(k, LLVMBuildSelect(k->at, has, load_f32(k, base, at, m->width), low, ""), base, at);
+	}
+	loop_end(k, &j);
+	loop_end(k, &panel);
+}
+
+static void hide_edges(struct kernel *k, const struct softmax *m)
+{
+	LLVMValueRef last = m->s->lo, least = m->s->end;
+	for (int j = 0; j < m->s->n; j++) {
+		LLVMValueRef at = const_i64(k, j);
+		last = max_i64(k, last, LLVMBuildLoad2(k->at, k->i64, element_at(k, k->i64, m->s->from, at), ""));
+		least = min_i64(k, least, LLVMBuildLoad2(k->at, k->i64, element_at(k, k->i64, m->s->to, at), ""));
+	}
+	LLVMValueRef begun = min_i64(k, m->end, panel_of(k, plus(k, last, const_i64(k, PANEL - 1))));
+	hide_slots(k, m, m->first, begun);
+	hide_slots(k, m, max_i64(k, begun, panel_of(k, least)), m->end);
+}
+
+static LLVMValueRef larger(struct kernel *k, LLVMValueRef a, LLVMValueRef b, int width)
 {
 	LLVMValueRef pair[] = {a, b};
 	return emit_scalar_op(k, OP_MAX, pair, width);
 }
 
-LLVMValueRef emit_max(struct kernel *k, LLVMValueRef score, LLVMValueRef n)
+static LLVMValueRef added(struct kernel *k, LLVMValueRef a, LLVMValueRef b, int width)
 {
-	int width = k->target->lanes;
-	LLVMTypeRef vector = vector_of(k->f32, width);
-	LLVMValueRef low = LLVMConstReal(k->f32, -__builtin_inf());
-	LLVMValueRef wide = alloca_entry(k, vector, "max"), one = alloca_entry(k, k->f32, "max");
-	LLVMValueRef whole = LLVMBuildAnd(k->at, n, const_i64(k, -(int64_t)width), "");
-	struct loop l;
-	LLVMBuildStore(k->at, splat(k, low, width), wide);
-	loop_begin(k, &l, const_i64(k, 0), whole, width);
-	LLVMValueRef m = maximum(k, LLVMBuildLoad2(k->at, vector, wide, ""),
-		score_vector(k, score, l.i, width), width);
-	LLVMBuildStore(k->at, m, wide);
-	loop_end(k, &l);
-	m = LLVMBuildLoad2(k->at, vector, wide, "");
-	LLVMValueRef all = low;
-	for (int i = 0; i < width; i++)
-		all = maximum(k, all, LLVMBuildExtractElement(k->at, m,
-			LLVMConstInt(k->i32, (uint64_t)i, false), ""), 1);
-	LLVMBuildStore(k->at, all, one);
-	loop_begin(k, &l, whole, n, 1);
-	LLVMBuildStore(k->at, maximum(k, LLVMBuildLoad2(k->at, k->f32, one, ""),
-		score_vector(k, score, l.i, 1), 1), one);
-	loop_end(k, &l);
-	return LLVMBuildLoad2(k->at, k->f32, one, "");
+	(void)width;
+	return LLVMBuildFAdd(k->at, a, b, "");
 }
 
-LLVMValueRef emit_exp_sum(struct kernel *k, LLVMValueRef score, LLVMValueRef n, LLVMValueRef m)
+/* x[i] and x[i + half], half = 8, 4, 2, 1. */
+static LLVMValueRef across(struct kernel *k, LLVMValueRef x,
+	LLVMValueRef (*op)(struct kernel *, LLVMValueRef, LLVMValueRef, int))
 {
-	int width = k->target->lanes < SUM_LANES ? k->target->lanes : SUM_LANES;
-	LLVMValueRef sum = alloca_entry(k, LLVMArrayType(k->f32, SUM_LANES), "sum");
-	LLVMValueRef whole = LLVMBuildAnd(k->at, n, const_i64(k, -(int64_t)width), "");
-	struct loop l;
-	for (int i = 0; i < SUM_LANES; i++)
-		store_vector(k, LLVMConstReal(k->f32, 0), element_at(k, k->f32, sum, const_i64(k, i)), 4);
-	for (int w = width; w >= 1; w = w > 1 ? 1 : 0) {
-		loop_begin(k, &l, w > 1 ? const_i64(k, 0) : whole, w > 1 ? whole : n, w);
-		LLVMValueRef at = element_at(k, k->f32, score, l.i);
-		LLVMValueRef x = LLVMBuildFSub(k->at, load_vector(k, k->f32, at, w), splat(k, m, w), "");
-		x = emit_recipe(k, OP_EXP, x, w);
-		store_vector(k, x, at, 4);
-		LLVMValueRef lane = LLVMBuildAnd(k->at, l.i, const_i64(k, SUM_LANES - 1), "");
-		LLVMValueRef p = element_at(k, k->f32, sum, lane);
-		store_vector(k, LLVMBuildFAdd(k->at, load_vector(k, k->f32, p, w), x, ""), p, 4);
-		loop_end(k, &l);
+	LLVMValueRef place[PANEL];
+	for (int i = 0; i < PANEL; i++)
+		place[i] = LLVMConstInt(k->i32, (uint64_t)i, false);
+	for (int half = PANEL / 2; half > 1; half /= 2) {
+		LLVMValueRef none = LLVMGetPoison(LLVMTypeOf(x));
+		LLVMValueRef low = LLVMConstVector(place, (unsigned)half);
+		LLVMValueRef high = LLVMConstVector(place + half, (unsigned)half);
+		x = op(k, LLVMBuildShuffleVector(k->at, x, none, low, ""),
+			LLVMBuildShuffleVector(k->at, x, none, high, ""), half);
 	}
-	LLVMValueRef a[SUM_LANES];
-	for (int i = 0; i < SUM_LANES; i++)
-		a[i] = load_vector(k, k->f32, element_at(k, k->f32, sum, const_i64(k, i)), 1);
-	for (int half = SUM_LANES / 2; half >= 1; half /= 2)
-		for (int i = 0; i < half; i++)
-			a[i] = LLVMBuildFAdd(k->at, a[i], a[i + half], "");
-	return a[0];
+	return op(k, LLVMBuildExtractElement(k->at, x, place[0], ""),
+		LLVMBuildExtractElement(k->at, x, place[1], ""), 1);
+}
+
+/* The largest score of each query. */
+static void find_max(struct kernel *k, const struct softmax *m)
+{
+	LLVMTypeRef vector = vector_of(k->f32, m->width);
+	int nacc = m->s->n * m->nvector;
+	LLVMValueRef acc[QUERIES * PANEL], lanes = local_floats(k, m->s->n * PANEL);
+	struct loop panel, j;
+	for (int i = 0; i < nacc; i++) {
+		acc[i] = alloca_entry(k, vector, "max");
+		LLVMBuildStore(k->at, splat(k, LLVMConstReal(k->f32, -__builtin_inf()), m->width), acc[i]);
+	}
+	loop_begin(k, &panel, m->first, m->end, 1);
+	LLVMValueRef base = panel_scores(k, m, panel.i);
+	for (int i = 0; i < nacc; i++)
+		LLVMBuildStore(k->at, larger(k, LLVMBuildLoad2(k->at, vector, acc[i], ""),
+			load_f32(k, base, const_i64(k, i * m->width), m->width), m->width), acc[i]);
+	loop_end(k, &panel);
+	for (int i = 0; i < nacc; i++)
+		store_f32(k, LLVMBuildLoad2(k->at, vector, acc[i], ""), lanes, const_i64(k, i * m->width));
+	loop_begin(k, &j, const_i64(k, 0), const_i64(k, m->s->n), 1);
+	store_f32(k, across(k, load_f32(k, lanes, times(k, j.i, PANEL), PANEL), larger), m->max, j.i);
+	loop_end(k, &j);
+}
+
+/* Exps, and their sums by lane. */
+static void take_exps(struct kernel *k, const struct softmax *m)
+{
+	struct loop panel, j;
+	for (int i = 0; i < m->s->n * m->nvector; i++)
+		store_f32(k, LLVMConstNull(vector_of(k->f32, m->width)), m->sum, const_i64(k, i * m->width));
+	loop_begin(k, &panel, m->first, m->end, 1);
+	LLVMValueRef base = panel_scores(k, m, panel.i);
+	int64_t floats = m->s->n * LINE / 4;
+	for (int64_t i = 0; m->s->next && i < floats; i += LINE / 4)
+		emit_prefetch(k, element_at(k, k->f32, m->s->next,
+			plus(k, times(k, minus(k, panel.i, m->first), floats), const_i64(k, i))));
+	loop_begin(k, &j, const_i64(k, 0), const_i64(k, m->s->n), 1);
+	LLVMValueRef max = splat(k, load_f32(k, m->max, j.i, 1), m->width);
+	for (int v = 0; v < m->nvector; v++) {
+		LLVMValueRef at = plus(k, times(k, j.i, PANEL), const_i64(k, v * m->width));
+		LLVMValueRef x = LLVMBuildFSub(k->at, load_f32(k, base, at, m->width), max, "");
+		x = emit_recipe(k, OP_EXP, x, m->width);
+		store_f32(k, x, base, at);
+		store_f32(k, LLVMBuildFAdd(k->at, load_f32(k, m->sum, at, m->width), x, ""), m->sum, at);
+	}
+	loop_end(k, &j);
+	loop_end(k, &panel);
+}
+
+/* The lane of slot lo is the first that OP_SUM takes. */
+static void add_lanes(struct kernel *k, const struct softmax *m)
+{
+	LLVMValueRef twice = local_floats(k, 2 * PANEL);
+	struct loop j;
+	loop_begin(k, &j, const_i64(k, 0), const_i64(k, m->s->n), 1);
+	LLVMValueRef lanes = load_f32(k, m->sum, times(k, j.i, PANEL), PANEL);
+	LLVMValueRef lo = LLVMBuildLoad2(k->at, k->i64, element_at(k, k->i64, m->s->from, j.i), "");
+	store_f32(k, lanes, twice, const_i64(k, 0));
+	store_f32(k, lanes, twice, const_i64(k, PANEL));
+	lanes = load_f32(k, twice, LLVMBuildAnd(k->at, lo, const_i64(k, PANEL - 1), ""), PANEL);
+	store_f32(k, across(k, lanes, added), m->s->sum, j.i);
+	loop_end(k, &j);
+}
+_Static_assert(PANEL == SUM_LANES, "add_lanes");
+
+void emit_softmax(struct kernel *k, const struct scores *s)
+{
+	struct softmax m = {.s = s, .width = panel_width(k)};
+	m.nvector = PANEL / m.width;
+	m.max = local_floats(k, s->n);
+	m.sum = local_floats(k, s->n * PANEL);
+	panels_of(k, s, &m.first, &m.end);
+	hide_edges(k, &m);
+	find_max(k, &m);
+	take_exps(k, &m);
+	add_lanes(k, &m);
 }

@@ -290,7 +290,7 @@ static void case_attention(struct graph *g, struct rng *r)
 	int64_t slots = rng_below(r, 4) ? 40 : 1100;
 	graph_axis(g, "R", slots > 100 ? slots - 10 : 20, true);
 	graph_axis(g, "K", 1 + (int64_t)rng_below(r, 3), false);
-	graph_axis(g, "G", 1 + (int64_t)rng_below(r, 3), false);
+	graph_axis(g, "G", 1 + (int64_t)rng_below(r, rng_below(r, 2) ? 3 : 9), false);
 	graph_axis(g, "X", 2, false);
 	graph_axis(g, "E", 1 + (int64_t)rng_below(r, 20), false);
 	int s = graph_axis(g, "S", slots, false);
