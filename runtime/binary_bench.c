@@ -1,7 +1,7 @@
 /*
- * Speed on this machine. Prefill: a text of up to 512 tokens, read at once. Decode: up to 64 tokens one by
- * one, once near the start of the context and once at its end, where attention reads the whole cache. Each is repeated until it took half a
- * second; the median counts. Bytes per token are all weights and the cache up to the middle of the decoded
+ * Speed on this machine. Prefill: a text of up to 512 tokens, read at once. Decode: up to 64 tokens one by one, in turn
+ * one near the start of the context and one at its end, where attention reads the whole cache, so that both meet
+ * the machine in the same mood. Each is repeated until it took half a second; the median counts. Bytes per token are all weights and the cache up to the middle of the decoded
  * tokens. Start to first token: this program started anew with `-p TEXT -n 1`, TEXT of START_TOKENS tokens, until its
  * first byte or its end.
  */
@@ -31,7 +31,8 @@ struct bench {
 };
 
 struct times {
-	int64_t prefill, near, deep, start; /* ns */
+	int64_t prefill, start; /* ns */
+	int64_t near, deep;     /* ns of a token */
 };
 
 static int64_t now_ns(void)
@@ -47,21 +48,12 @@ static void prefill(struct bench *x)
 	session_prefill(&x->b->session, &q, x->token, x->nprefill);
 }
 
-static void decode_from(struct bench *x, size_t at)
+static int64_t decode_ns(struct bench *x, size_t at, size_t i)
 {
-	struct sequence q = {.n = (uint32_t)at};
-	for (size_t i = 0; i < x->ndecode; i++)
-		session_decode(&x->b->session, &q, x->token[i % x->nprefill]);
-}
-
-static void decode_near(struct bench *x)
-{
-	decode_from(x, x->near);
-}
-
-static void decode_deep(struct bench *x)
-{
-	decode_from(x, x->deep);
+	struct sequence q = {.n = (uint32_t)(at + i)};
+	int64_t begin = now_ns();
+	session_decode(&x->b->session, &q, x->token[i % x->nprefill]);
+	return now_ns() - begin;
 }
 
 static int by_size(const void *a, const void *b)
@@ -70,19 +62,41 @@ static int by_size(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static int64_t median_ns(struct bench *x, void (*run)(struct bench *))
+static int64_t median_ns(int64_t *took, size_t n)
+{
+	qsort(took, n, sizeof *took, by_size);
+	return took[n / 2] ? took[n / 2] : 1;
+}
+
+static int64_t measure_prefill(struct bench *x)
 {
 	int64_t took[MAX_RUNS], all = 0;
-	int n = 0;
-	run(x);
+	size_t n = 0;
+	prefill(x);
 	do {
 		int64_t begin = now_ns();
-		run(x);
+		prefill(x);
 		took[n] = now_ns() - begin;
 		all += took[n++];
 	} while (n < MAX_RUNS && all < enough_ns);
-	qsort(took, (size_t)n, sizeof *took, by_size);
-	return took[n / 2] ? took[n / 2] : 1;
+	return median_ns(took, n);
+}
+
+static void measure_decode(struct bench *x, struct times *t)
+{
+	int64_t near[MAX_RUNS * DECODE_TOKENS], deep[MAX_RUNS * DECODE_TOKENS];
+	int64_t all = 0;
+	size_t n = 0;
+	decode_ns(x, x->near, 0);
+	decode_ns(x, x->deep, 0);
+	for (int run = 0; run < MAX_RUNS && all < enough_ns; run++)
+		for (size_t i = 0; i < x->ndecode; i++, n++) {
+			near[n] = decode_ns(x, x->near, i);
+			deep[n] = decode_ns(x, x->deep, i);
+			all += near[n] + deep[n];
+		}
+	t->near = median_ns(near, n);
+	t->deep = median_ns(deep, n);
 }
 
 /* Letters and blanks that are START_TOKENS tokens, or the first more than that (or than the context): "a a a ...". */
@@ -138,8 +152,7 @@ static bool start_ns(struct bench *x, int64_t *median, struct err *e)
 	for (int i = 0; i < STARTS && ok; i++)
 		ok = start_once(x->b->variant, text.s, &took[i], e);
 	strbuf_release(&text);
-	qsort(took, STARTS, sizeof *took, by_size);
-	*median = took[STARTS / 2];
+	*median = median_ns(took, STARTS);
 	return ok;
 }
 
@@ -171,8 +184,8 @@ static long long beside_bytes(const struct bench *x)
 
 static void add_result(struct strbuf *out, const struct bench *x, const struct times *t)
 {
-	double near = per_second((double)x->ndecode, t->near);
-	double deep = per_second((double)x->ndecode, t->deep);
+	double near = per_second(1, t->near);
+	double deep = per_second(1, t->deep);
 	double bytes = bytes_per_token(x, x->near), deep_bytes = bytes_per_token(x, x->deep);
 	struct rusage usage;
 	getrusage(RUSAGE_SELF, &usage);
@@ -225,9 +238,8 @@ bool run_bench(struct binary *b, struct err *e)
 	for (size_t i = 0; i < PREFILL_TOKENS; i++)
 		x.token[i] = (uint32_t)(i * 2654435761u % b->tokenizer.nvocab);
 	write_states(&b->session);
-	t.prefill = median_ns(&x, prefill);
-	t.near = median_ns(&x, decode_near);
-	t.deep = median_ns(&x, decode_deep);
+	t.prefill = measure_prefill(&x);
+	measure_decode(&x, &t);
 	free(x.token);
 	if (!start_ns(&x, &t.start, e))
 		return false;
