@@ -31,12 +31,6 @@ static size_t row_bytes(const struct score *s)
 	return sizeof(struct digest) + (1 + s->nunit) * sizeof(struct scan_cell);
 }
 
-static bool read_tensor(void *ctx, const struct state_tensor *t, struct buf *out, struct err *e)
-{
-	const struct score *s = ctx;
-	return call_object(s->call, t->digest, out, e);
-}
-
 /* The first `rows` rows of the table: a row may be several records (windows of a document). */
 static void choose_records(struct score *s, int64_t rows)
 {
@@ -108,7 +102,7 @@ static bool interlude(struct score *s, struct err *e)
 static bool run_missing(struct score *s, struct err *e)
 {
 	struct scan scan;
-	struct layered_options o = {.state = &s->state, .read = read_tensor, .ctx = s,
+	struct layered_options o = {.weights = {&s->state, rule_tensor, s->call},
 		.numerics = s->numerics, .rows = SCAN_ROWS, .nthreads = call_threads(s->call)};
 	uint64_t *todo = NULL;
 	size_t *at = NULL, ntodo = 0, nat = 0;

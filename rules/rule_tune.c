@@ -52,12 +52,6 @@ static bool trains(void *ctx, const char *name)
 	return listed(t->trainable, block, strlen(block));
 }
 
-static bool read_tensor(void *ctx, const struct state_tensor *s, struct buf *out, struct err *e)
-{
-	struct tune *t = ctx;
-	return call_object(t->call, s->digest, out, e);
-}
-
 static bool read_double(const struct rule_call *c, const char *name, double *out, struct err *e)
 {
 	const char *text = call_param(c, name);
@@ -270,7 +264,7 @@ static bool open_trainer(struct tune *t, struct err *e)
 	int64_t longest = longest_row(&t->rows);
 	if (t->micro < longest)
 		t->micro = longest;
-	struct trainer_options o = {.state = &t->state, .read = read_tensor, .trains = trains, .ctx = t,
+	struct trainer_options o = {.weights = {&t->state, rule_tensor, t->call}, .trains = trains, .ctx = t,
 		.numerics = t->numerics, .rows = t->micro, .nthreads = call_threads(t->call), .beta1 = 0.9,
 		.beta2 = 0.999, .eps = 1e-8, .decay = t->weight_decay};
 	return trainer_open(&t->trainer, &o, e);

@@ -41,6 +41,11 @@ bool rule_state(struct rule_call *c, const char *name, struct state *out, struct
 	return call_input_named(c, name, &text, e) && state_read(call_arena(c), text, name, out, e);
 }
 
+bool rule_tensor(void *call, const struct state_tensor *t, struct buf *out, struct err *e)
+{
+	return call_object(call, t->digest, out, e);
+}
+
 bool rule_output_state(struct rule_call *c, const struct state *s, struct err *e)
 {
 	struct strbuf text;

@@ -34,7 +34,7 @@
 
 #include "build.h"
 #include "forward.h"
-#include "state.h"
+#include "weights.h"
 
 extern const struct rule rule_import, rule_tokenizer, rule_shape, rule_quantise, rule_golden, rule_compile,
 	rule_lock, rule_link;
@@ -63,6 +63,9 @@ void rule_numerics_tools(struct arena *a, const struct fields *param, const void
 
 /* The input of that name as a state. */
 bool rule_state(struct rule_call *c, const char *name, struct state *out, struct err *e);
+
+/* A tensor_read (weights.h) whose context is the call: an object that its inputs name. */
+bool rule_tensor(void *call, const struct state_tensor *t, struct buf *out, struct err *e);
 
 /* The call's output 0: a state. */
 bool rule_output_state(struct rule_call *c, const struct state *s, struct err *e);

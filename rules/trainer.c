@@ -84,7 +84,7 @@ static struct graph *same_layouts(struct graph *update, const struct graph *grad
 
 static bool load_code(struct trainer *t, struct err *e)
 {
-	struct train train = {.state = t->o.state, .numerics = t->o.numerics, .max_rows = t->o.rows,
+	struct train train = {.state = t->o.weights.state, .numerics = t->o.numerics, .max_rows = t->o.rows,
 		.max_out = t->o.rows, .trains = t->o.trains, .ctx = t->o.ctx, .beta1 = t->o.beta1,
 		.beta2 = t->o.beta2, .eps = t->o.eps, .decay = t->o.decay};
 	t->grad.plan = graph_plan(&t->arena, train_grad(&t->arena, &train));
@@ -105,7 +105,7 @@ static bool load_weight(struct trainer *t, int node, struct err *e)
 	struct memory *m = find(t, name);
 	struct strbuf bytes;
 	strbuf_init(&bytes);
-	bool ok = weight_pack(g, node, name, t->o.state, t->o.read, t->o.ctx, &bytes, e);
+	bool ok = weight_pack(&t->o.weights, g, node, name, &bytes, e);
 	if (ok)
 		memcpy(m->p, bytes.s, bytes.n);
 	strbuf_release(&bytes);

@@ -56,16 +56,16 @@ bool weights_read(struct arena *a, struct buf text, struct weights *out, struct 
 	return out->nweight || err_set(e, ERR_IO, "the list of weights is empty");
 }
 
-bool weight_pack(const struct graph *plan, int node, const char *name, const struct state *s,
-	tensor_read *read, void *ctx, struct strbuf *out, struct err *e)
+bool weight_pack(const struct weight_source *from, const struct graph *plan, int node, const char *name,
+	struct strbuf *out, struct err *e)
 {
 	struct buf data;
-	if (pack_made(plan, node, &s->config, out))
+	if (pack_made(plan, node, &from->state->config, out))
 		return true;
-	const struct state_tensor *t = state_find(s, name);
+	const struct state_tensor *t = state_find(from->state, name);
 	if (!t)
 		return err_set(e, ERR_IO, "the state has no tensor '%s'", name);
-	if (!read(ctx, t, &data, e))
+	if (!from->read(from->ctx, t, &data, e))
 		return false;
 	if (data.n != t->bytes)
 		return err_set(e, ERR_IO, "tensor '%s' has %zu bytes, its state says %llu", name, data.n,
