@@ -211,6 +211,31 @@ static struct action *plan_evaluate(struct chain *c, const char *state_name, str
 		numerics_classes[numerics].name), &rule_evaluate, &(struct inputs){in, 3}, param);
 }
 
+/* Whether a split of the dataset asks for such rows; then there are some (split.h). */
+static bool has_rows(const struct dataset *d, enum split split)
+{
+	for (size_t i = 0; i < d->nrule; i++)
+		if (d->rule[i].part[split].from != FROM_NOWHERE)
+			return true;
+	return false;
+}
+
+/* What the target's class costs its state; NULL: nothing, or there is nothing to measure it on. */
+static struct action *plan_cost(struct chain *c, const struct plan_target *t)
+{
+	struct fields param = {0};
+	if (t->numerics == NUMERICS_F32 || !has_rows(&c->p->data->d, SPLIT_VALIDATION))
+		return NULL;
+	struct input in[] = {input_output("state", t->state, 0),
+		input_output("weights", plan_weights(c->p, t->state_name, t->state, t->numerics), 0),
+		input_output("tokens", c->tokens[SPLIT_VALIDATION], 0)};
+	cost_param(c->p->arena, t->numerics, &param);
+	struct action *cost = plan_action(c->p, arena_printf(c->p->arena, "%s/cost-%s", t->state_name,
+		numerics_classes[t->numerics].name), &rule_cost, &(struct inputs){in, 3}, param);
+	build_want(c->p->build, cost);
+	return cost;
+}
+
 /* ---- which state a target takes ---- */
 
 static uint64_t bytes_of(const struct state *s)
@@ -366,6 +391,7 @@ static bool give_states(struct chain *c)
 			t->evaluate_tuned = plan_evaluate(c, arena_printf(c->p->arena, "%s/round-0",
 				c->spec->name), c->tuned, t->numerics);
 		t->evaluate = plan_evaluate(c, c->state_name, c->state, t->numerics);
+		t->cost = plan_cost(c, t);
 		build_want(c->p->build, t->evaluate_parent);
 		build_want(c->p->build, t->evaluate);
 		plan_gates(c, t);

@@ -98,7 +98,8 @@ static bool add_section(struct strbuf *out, struct rule_call *c, struct err *e)
 	strbuf_addf(out, "{\"hardware\":\"%s\",\"numerics\":\"%s\",\"context\":%s,\"state\":",
 		call_param(c, "hardware"), call_param(c, "numerics"), call_param(c, "context"));
 	lock_add_digest(out, call_input_digest(c, (size_t)call_find(c, "state")));
-	if (!add_metrics(out, c, "metrics", e) || !add_metrics(out, c, "parent", e))
+	if (!add_metrics(out, c, "metrics", e) || !add_metrics(out, c, "parent", e) ||
+		!add_metrics(out, c, "cost", e))
 		return false;
 	for (size_t i = 0; i < call_ninput(c); i++) {
 		if (strcmp(call_input_name(c, i), "verdict"))

@@ -15,7 +15,7 @@
  * golden      shape, weights, tokenizer                     numerics             record (golden.h)
  * compile     shape, emitter, llvm                          numerics, target,    object (emit.h)
  *                                                           rows, context
- * lock        state, metrics, parent, verdict...,           target, hardware,    excerpt of the lock
+ * lock        state, metrics, parent, cost, verdict...,     target, hardware,    excerpt of the lock
  *             units.N, scores.N, the user's files           numerics, context,   (lock.h), JSON
  *                                                           schedule
  * link        object, state, weights, tokenizer, golden,    name, target, arch,  recipe (store.h)

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "packed.h"
-
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(((const struct weight *)a)->name, ((const struct weight *)b)->name);
@@ -72,4 +70,14 @@ bool weight_pack(const struct weight_source *from, const struct graph *plan, int
 			(unsigned long long)t->bytes);
 	pack_weight(plan, node, t->dtype, data.p, out);
 	return true;
+}
+
+static bool pack_param_of(void *from, const struct graph *plan, int node, struct strbuf *out, struct err *e)
+{
+	return weight_pack(from, plan, node, plan->node[node].name, out, e);
+}
+
+bool weights_pack(const struct weight_source *from, const struct graph *plan, struct packed *out, struct err *e)
+{
+	return packed_all(out, plan, pack_param_of, (void *)(uintptr_t)from, e);
 }

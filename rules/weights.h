@@ -12,6 +12,7 @@
 #define WEIGHTS_H
 
 #include "digest.h"
+#include "packed.h"
 #include "state.h"
 
 struct weight {
@@ -43,5 +44,8 @@ struct weight_source {
  * what forward graphs make up (rope.freq). name is the state's. */
 bool weight_pack(const struct weight_source *from, const struct graph *plan, int node, const char *name,
 	struct strbuf *out, struct err *e);
+
+/* All of them, in memory; release with packed_release, after a failure too. */
+bool weights_pack(const struct weight_source *from, const struct graph *plan, struct packed *out, struct err *e);
 
 #endif

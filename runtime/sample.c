@@ -113,12 +113,33 @@ static double log_sum(const float *logits, size_t n, double most)
 	return sample_log((sum[0] + sum[2]) + (sum[1] + sum[3]));
 }
 
-double sample_nll(const float *logits, size_t n, uint32_t token)
+/* The greatest logit; NaN where that is not finite. */
+static double greatest(const float *logits, size_t n)
 {
 	double most = (double)plain(logits[sample_argmax(logits, n)]);
-	if (!(most > -HUGE_VAL && most < HUGE_VAL))
+	return most > -HUGE_VAL && most < HUGE_VAL ? most : (double)NAN;
+}
+
+double sample_nll(const float *logits, size_t n, uint32_t token)
+{
+	double most = greatest(logits, n);
+	return most == most ? log_sum(logits, n, most) - ((double)logits[token] - most) : most;
+}
+
+/* With x and y the logits less their greatest: sum(e^x (x - y)) / sum(e^x) + log sum(e^y) - log sum(e^x). */
+double sample_kl(const float *p, const float *q, size_t n)
+{
+	enum { LANES = 4 };
+	double most_p = greatest(p, n), most_q = greatest(q, n), sum[LANES] = {0};
+	if (most_p != most_p || most_q != most_q)
 		return (double)NAN;
-	return log_sum(logits, n, most) - ((double)logits[token] - most);
+	for (size_t i = 0; i < n; i++) {
+		double x = clamped((double)p[i] - most_p), y = clamped((double)q[i] - most_q);
+		sum[i % LANES] += exp_core(x) * (x - y);
+	}
+	double log_p = log_sum(p, n, most_p), log_q = log_sum(q, n, most_q);
+	double kl = ((sum[0] + sum[2]) + (sum[1] + sum[3])) / exp_core(log_p) + (log_q - log_p);
+	return kl > 0 ? kl : 0; /* below 0 by rounding alone */
 }
 
 void sample_normalise(const double *log_weight, size_t n, double *probability)
