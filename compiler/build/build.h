@@ -203,7 +203,8 @@ void build_output(struct build *b, struct action *a, size_t output, const char *
 	enum output_flags flags);
 
 struct build_result {
-	size_t nrun, ncached, nfailed, nskipped; /* actions; skipped: an input failed, or stopped */
+	size_t nrun, ncached, nskipped; /* actions; skipped: an input failed, or stopped */
+	size_t nfailed;                 /* actions, generators and files that were to be written */
 	size_t nwould_run, nunknown;             /* dry run: unknown depends on what would run */
 	size_t nwritten;                         /* output files */
 	bool interrupted;
