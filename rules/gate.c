@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "sample.h"
+#include "splitmix.h"
 
 const char *const gate_metrics[] = {"accuracy", "nll", "perplexity", NULL};
 
@@ -177,15 +178,6 @@ static int compare_doubles(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* splitmix64: Steele, Lea & Flood 2014. */
-static uint64_t next_random(uint64_t *state)
-{
-	uint64_t z = *state += 0x9e3779b97f4a7c15;
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return z ^ z >> 31;
-}
-
 static double bootstrap_bound(const struct gate *g, const struct document *d, uint64_t n)
 {
 	double *loss = xmalloc(GATE_RESAMPLES * sizeof(*loss));
@@ -193,7 +185,7 @@ static double bootstrap_bound(const struct gate *g, const struct document *d, ui
 	for (int i = 0; i < GATE_RESAMPLES; i++) {
 		struct document sum = {0};
 		for (uint64_t k = 0; k < n; k++)
-			add_document(&sum, &d[(next_random(&seed) >> 32) * n >> 32]);
+			add_document(&sum, &d[(splitmix64(&seed) >> 32) * n >> 32]);
 		loss[i] = loss_of(g, &sum);
 	}
 	qsort(loss, GATE_RESAMPLES, sizeof(*loss), compare_doubles);

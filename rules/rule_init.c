@@ -12,16 +12,12 @@
 #include "arch.h"
 #include "chain.h"
 #include "rules.h"
+#include "splitmix.h"
 #include "tokenizer.h"
 
 static double uniform(uint64_t *x)
 {
-	*x += 0x9e3779b97f4a7c15u; /* splitmix64 */
-	uint64_t z = *x;
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	z ^= z >> 31;
-	return (double)(z >> 11) * 0x1p-53;
+	return (double)(splitmix64(x) >> 11) * 0x1p-53;
 }
 
 static bool ends(const char *name, const char *tail)

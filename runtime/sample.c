@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "splitmix.h"
+
 struct sample_candidate {
 	float logit;
 	uint32_t id;
@@ -175,12 +177,8 @@ void sampler_init(struct sampler *s, size_t nvocab, uint64_t seed)
 {
 	*s = (struct sampler){.top_p = 1, .nvocab = nvocab};
 	s->candidate = xmalloc(nvocab * sizeof *s->candidate);
-	for (int i = 0; i < 4; i++) {
-		uint64_t z = seed += 0x9e3779b97f4a7c15;
-		z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-		z = (z ^ z >> 27) * 0x94d049bb133111eb;
-		s->rng[i] = z ^ z >> 31;
-	}
+	for (int i = 0; i < 4; i++)
+		s->rng[i] = splitmix64(&seed);
 }
 
 void sampler_release(struct sampler *s)
