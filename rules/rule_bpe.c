@@ -50,10 +50,8 @@ static bool run(struct rule_call *c, struct err *e)
 	struct buf bytes;
 	struct strbuf out;
 	size_t nt;
-	int64_t vocab;
 	if (!fields_task(corpus.arena, call_params(c), &corpus.task, e) || !call_row_tables(c, &t, &nt, e) ||
-		!call_input_named(c, "list", &bytes, e) || !split_list_open(&list, bytes, e) ||
-		!rule_int(c, "vocab", &vocab, e))
+		!call_input_named(c, "list", &bytes, e) || !split_list_open(&list, bytes, e))
 		return false;
 	corpus.nrow = list.n;
 	corpus.row = arena_copy(corpus.arena, list.row, list.n * sizeof(*list.row));
@@ -62,7 +60,7 @@ static bool run(struct rule_call *c, struct err *e)
 		if (!collect(&corpus, &t[i], e))
 			return false;
 	strbuf_init(&out);
-	bool ok = tok_train_bpe(corpus.text, corpus.ntext, (uint32_t)vocab, &out, e) &&
+	bool ok = tok_train_bpe(corpus.text, corpus.ntext, (uint32_t)fields_int(call_params(c), "vocab"), &out, e) &&
 		call_output(c, 0, strbuf_buf(&out), e);
 	strbuf_release(&out);
 	return ok;

@@ -80,13 +80,12 @@ static bool run_cost(struct rule_call *c, struct err *e)
 	struct packed full;
 	struct measurer unquantised = {0}, quantised = {0};
 	struct measurer_options of_full, o = {.threads = call_threads(c)};
-	int64_t windows;
-	if (!rule_numerics(c, &o.numerics, e) || !rule_int(c, "windows", &windows, e) ||
-		!rule_state(c, "state", &s, e) || !call_input_named(c, "tokens", &bytes, e) ||
+	uint64_t windows = (uint64_t)fields_int(call_params(c), "windows");
+	if (!rule_numerics(c, &o.numerics, e) || !rule_state(c, "state", &s, e) || !call_input_named(c, "tokens", &bytes, e) ||
 		!token_table_open(&k.t, bytes, e) || !measure_check(&k.t, &s.config, e) ||
 		!call_weights(c, "weights", &o.weights, e))
 		return false;
-	k.nrecord = k.t.nrecord < (uint64_t)windows ? k.t.nrecord : (uint64_t)windows;
+	k.nrecord = k.t.nrecord < windows ? k.t.nrecord : windows;
 	o.config = &s.config;
 	o.has_attn = s.has_attn;
 	o.has_mlp = s.has_mlp;

@@ -178,14 +178,12 @@ static bool run_score(struct rule_call *c, struct err *e)
 {
 	struct score s = {.call = c, .a = call_arena(c)};
 	struct buf rows, memo;
-	int64_t want;
 	uint64_t step;
 	if (!rule_state(c, "state", &s.state, e) || !rule_numerics(c, &s.numerics, e) ||
-		!rule_int(c, "rows", &want, e) || !call_input_named(c, "rows", &rows, e) ||
-		!token_table_open(&s.tokens, rows, e))
+		!call_input_named(c, "rows", &rows, e) || !token_table_open(&s.tokens, rows, e))
 		return false;
 	s.unit = state_units(s.a, &s.state, &s.nunit);
-	choose_records(&s, want);
+	choose_records(&s, fields_int(call_params(c), "rows"));
 	if (!s.nrecord)
 		return err_set(e, ERR_SPEC, "there are no calibration rows to score on");
 	char hex[DIGEST_HEX];

@@ -52,30 +52,27 @@ static bool trains(void *ctx, const char *name)
 	return listed(t->trainable, block, strlen(block));
 }
 
-static bool read_double(const struct rule_call *c, const char *name, double *out, struct err *e)
-{
-	const char *text = call_param(c, name);
-	char *end = NULL;
-	*out = text ? strtod(text, &end) : 0;
-	return text && *text && !*end ? true
-				      : err_set(e, ERR_SPEC, "parameter '%s' is no number", name);
-}
-
 static bool read_params(struct tune *t, struct err *e)
 {
 	const struct rule_call *c = t->call;
+	const struct fields *param = call_params(c);
 	struct buf list;
 	t->decay = call_param(c, "decay");
 	if (!call_input_named(t->call, "trainable", &list, e))
 		return false;
 	t->trainable = arena_strndup(t->a, list.p, list.n);
-	const char *length = call_param(c, "steps") ? "steps" : "epochs";
-	return rule_numerics(c, &t->numerics, e) &&
-		rule_int(c, length, *length == 's' ? &t->nsteps : &t->epochs, e) &&
-		rule_int(c, "batch", &t->batch, e) && rule_int(c, "seed", &t->seed, e) &&
-		rule_int(c, "micro", &t->micro, e) && read_double(c, "rate", &t->rate, e) &&
-		read_double(c, "warm-up", &t->warm_up, e) &&
-		read_double(c, "weight-decay", &t->weight_decay, e) && read_double(c, "clip", &t->clip, e);
+	if (call_param(c, "steps"))
+		t->nsteps = fields_int(param, "steps");
+	else
+		t->epochs = fields_int(param, "epochs");
+	t->batch = fields_int(param, "batch");
+	t->seed = fields_int(param, "seed");
+	t->micro = fields_int(param, "micro");
+	t->rate = fields_double(param, "rate");
+	t->warm_up = fields_double(param, "warm-up");
+	t->weight_decay = fields_double(param, "weight-decay");
+	t->clip = fields_double(param, "clip");
+	return rule_numerics(c, &t->numerics, e);
 }
 
 /* (1 - cos(pi x)) / 2 = sin^2(pi x / 2) for x in 0..1, by Taylor's series: a library's cos differs between

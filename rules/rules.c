@@ -1,6 +1,5 @@
 #include "rules.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "chain.h"
@@ -54,13 +53,4 @@ bool rule_output_state(struct rule_call *c, const struct state *s, struct err *e
 	bool ok = call_output(c, 0, strbuf_buf(&text), e);
 	strbuf_release(&text);
 	return ok;
-}
-
-bool rule_int(const struct rule_call *c, const char *name, int64_t *out, struct err *e)
-{
-	const char *text = call_param(c, name);
-	char *end = NULL;
-	*out = text ? strtoll(text, &end, 10) : 0;
-	return (text && end != text && !*end) ||
-		err_set(e, ERR_SPEC, "parameter '%s' is no number: '%s'", name, text ? text : "");
 }

@@ -70,7 +70,4 @@ bool rule_tensor(void *call, const struct state_tensor *t, struct buf *out, stru
 /* The call's output 0: a state. */
 bool rule_output_state(struct rule_call *c, const struct state *s, struct err *e);
 
-/* A parameter that is a whole number. */
-bool rule_int(const struct rule_call *c, const char *name, int64_t *out, struct err *e);
-
 #endif

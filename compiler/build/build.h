@@ -42,6 +42,9 @@ struct fields {
 };
 void fields_add(struct arena *a, struct fields *f, const char *name, const char *value);
 const char *fields_get(const struct fields *f, const char *name); /* NULL: absent */
+/* BUG on one that is absent or no number: what writes a parameter and what reads it are one program. */
+int64_t fields_int(const struct fields *f, const char *name);
+double fields_double(const struct fields *f, const char *name);
 
 /* A row. run is a pure function from parameters and inputs to outputs: no clock, environment,
  * network or path reaches the result. Bytes changed? The version goes up. */
