@@ -407,22 +407,17 @@ static bool chosen(struct build *b, void *ctx, const struct buf *input, struct e
 {
 	struct chain *c = ctx;
 	struct arena *a = c->p->arena;
-	char *rest = arena_strndup(a, input[0].p, input[0].n);
 	struct plan_round *r = arena_push(a, c->p->round, c->p->nround);
 	(void)b;
 	*r = (struct plan_round){.schedule = c->spec->name, .round = c->round, .score = c->score,
 		.choose = c->choose};
-	for (char *name; (name = strsep(&rest, "\n"));) {
-		struct unit u;
+	if (!units_read(a, input[0], &r->unit, &r->nunit, e))
+		return false;
+	for (size_t i = 0; i < r->nunit; i++) {
 		struct state next;
-		if (!*name)
-			continue;
-		if (!unit_parse(name, &u))
-			return err_set(e, ERR_IO, "'%s' is no unit", name);
-		if (!state_drop(a, &c->shadow, u, &next, e))
+		if (!state_drop(a, &c->shadow, r->unit[i], &next, e))
 			return false;
 		c->shadow = next;
-		*arena_push(a, r->unit, r->nunit) = name;
 	}
 	struct input in[] = {input_output("state", c->state, 0), input_output("units", c->choose, 0)};
 	struct action *dropped = plan_action(c->p, named(c, "drop"), &rule_drop, &(struct inputs){in, 2}, (struct fields){0});

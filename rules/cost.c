@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "json.h"
 #include "sample.h"
 #include "tokens.h"
 
@@ -57,19 +58,16 @@ void cost_add_row(struct cost *sum, const struct cost_pair *pair, const struct t
 
 void cost_write(struct strbuf *out, const struct cost *sum, uint64_t rows)
 {
-	double n = (double)sum->tokens;
-	const struct {
-		const char *name;
-		double value;
-	} number[] = {{"nll", sum->nll / n}, {"perplexity", sample_exp(sum->nll / n)},
-		{"unquantised_nll", sum->unquantised_nll / n},
-		{"unquantised_perplexity", sample_exp(sum->unquantised_nll / n)}, {"kl", sum->kl / n},
-		{"same_argmax", (double)sum->same / n}};
 	strbuf_addf(out, "{\"rows\":%llu,\"tokens\":%llu", (unsigned long long)rows,
 		(unsigned long long)sum->tokens);
-	for (size_t i = 0; sum->tokens && i < NELEM(number); i++) {
-		strbuf_addf(out, ",\"%s\":", number[i].name);
-		strbuf_add_double(out, number[i].value);
+	if (sum->tokens) {
+		double n = (double)sum->tokens, nll = sum->nll / n, unquantised = sum->unquantised_nll / n;
+		json_add_number(out, "nll", nll);
+		json_add_number(out, "perplexity", sample_exp(nll));
+		json_add_number(out, "unquantised_nll", unquantised);
+		json_add_number(out, "unquantised_perplexity", sample_exp(unquantised));
+		json_add_number(out, "kl", sum->kl / n);
+		json_add_number(out, "same_argmax", (double)sum->same / n);
 	}
 	strbuf_addc(out, '}');
 }

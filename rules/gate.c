@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "json.h"
 #include "sample.h"
 #include "splitmix.h"
 
@@ -247,25 +248,19 @@ uint64_t gate_rows_needed(const struct gate *g)
 	return (uint64_t)floor(sample_log(1 - g->confidence) / sample_log(1 - g->margin)) + 1;
 }
 
-static void add_number(struct strbuf *out, const char *name, double x)
-{
-	strbuf_addf(out, ",\"%s\":", name);
-	strbuf_add_double(out, x);
-}
-
 void verdict_write(struct strbuf *out, const struct gate *g, const struct verdict *v)
 {
 	strbuf_addf(out, "{\"metric\":\"%s\"", gate_metrics[g->metric]);
-	add_number(out, "margin", g->margin);
-	add_number(out, "confidence", g->confidence);
-	add_number(out, "rows", (double)v->rows);
-	add_number(out, "reference", v->reference);
-	add_number(out, "candidate", v->candidate);
-	add_number(out, "loss", v->loss);
-	add_number(out, "bound", v->bound);
+	json_add_number(out, "margin", g->margin);
+	json_add_number(out, "confidence", g->confidence);
+	json_add_number(out, "rows", (double)v->rows);
+	json_add_number(out, "reference", v->reference);
+	json_add_number(out, "candidate", v->candidate);
+	json_add_number(out, "loss", v->loss);
+	json_add_number(out, "bound", v->bound);
 	if (g->metric == GATE_ACCURACY) {
-		add_number(out, "lost", (double)v->lost);
-		add_number(out, "won", (double)v->won);
+		json_add_number(out, "lost", (double)v->lost);
+		json_add_number(out, "won", (double)v->won);
 	}
 	strbuf_addf(out, ",\"passed\":%s}", v->passed ? "true" : "false");
 }

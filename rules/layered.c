@@ -6,7 +6,7 @@
 
 #include "program.h"
 
-enum { MEMORY_ALIGN = 64, MAX_EXTERNALS = 32 };
+enum { MAX_EXTERNALS = 32 };
 enum piece { PIECE_EMBED, PIECE_ATTN, PIECE_MLP, PIECE_HEAD, NPIECES };
 
 struct layered {
@@ -24,10 +24,7 @@ struct layered {
 
 static void *own(struct layered *l, size_t bytes)
 {
-	bytes = (bytes + 2 * MEMORY_ALIGN - 1) / MEMORY_ALIGN * MEMORY_ALIGN;
-	void *p = aligned_alloc(MEMORY_ALIGN, bytes);
-	if (!p)
-		oom();
+	void *p = xaligned(bytes);
 	*arena_push(&l->arena, l->owned, l->nowned) = p;
 	return memset(p, 0, bytes);
 }

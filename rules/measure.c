@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "flat.h"
+#include "json.h"
 #include "sample.h"
 #include "score.h"
 
@@ -195,22 +196,16 @@ struct metrics measured_metrics(const struct measured_table *t)
 	return m;
 }
 
-static void add_number(struct strbuf *out, const char *name, double x)
-{
-	strbuf_addf(out, ",\"%s\":", name);
-	strbuf_add_double(out, x);
-}
-
 void metrics_write(struct strbuf *out, const struct metrics *m)
 {
 	strbuf_addf(out, "{\"rows\":%llu,\"skipped\":%llu,\"tokens\":%llu",
 		(unsigned long long)m->rows, (unsigned long long)m->skipped,
 		(unsigned long long)m->tokens);
 	if (m->tokens) {
-		add_number(out, "nll", m->nll);
-		add_number(out, "perplexity", m->perplexity);
+		json_add_number(out, "nll", m->nll);
+		json_add_number(out, "perplexity", m->perplexity);
 	}
 	if (m->choices)
-		add_number(out, "accuracy", m->accuracy);
+		json_add_number(out, "accuracy", m->accuracy);
 	strbuf_addc(out, '}');
 }

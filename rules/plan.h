@@ -48,7 +48,7 @@ struct plan_input {
 struct plan_round {
 	const char *schedule;
 	int round;
-	const char **unit;
+	struct unit *unit;
 	size_t nunit;
 	struct action *score; /* output 0: scores (scores.h); NULL: chosen without */
 	struct action *choose; /* output 0: names of units */

@@ -142,9 +142,7 @@ static bool run_choose(struct rule_call *c, struct err *e)
 			unit_name(all[i].unit[k], name);
 			strbuf_addf(&out, "%s\n", name);
 		}
-	bool ok = call_output(c, 0, strbuf_buf(&out), e);
-	strbuf_release(&out);
-	return ok;
+	return rule_output(c, &out, e);
 }
 
 /* t(block) = what is left without its attention + what is left without its MLP: the blocks with the least
@@ -178,9 +176,7 @@ static bool run_trainable(struct rule_call *c, struct err *e)
 		strbuf_adds(&out, "embeddings\n");
 	for (size_t i = 0; i < n && i < count; i++)
 		strbuf_addf(&out, "blk.%d\n", all[i].unit[0].layer);
-	bool ok = call_output(c, 0, strbuf_buf(&out), e);
-	strbuf_release(&out);
-	return ok;
+	return rule_output(c, &out, e);
 }
 
 static const char *const chosen[] = {"units", NULL};

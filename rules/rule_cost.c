@@ -67,9 +67,7 @@ static bool write_output(const struct costing *k, struct err *e)
 		rows += k->t.record[i].part == 0;
 	strbuf_init(&text);
 	cost_write(&text, &k->sum, rows);
-	bool ok = call_output(k->c, 0, strbuf_buf(&text), e);
-	strbuf_release(&text);
-	return ok;
+	return rule_output(k->c, &text, e);
 }
 
 static bool run_cost(struct rule_call *c, struct err *e)

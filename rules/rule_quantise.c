@@ -41,9 +41,7 @@ static bool run_quantise(struct rule_call *c, struct err *e)
 		return false;
 	strbuf_init(&text);
 	weights_write(&text, &w);
-	bool ok = call_output(c, 0, strbuf_buf(&text), e);
-	strbuf_release(&text);
-	return ok;
+	return rule_output(c, &text, e);
 }
 
 static const char *const outputs[] = {"weights", NULL};

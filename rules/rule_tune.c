@@ -98,15 +98,6 @@ static double rate_at(const struct tune *t, int64_t step)
 	return t->decay && !strcmp(t->decay, "constant") ? t->rate : t->rate * left;
 }
 
-static int64_t longest_row(const struct token_table *rows)
-{
-	int64_t longest = 1;
-	for (uint64_t i = 0; i < rows->nrecord; i++)
-		if (rows->record[i].total_tokens > longest)
-			longest = rows->record[i].total_tokens;
-	return longest;
-}
-
 static void name_row(const struct tune *t, uint32_t record, char out[64])
 {
 	char hex[DIGEST_HEX];
@@ -258,7 +249,7 @@ static bool write_state(struct tune *t, struct err *e)
 
 static bool open_trainer(struct tune *t, struct err *e)
 {
-	int64_t longest = longest_row(&t->rows);
+	int64_t longest = token_table_longest(&t->rows);
 	if (t->micro < longest)
 		t->micro = longest;
 	struct trainer_options o = {.weights = {&t->state, rule_tensor, t->call}, .trains = trains, .ctx = t,

@@ -45,12 +45,17 @@ bool rule_tensor(void *call, const struct state_tensor *t, struct buf *out, stru
 	return call_object(call, t->digest, out, e);
 }
 
+bool rule_output(struct rule_call *c, struct strbuf *bytes, struct err *e)
+{
+	bool ok = call_output(c, 0, strbuf_buf(bytes), e);
+	strbuf_release(bytes);
+	return ok;
+}
+
 bool rule_output_state(struct rule_call *c, const struct state *s, struct err *e)
 {
 	struct strbuf text;
 	strbuf_init(&text);
 	state_write(&text, s);
-	bool ok = call_output(c, 0, strbuf_buf(&text), e);
-	strbuf_release(&text);
-	return ok;
+	return rule_output(c, &text, e);
 }

@@ -67,7 +67,9 @@ bool rule_state(struct rule_call *c, const char *name, struct state *out, struct
 /* A tensor_read (weights.h) whose context is the call: an object that its inputs name. */
 bool rule_tensor(void *call, const struct state_tensor *t, struct buf *out, struct err *e);
 
-/* The call's output 0: a state. */
+/* The call's output 0; the bytes are released. */
+bool rule_output(struct rule_call *c, struct strbuf *bytes, struct err *e);
+/* The same: a state. */
 bool rule_output_state(struct rule_call *c, const struct state *s, struct err *e);
 
 #endif

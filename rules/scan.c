@@ -38,10 +38,8 @@ bool scan_open(struct scan *s, const struct layered_options *o, const struct tok
 {
 	struct layered_options options = *o;
 	*s = (struct scan){.state = o->weights.state, .unit = unit, .nunit = nunit};
-	s->most_rows = (uint32_t)o->rows;
-	for (uint64_t i = 0; i < t->nrecord; i++)
-		if (t->record[i].total_tokens > s->most_rows)
-			s->most_rows = t->record[i].total_tokens;
+	uint32_t longest = token_table_longest(t);
+	s->most_rows = longest > (uint32_t)o->rows ? longest : (uint32_t)o->rows;
 	options.rows = options.outs = options.slots = s->most_rows;
 	if (!layered_open(&s->layered, &options, e))
 		return false;

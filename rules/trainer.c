@@ -6,8 +6,6 @@
 
 #include "program.h"
 
-enum { MEMORY_ALIGN = 64 };
-
 struct memory {
 	const char *name; /* of the leaf or output */
 	void *p;
@@ -35,11 +33,7 @@ struct trainer {
 
 static void *zeroed(size_t bytes)
 {
-	bytes = (bytes + 2 * MEMORY_ALIGN - 1) / MEMORY_ALIGN * MEMORY_ALIGN;
-	void *p = aligned_alloc(MEMORY_ALIGN, bytes);
-	if (!p)
-		oom();
-	return memset(p, 0, bytes);
+	return memset(xaligned(bytes), 0, bytes);
 }
 
 static struct memory *find(const struct trainer *t, const char *name)

@@ -79,13 +79,10 @@ static bool add_metrics(struct strbuf *out, struct work *w, const char *name, st
 	struct buf text;
 	if (!work_output(w, evaluate, EVALUATE_METRICS, &text))
 		return false;
-	size_t n = text.n;
-	while (n && ((const char *)text.p)[n - 1] != '}')
-		n--;
 	strbuf_adds(out, out->s[out->n - 1] == '{' ? "" : ",");
 	strbuf_add_json(out, name, strlen(name));
 	strbuf_addc(out, ':');
-	strbuf_add(out, text.p, n ? n - 1 : 0);
+	strbuf_add(out, text.p, text.n - 1); /* an object: what follows goes into it */
 	strbuf_addf(out, ",\"measured\":\"%s\"", measured);
 	if (work_output(w, cost, 0, &text)) {
 		strbuf_adds(out, ",\"cost\":");

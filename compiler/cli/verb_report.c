@@ -16,9 +16,7 @@ static void add_output(struct work *w, struct strbuf *out, const char *name, str
 	if (!work_output(w, action, 0, &text))
 		return;
 	strbuf_addf(out, ",\"%s\":", name);
-	for (size_t i = 0; i < text.n; i++)
-		if (((const char *)text.p)[i] != '\n')
-			strbuf_addc(out, ((const char *)text.p)[i]);
+	strbuf_add(out, text.p, text.n);
 }
 
 /* Halves that a state has, and the bytes of its tensors. */
@@ -108,9 +106,12 @@ static bool add_scores(struct work *w, struct strbuf *out, struct action *score,
 
 static bool add_round(struct work *w, struct strbuf *out, const struct plan_round *r, struct err *e)
 {
+	char name[32];
 	strbuf_addf(out, "\n{\"round\":%d,\"dropped\":[", r->round);
-	for (size_t i = 0; i < r->nunit; i++)
-		strbuf_addf(out, "%s\"%s\"", i ? "," : "", r->unit[i]);
+	for (size_t i = 0; i < r->nunit; i++) {
+		unit_name(r->unit[i], name);
+		strbuf_addf(out, "%s\"%s\"", i ? "," : "", name);
+	}
 	strbuf_addc(out, ']');
 	if (!add_scores(w, out, r->score, e))
 		return false;
@@ -220,19 +221,6 @@ static void print_rounds(struct cli *c, const struct json *rounds)
 			fprintf(c->out, " %s", list->item[k].text);
 	}
 	fputs(rounds->nitem ? "\n" : " nothing\n", c->out);
-}
-
-static bool json_equal(const struct json *x, const struct json *y)
-{
-	struct strbuf a, b;
-	strbuf_init(&a);
-	strbuf_init(&b);
-	json_write(&a, x);
-	json_write(&b, y);
-	bool equal = a.n == b.n && !memcmp(a.s, b.s, a.n);
-	strbuf_release(&a);
-	strbuf_release(&b);
-	return equal;
 }
 
 static void print_report(struct cli *c, const struct json *o)

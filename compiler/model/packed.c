@@ -307,9 +307,7 @@ static void place_params(struct packed *p, const struct graph *plan)
 	for (int i = 0; i < plan->nnode; i++)
 		if (plan->node[i].op == OP_PARAM)
 			at += aligned(tensor_bytes(plan, &plan->node[i]));
-	uint8_t *to = p->memory = aligned_alloc(PACK_ALIGN, (size_t)at + PACK_ALIGN);
-	if (!to)
-		oom();
+	uint8_t *to = p->memory = xaligned((size_t)at);
 	for (int i = 0; i < plan->nnode; i++) {
 		if (plan->node[i].op != OP_PARAM)
 			continue;
