@@ -211,6 +211,31 @@ static struct action *plan_evaluate(struct chain *c, const char *state_name, str
 		numerics_classes[numerics].name), &rule_evaluate, &(struct inputs){in, 3}, param);
 }
 
+/* Whether a split of the dataset asks for such rows; then there are some (split.h). */
+static bool has_rows(const struct dataset *d, enum split split)
+{
+	for (size_t i = 0; i < d->nrule; i++)
+		if (d->rule[i].part[split].from != FROM_NOWHERE)
+			return true;
+	return false;
+}
+
+/* What the target's class costs its state; NULL: nothing, or there is nothing to measure it on. */
+static struct action *plan_cost(struct chain *c, const struct plan_target *t)
+{
+	struct fields param = {0};
+	if (t->numerics == NUMERICS_F32 || !has_rows(&c->p->data->d, SPLIT_VALIDATION))
+		return NULL;
+	struct input in[] = {input_output("state", t->state, 0),
+		input_output("weights", plan_weights(c->p, t->state_name, t->state, t->numerics), 0),
+		input_output("tokens", c->tokens[SPLIT_VALIDATION], 0)};
+	cost_param(c->p->arena, t->numerics, &param);
+	struct action *cost = plan_action(c->p, arena_printf(c->p->arena, "%s/cost-%s", t->state_name,
+		numerics_classes[t->numerics].name), &rule_cost, &(struct inputs){in, 3}, param);
+	build_want(c->p->build, cost);
+	return cost;
+}
+
 /* ---- which state a target takes ---- */
 
 static uint64_t bytes_of(const struct state *s)
@@ -366,6 +391,7 @@ static bool give_states(struct chain *c)
 			t->evaluate_tuned = plan_evaluate(c, arena_printf(c->p->arena, "%s/round-0",
 				c->spec->name), c->tuned, t->numerics);
 		t->evaluate = plan_evaluate(c, c->state_name, c->state, t->numerics);
+		t->cost = plan_cost(c, t);
 		build_want(c->p->build, t->evaluate_parent);
 		build_want(c->p->build, t->evaluate);
 		plan_gates(c, t);
@@ -381,22 +407,17 @@ static bool chosen(struct build *b, void *ctx, const struct buf *input, struct e
 {
 	struct chain *c = ctx;
 	struct arena *a = c->p->arena;
-	char *rest = arena_strndup(a, input[0].p, input[0].n);
 	struct plan_round *r = arena_push(a, c->p->round, c->p->nround);
 	(void)b;
 	*r = (struct plan_round){.schedule = c->spec->name, .round = c->round, .score = c->score,
 		.choose = c->choose};
-	for (char *name; (name = strsep(&rest, "\n"));) {
-		struct unit u;
+	if (!units_read(a, input[0], &r->unit, &r->nunit, e))
+		return false;
+	for (size_t i = 0; i < r->nunit; i++) {
 		struct state next;
-		if (!*name)
-			continue;
-		if (!unit_parse(name, &u))
-			return err_set(e, ERR_IO, "'%s' is no unit", name);
-		if (!state_drop(a, &c->shadow, u, &next, e))
+		if (!state_drop(a, &c->shadow, r->unit[i], &next, e))
 			return false;
 		c->shadow = next;
-		*arena_push(a, r->unit, r->nunit) = name;
 	}
 	struct input in[] = {input_output("state", c->state, 0), input_output("units", c->choose, 0)};
 	struct action *dropped = plan_action(c->p, named(c, "drop"), &rule_drop, &(struct inputs){in, 2}, (struct fields){0});

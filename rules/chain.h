@@ -9,6 +9,8 @@
  *     S/parent/score, S/trainable        only when less than all blocks train
  *     S/round-0/tune, S/round-1/score, S/round-1/choose, S/round-1/drop, S/round-1/tune, ...
  *     STATE/evaluate-NUMERICS            of the parent, of round 0 and of each target's state: test rows
+ *     STATE/cost-NUMERICS                of each target's state, unless the class is f32: validation rows, if
+ *                                        the spec asks for any
  *
  * Nothing in a round depends on how many follow, so targets that keep less only add rounds.
  */

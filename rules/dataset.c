@@ -293,26 +293,12 @@ static int word_index(const struct fields *f, const char *name, const char *cons
 	return 0;
 }
 
-int64_t fields_int(const struct fields *f, const char *name, int64_t absent)
-{
-	const char *value = fields_get(f, name);
-	return value ? strtoll(value, NULL, 10) : absent;
-}
-
-double fields_double(const struct fields *f, const char *name)
-{
-	const char *value = fields_get(f, name);
-	if (!value)
-		BUG("no parameter '%s'", name);
-	return strtod(value, NULL);
-}
-
 bool fields_task(struct arena *a, const struct fields *f, struct task *out, struct err *e)
 {
 	*out = (struct task){
 		.kind = (enum task_kind)word_index(f, "task", task_kinds),
 		.on_long = (enum on_long)word_index(f, "on-long", on_longs),
-		.length_tokens = (uint32_t)fields_int(f, "length", UINT32_MAX),
+		.length_tokens = fields_get(f, "length") ? (uint32_t)fields_int(f, "length") : UINT32_MAX,
 		.prompt = fields_get(f, "prompt"),
 		.delimiter = fields_get(f, "delimiter"),
 		.answer = fields_get(f, "answer"),
@@ -350,7 +336,7 @@ static struct split_part read_part(const char *s)
 
 void fields_split(struct arena *a, const struct fields *f, struct split_rule **out, size_t *n)
 {
-	*n = (size_t)fields_int(f, "splits", 0);
+	*n = (size_t)fields_int(f, "splits");
 	*out = arena_array(a, struct split_rule, *n);
 	for (size_t i = 0; i < *n; i++) {
 		(*out)[i].path = fields_get(f, arena_printf(a, "split.%zu.path", i));

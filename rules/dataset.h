@@ -56,8 +56,6 @@ bool fields_task(struct arena *a, const struct fields *f, struct task *out, stru
 void fields_source(const struct fields *f, const struct task *task, struct data_source *out);
 /* The parts that are lists get their file's name, not its bytes. */
 void fields_split(struct arena *a, const struct fields *f, struct split_rule **out, size_t *n);
-int64_t fields_int(const struct fields *f, const char *name, int64_t absent);
-double fields_double(const struct fields *f, const char *name);
 
 /* Whether there are as many calibration rows as a score looks at (if its method looks at any); ERR_SPEC. */
 bool dataset_enough(const struct spec_dataset *d, const struct spec_score *s, size_t calibration_rows,

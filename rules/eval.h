@@ -6,6 +6,10 @@
  *   tokenise  rows..., list, tokenizer -> token table (tokens.h). One action for each split: only what
  *             was handed the test list can name a test row. An earlier table saves work
  *   evaluate  shape, weights, tokens -> "metrics", "rows" (measure.h). Parameter numerics
+ *   cost      state, weights, tokens -> what the class costs (cost.h). Parameters numerics, windows: how many
+ *             records at most, from the first, hence by (seed, hash). It is handed validation rows: no action
+ *             but evaluate can name a test row. Bits belong to the class, so like `golden` it names no
+ *             target, and one cost serves all targets of a class, also those that cannot run here
  *   gate      reference, candidate ("rows" of two evaluations) -> verdict (gate.h). Parameters
  *             metric, margin, confidence
  *
@@ -24,11 +28,14 @@
 #include "gate.h"
 #include "model_run.h"
 
-extern const struct rule rule_rows, rule_split, rule_tokenise, rule_evaluate, rule_gate;
+extern const struct rule rule_rows, rule_split, rule_tokenise, rule_evaluate, rule_cost, rule_gate;
 
 enum { EVALUATE_METRICS, EVALUATE_ROWS }; /* outputs of evaluate */
 
 void evaluate_param(struct arena *a, enum numerics numerics, struct fields *out);
+/* A dataset of any size costs two passes over these and no more. */
+enum { COST_WINDOWS = 64 };
+void cost_param(struct arena *a, enum numerics numerics, struct fields *out);
 struct gate gate_of(const struct spec_gate *s);
 void gate_param(struct arena *a, const struct spec_gate *gate, struct fields *out);
 

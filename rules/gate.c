@@ -3,7 +3,9 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "json.h"
 #include "sample.h"
+#include "splitmix.h"
 
 const char *const gate_metrics[] = {"accuracy", "nll", "perplexity", NULL};
 
@@ -177,15 +179,6 @@ static int compare_doubles(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* splitmix64: Steele, Lea & Flood 2014. */
-static uint64_t next_random(uint64_t *state)
-{
-	uint64_t z = *state += 0x9e3779b97f4a7c15;
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return z ^ z >> 31;
-}
-
 static double bootstrap_bound(const struct gate *g, const struct document *d, uint64_t n)
 {
 	double *loss = xmalloc(GATE_RESAMPLES * sizeof(*loss));
@@ -193,7 +186,7 @@ static double bootstrap_bound(const struct gate *g, const struct document *d, ui
 	for (int i = 0; i < GATE_RESAMPLES; i++) {
 		struct document sum = {0};
 		for (uint64_t k = 0; k < n; k++)
-			add_document(&sum, &d[(next_random(&seed) >> 32) * n >> 32]);
+			add_document(&sum, &d[(splitmix64(&seed) >> 32) * n >> 32]);
 		loss[i] = loss_of(g, &sum);
 	}
 	qsort(loss, GATE_RESAMPLES, sizeof(*loss), compare_doubles);
@@ -255,25 +248,19 @@ uint64_t gate_rows_needed(const struct gate *g)
 	return (uint64_t)floor(sample_log(1 - g->confidence) / sample_log(1 - g->margin)) + 1;
 }
 
-static void add_number(struct strbuf *out, const char *name, double x)
-{
-	strbuf_addf(out, ",\"%s\":", name);
-	strbuf_add_double(out, x);
-}
-
 void verdict_write(struct strbuf *out, const struct gate *g, const struct verdict *v)
 {
 	strbuf_addf(out, "{\"metric\":\"%s\"", gate_metrics[g->metric]);
-	add_number(out, "margin", g->margin);
-	add_number(out, "confidence", g->confidence);
-	add_number(out, "rows", (double)v->rows);
-	add_number(out, "reference", v->reference);
-	add_number(out, "candidate", v->candidate);
-	add_number(out, "loss", v->loss);
-	add_number(out, "bound", v->bound);
+	json_add_number(out, "margin", g->margin);
+	json_add_number(out, "confidence", g->confidence);
+	json_add_number(out, "rows", (double)v->rows);
+	json_add_number(out, "reference", v->reference);
+	json_add_number(out, "candidate", v->candidate);
+	json_add_number(out, "loss", v->loss);
+	json_add_number(out, "bound", v->bound);
 	if (g->metric == GATE_ACCURACY) {
-		add_number(out, "lost", (double)v->lost);
-		add_number(out, "won", (double)v->won);
+		json_add_number(out, "lost", (double)v->lost);
+		json_add_number(out, "won", (double)v->won);
 	}
 	strbuf_addf(out, ",\"passed\":%s}", v->passed ? "true" : "false");
 }

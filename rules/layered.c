@@ -6,7 +6,7 @@
 
 #include "program.h"
 
-enum { MEMORY_ALIGN = 64, MAX_EXTERNALS = 32 };
+enum { MAX_EXTERNALS = 32 };
 enum piece { PIECE_EMBED, PIECE_ATTN, PIECE_MLP, PIECE_HEAD, NPIECES };
 
 struct layered {
@@ -24,22 +24,19 @@ struct layered {
 
 static void *own(struct layered *l, size_t bytes)
 {
-	bytes = (bytes + 2 * MEMORY_ALIGN - 1) / MEMORY_ALIGN * MEMORY_ALIGN;
-	void *p = aligned_alloc(MEMORY_ALIGN, bytes);
-	if (!p)
-		oom();
+	void *p = xaligned(bytes);
 	*arena_push(&l->arena, l->owned, l->nowned) = p;
 	return memset(p, 0, bytes);
 }
 
 float *layered_residual(struct layered *l)
 {
-	return own(l, (size_t)(l->o.rows * l->o.state->config.width) * sizeof(float));
+	return own(l, (size_t)(l->o.rows * l->o.weights.state->config.width) * sizeof(float));
 }
 
 static bool load_code(struct layered *l, struct err *e)
 {
-	struct forward f = {.config = &l->o.state->config, .numerics = l->o.numerics,
+	struct forward f = {.config = &l->o.weights.state->config, .numerics = l->o.numerics,
 		.max_rows = l->o.rows, .max_out = l->o.outs, .slots = l->o.slots};
 	struct arena *a = &l->arena;
 	l->plan[PIECE_EMBED] = graph_plan(a, forward_piece_embed(a, &f));
@@ -66,7 +63,7 @@ static bool load_weight(struct layered *l, const struct graph *g, int node, int 
 	const char *name = name_in_state(l, g->node[node].name, layer);
 	struct strbuf bytes;
 	strbuf_init(&bytes);
-	bool ok = weight_pack(g, node, name, l->o.state, l->o.read, l->o.ctx, &bytes, e);
+	bool ok = weight_pack(&l->o.weights, g, node, name, &bytes, e);
 	if (ok)
 		*out = memcpy(own(l, bytes.n), bytes.s, bytes.n);
 	strbuf_release(&bytes);
@@ -92,7 +89,7 @@ static bool bind(struct layered *l, int piece, int layer, struct err *e)
 
 static bool bind_all(struct layered *l, struct err *e)
 {
-	const struct state *s = l->o.state;
+	const struct state *s = l->o.weights.state;
 	for (int p = 0; p < NPIECES; p++)
 		l->t[p] = arena_array(&l->arena, void **, s->config.layers);
 	if (!bind(l, PIECE_EMBED, 0, e) || !bind(l, PIECE_HEAD, 0, e))
@@ -171,13 +168,12 @@ void layered_embed(struct layered *l, const struct layered_rows *r, float *y)
 	run(l, PIECE_EMBED, 0, r, &(struct named){"y", y}, 1);
 }
 
-void layered_half(struct layered *l, const struct layered_rows *r, enum half half, int layer,
-	const float *x, float *y, float *norm2)
+void layered_half(struct layered *l, const struct layered_rows *r, const struct layered_half *h)
 {
-	float *norms = norm2 ? norm2 : xcalloc((size_t)r->nrow, sizeof(float));
-	const struct named extra[] = {{"x", x}, {"y", y}, {"norm2", norms}};
-	run(l, half == HALF_ATTN ? PIECE_ATTN : PIECE_MLP, layer, r, extra, NELEM(extra));
-	if (!norm2)
+	float *norms = h->norm2 ? h->norm2 : xcalloc((size_t)r->nrow, sizeof(float));
+	const struct named extra[] = {{"x", h->x}, {"y", h->y}, {"norm2", norms}};
+	run(l, h->half == HALF_ATTN ? PIECE_ATTN : PIECE_MLP, h->layer, r, extra, NELEM(extra));
+	if (!h->norm2)
 		free(norms);
 }
 

@@ -12,9 +12,7 @@
 #include "weights.h"
 
 struct layered_options {
-	const struct state *state;
-	tensor_read *read;
-	void *ctx;
+	struct weight_source weights;
 	enum numerics numerics;
 	int64_t rows, outs, slots; /* most of one call; of the cache */
 	int nthreads;
@@ -34,8 +32,13 @@ void layered_free(struct layered *l); /* NULL is allowed */
 /* x, y: (nrow, D) f32, 64-byte aligned with the rows of `rows` in room. */
 void layered_embed(struct layered *l, const struct layered_rows *r, float *y);
 /* y = x + half(x); y may not be x. norm2 (nrow), the squared norms of half(x), may be NULL. */
-void layered_half(struct layered *l, const struct layered_rows *r, enum half half, int layer,
-	const float *x, float *y, float *norm2);
+struct layered_half {
+	enum half half;
+	int layer;
+	const float *x;
+	float *y, *norm2;
+};
+void layered_half(struct layered *l, const struct layered_rows *r, const struct layered_half *h);
 void layered_nll(struct layered *l, const struct layered_rows *r, const float *x, float *nll);
 
 /* Zeroed memory for (rows, D), freed with l. */

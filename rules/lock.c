@@ -226,17 +226,8 @@ static bool compare(const char *place, const struct json *a, const struct json *
 	char below[512];
 	if (a->kind != b->kind)
 		return differ(place, a, b, e);
-	if (a->kind != JSON_OBJECT) {
-		struct strbuf was, is;
-		strbuf_init(&was);
-		strbuf_init(&is);
-		json_write(&was, a);
-		json_write(&is, b);
-		bool same = !strcmp(was.s, is.s);
-		strbuf_release(&was);
-		strbuf_release(&is);
-		return same || differ(place, a, b, e);
-	}
+	if (a->kind != JSON_OBJECT)
+		return json_equal(a, b) || differ(place, a, b, e);
 	for (size_t i = 0; i < a->nitem; i++) {
 		const struct json *other = json_get(b, a->key[i]);
 		snprintf(below, sizeof(below), "%s%s%s", place, *place ? " / " : "", a->key[i]);

@@ -15,7 +15,9 @@
  *       ],
  *       "targets": {
  *         "laptop": {"hardware":"zen5","numerics":"f32","context":0,"state":"HEX",
- *           "metrics":{...},"parent":{...},"gates":[...]}      test rows (eval.h, gate.h); absent without data
+ *           "metrics":{...},"parent":{...},"cost":{...},"gates":[...]}
+ *                                                   test rows (eval.h, gate.h), but of cost validation rows
+ *                                                   (cost.h); absent without data, cost also for f32
  *       },
  *       "outputs": {
  *         "laptop": "HEX"                           the binary

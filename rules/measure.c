@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "flat.h"
+#include "json.h"
 #include "sample.h"
 #include "score.h"
 
@@ -78,42 +79,40 @@ bool measure_check(const struct token_table *t, const struct model_config *c, st
 	return true;
 }
 
-/* Rows of one batch; a batch ends where the next row does not fit. */
-static bool measure_batch(struct measurer *m, const struct token_table *t, const uint64_t *record,
-	size_t n, const struct token_row *row, double *nll, measure_take *take, void *ctx, struct err *e)
+/* What the answers of a row were given. */
+static bool measure_row(const struct measure_job *job, uint64_t record, const double *nll, uint32_t n,
+	struct err *e)
 {
-	score_rows(&m->session, row, n, nll);
-	for (size_t i = 0; i < n; nll += row[i++].nanswer) {
-		for (uint32_t k = 0; k < row[i].nanswer; k++) {
-			char hex[DIGEST_HEX];
-			if (isfinite(nll[k]))
-				continue;
-			digest_hex(t->record[record[i]].row, hex);
-			return err_set(e, ERR_NUMERIC, "the model gives no number for row %s", hex);
-		}
-		if (!take(ctx, record[i], nll, e))
-			return false;
+	char hex[DIGEST_HEX];
+	for (uint32_t k = 0; k < n; k++) {
+		if (isfinite(nll[k]))
+			continue;
+		digest_hex(job->t->record[record].row, hex);
+		return err_set(e, ERR_NUMERIC, "the model gives no number for row %s", hex);
 	}
-	return true;
+	return job->take(job->ctx, record, nll, e);
 }
 
-bool measure_records(struct measurer *m, const struct token_table *t, const uint64_t *record, size_t n,
-	measure_take *take, void *ctx, struct err *e)
+bool measure_records(struct measurer *m, const struct measure_job *job, struct err *e)
 {
-	struct token_row *row = xcalloc(n, sizeof(*row));
+	struct token_row *row = xcalloc(job->n, sizeof(*row));
 	size_t most = 0;
 	bool ok = true;
-	for (size_t i = 0; i < n; i++) {
-		row[i] = token_table_row(t, record[i]);
+	for (size_t i = 0; i < job->n; i++) {
+		row[i] = token_table_row(job->t, job->record[i]);
 		most += row[i].nanswer;
 	}
 	double *nll = xcalloc(most, sizeof(*nll));
-	for (size_t i = 0, fit; ok && i < n; i += fit) {
-		fit = score_rows_fit(&m->session, row + i, n - i);
+	/* A batch ends where the next row does not fit. */
+	for (size_t i = 0, fit; ok && i < job->n; i += fit) {
+		const double *at = nll;
+		fit = score_rows_fit(&m->session, row + i, job->n - i);
 		if (!fit)
 			BUG("a row of %llu tokens was not announced",
 				(unsigned long long)score_row_slots(&row[i]));
-		ok = measure_batch(m, t, record + i, fit, row + i, nll, take, ctx, e);
+		score_rows(&m->session, row + i, fit, nll);
+		for (size_t k = i; ok && k < i + fit; at += row[k++].nanswer)
+			ok = measure_row(job, job->record[k], at, row[k].nanswer, e);
 	}
 	free(nll);
 	free(row);
@@ -197,22 +196,16 @@ struct metrics measured_metrics(const struct measured_table *t)
 	return m;
 }
 
-static void add_number(struct strbuf *out, const char *name, double x)
-{
-	strbuf_addf(out, ",\"%s\":", name);
-	strbuf_add_double(out, x);
-}
-
 void metrics_write(struct strbuf *out, const struct metrics *m)
 {
 	strbuf_addf(out, "{\"rows\":%llu,\"skipped\":%llu,\"tokens\":%llu",
 		(unsigned long long)m->rows, (unsigned long long)m->skipped,
 		(unsigned long long)m->tokens);
 	if (m->tokens) {
-		add_number(out, "nll", m->nll);
-		add_number(out, "perplexity", m->perplexity);
+		json_add_number(out, "nll", m->nll);
+		json_add_number(out, "perplexity", m->perplexity);
 	}
 	if (m->choices)
-		add_number(out, "accuracy", m->accuracy);
+		json_add_number(out, "accuracy", m->accuracy);
 	strbuf_addc(out, '}');
 }

@@ -48,8 +48,14 @@ bool measure_check(const struct token_table *t, const struct model_config *c, st
 /* nll[i] of every answer of the given records, in order, each handed to `take` as soon as it is known, in
  * the order given. False after take returned false: it has set e then. ERR_NUMERIC: a nll is no number. */
 typedef bool measure_take(void *ctx, uint64_t record, const double *nll, struct err *e);
-bool measure_records(struct measurer *m, const struct token_table *t, const uint64_t *record, size_t n,
-	measure_take *take, void *ctx, struct err *e);
+struct measure_job {
+	const struct token_table *t;
+	const uint64_t *record;
+	size_t n;
+	measure_take *take;
+	void *ctx;
+};
+bool measure_records(struct measurer *m, const struct measure_job *job, struct err *e);
 
 struct measured {
 	struct digest row, digest; /* of the token record */

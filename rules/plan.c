@@ -354,6 +354,8 @@ static void stage_lock(struct plan *p, struct plan_target *t)
 		plan_add_input(p, &in, input_output("metrics", t->evaluate, EVALUATE_METRICS));
 		plan_add_input(p, &in, input_output("parent", t->evaluate_parent, EVALUATE_METRICS));
 	}
+	if (t->cost)
+		plan_add_input(p, &in, input_output("cost", t->cost, 0));
 	for (size_t i = 0; i < t->nverdict; i++)
 		plan_add_input(p, &in, input_output("verdict", t->verdict[i], 0));
 	for (size_t i = 0; schedule && i < p->nround; i++) {

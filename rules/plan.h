@@ -36,6 +36,7 @@ struct plan_target {
 	struct action *state;          /* output 0: a state */
 	int nround;                    /* of its schedule, up to that state */
 	struct action *evaluate, *evaluate_parent, *evaluate_tuned; /* test rows; NULL: no data */
+	struct action *cost;           /* of its class, validation rows; NULL: none */
 	struct action **verdict;       /* of its gates; output 0: JSON (gate.h) */
 	size_t nverdict;
 	bool gate_failed;              /* known when the binary is planned */
@@ -56,7 +57,7 @@ struct plan_input {
 struct plan_round {
 	const char *schedule;
 	int round;
-	const char **unit;
+	struct unit *unit;
 	size_t nunit;
 	struct action *score; /* output 0: scores (scores.h); NULL: chosen without */
 	struct action *choose; /* output 0: names of units */

@@ -110,11 +110,10 @@ static bool run_choose(struct rule_call *c, struct err *e)
 	struct state s;
 	struct scores scores;
 	bool found;
-	int64_t count, seed;
+	int64_t count = fields_int(call_params(c), "count"), seed = fields_int(call_params(c), "seed");
 	size_t n;
 	const char *method = call_param(c, "method"), *ties = call_param(c, "tie-break");
-	if (!rule_state(c, "state", &s, e) || !optional_scores(c, &scores, &found, e) ||
-		!rule_int(c, "count", &count, e) || !rule_int(c, "seed", &seed, e))
+	if (!rule_state(c, "state", &s, e) || !optional_scores(c, &scores, &found, e))
 		return false;
 	struct candidate *all = candidates(call_arena(c), &s, !strcmp(call_param(c, "unit"), "block"), &n);
 	for (size_t i = 0; i < n; i++) {
@@ -143,9 +142,7 @@ static bool run_choose(struct rule_call *c, struct err *e)
 			unit_name(all[i].unit[k], name);
 			strbuf_addf(&out, "%s\n", name);
 		}
-	bool ok = call_output(c, 0, strbuf_buf(&out), e);
-	strbuf_release(&out);
-	return ok;
+	return rule_output(c, &out, e);
 }
 
 /* t(block) = what is left without its attention + what is left without its MLP: the blocks with the least
@@ -156,11 +153,12 @@ static bool run_trainable(struct rule_call *c, struct err *e)
 	struct scores scores;
 	bool found;
 	size_t n;
-	const char *share = call_param(c, "share"), *embeddings = call_param(c, "embeddings");
+	double share = fields_double(call_params(c), "share");
+	const char *embeddings = call_param(c, "embeddings");
 	if (!rule_state(c, "state", &s, e) || !optional_scores(c, &scores, &found, e))
 		return false;
 	struct candidate *all = candidates(call_arena(c), &s, true, &n);
-	size_t count = (size_t)ceil(strtod(share ? share : "1", NULL) * (double)s.config.layers - 1e-9);
+	size_t count = (size_t)ceil(share * (double)s.config.layers - 1e-9);
 	for (size_t i = 0; i < n; i++) {
 		if (!found)
 			continue;
@@ -178,9 +176,7 @@ static bool run_trainable(struct rule_call *c, struct err *e)
 		strbuf_adds(&out, "embeddings\n");
 	for (size_t i = 0; i < n && i < count; i++)
 		strbuf_addf(&out, "blk.%d\n", all[i].unit[0].layer);
-	bool ok = call_output(c, 0, strbuf_buf(&out), e);
-	strbuf_release(&out);
-	return ok;
+	return rule_output(c, &out, e);
 }
 
 static const char *const chosen[] = {"units", NULL};

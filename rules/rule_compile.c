@@ -15,15 +15,15 @@ static bool run_compile(struct rule_call *c, struct err *e)
 {
 	struct state s;
 	enum numerics numerics;
-	int64_t rows, context;
 	struct strbuf object;
 	const struct target *target = target_find(call_param(c, "target"));
 	if (!target)
 		return err_set(e, ERR_SPEC, "unknown target '%s'", call_param(c, "target"));
-	if (!rule_numerics(c, &numerics, e) || !rule_int(c, "rows", &rows, e) ||
-		!rule_int(c, "context", &context, e) || !rule_state(c, "shape", &s, e))
+	if (!rule_numerics(c, &numerics, e) || !rule_state(c, "shape", &s, e))
 		return false;
-	const struct graph *plan = step_plan(call_arena(c), &s, numerics, (int)rows, context);
+	const struct fields *param = call_params(c);
+	const struct graph *plan = step_plan(call_arena(c), &s, numerics, (int)fields_int(param, "rows"),
+		fields_int(param, "context"));
 	strbuf_init(&object);
 	bool ok = emit_object(&(struct emit_request){target, &plan, 1, EMIT_OBJECT}, &object, e) &&
 		call_output(c, 0, strbuf_buf(&object), e);

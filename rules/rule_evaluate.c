@@ -90,7 +90,7 @@ static bool measure_all(struct evaluation *ev, struct measurer *m, struct err *e
 	uint64_t *record = arena_array(call_arena(ev->c), uint64_t, n);
 	for (size_t i = 0; i < n; i++)
 		record[i] = ev->ndone + i;
-	return measure_records(m, ev->t, record, n, take, ev, e);
+	return measure_records(m, &(struct measure_job){ev->t, record, n, take, ev}, e);
 }
 
 static bool write_outputs(const struct evaluation *ev, struct err *e)

@@ -3,6 +3,7 @@
 
 #include "eval.h"
 #include "gate.h"
+#include "rules.h"
 
 static bool table(struct rule_call *c, const char *name, struct measured_table *out, struct err *e)
 {
@@ -27,9 +28,7 @@ static bool run_gate(struct rule_call *c, struct err *e)
 		return false;
 	strbuf_init(&text);
 	verdict_write(&text, &g, &v);
-	bool ok = call_output(c, 0, strbuf_buf(&text), e);
-	strbuf_release(&text);
-	return ok;
+	return rule_output(c, &text, e);
 }
 
 struct gate gate_of(const struct spec_gate *s)

@@ -12,16 +12,12 @@
 #include "arch.h"
 #include "chain.h"
 #include "rules.h"
+#include "splitmix.h"
 #include "tokenizer.h"
 
 static double uniform(uint64_t *x)
 {
-	*x += 0x9e3779b97f4a7c15u; /* splitmix64 */
-	uint64_t z = *x;
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	z ^= z >> 31;
-	return (double)(z >> 11) * 0x1p-53;
+	return (double)(splitmix64(x) >> 11) * 0x1p-53;
 }
 
 static bool ends(const char *name, const char *tail)
@@ -80,20 +76,16 @@ static bool run(struct rule_call *c, struct err *e)
 	struct state s = {0};
 	struct buf block;
 	struct tokenizer tok;
-	int64_t layers, width, ffn, heads, kv_heads, context, seed;
+	const struct fields *param = call_params(c);
 	s.config.arch = arch_find(ARCH_GGUF, call_param(c, "arch"), NULL, e);
-	if (!s.config.arch || !rule_int(c, "layers", &layers, e) || !rule_int(c, "width", &width, e) ||
-		!rule_int(c, "ffn", &ffn, e) || !rule_int(c, "heads", &heads, e) ||
-		!rule_int(c, "kv-heads", &kv_heads, e) || !rule_int(c, "context", &context, e) ||
-		!rule_int(c, "seed", &seed, e) || !call_input_named(c, "tokenizer", &block, e) ||
-		!tokenizer_load(&tok, block, e))
+	if (!s.config.arch || !call_input_named(c, "tokenizer", &block, e) || !tokenizer_load(&tok, block, e))
 		return false;
-	s.config.layers = (int)layers;
-	s.config.width = (int)width;
-	s.config.ffn = (int)ffn;
-	s.config.heads = (int)heads;
-	s.config.kv_heads = (int)kv_heads;
-	s.config.context = (int)context;
+	s.config.layers = (int)fields_int(param, "layers");
+	s.config.width = (int)fields_int(param, "width");
+	s.config.ffn = (int)fields_int(param, "ffn");
+	s.config.heads = (int)fields_int(param, "heads");
+	s.config.kv_heads = (int)fields_int(param, "kv-heads");
+	s.config.context = (int)fields_int(param, "context");
 	s.config.vocab = (int)tok.nvocab;
 	s.config.rms_eps = 1e-5f;
 	s.config.rope_theta = 10000;
@@ -102,7 +94,7 @@ static bool run(struct rule_call *c, struct err *e)
 	s.config.bos_id = tok.start_id == TOKENIZER_NONE ? -1 : (int)tok.start_id;
 	if (tok.end_id != TOKENIZER_NONE)
 		s.config.eos_id[s.config.neos++] = (int)tok.end_id;
-	struct making making = {c, &s, (uint64_t)seed, e};
+	struct making making = {c, &s, (uint64_t)fields_int(param, "seed"), e};
 	return arch_finish_config(&s.config, NULL, e) &&
 		arch_each_tensor(&s.config, put_tensor, &making) && rule_output_state(c, &s, e);
 }

@@ -77,8 +77,8 @@ static bool describe(struct rule_call *c, struct model_info *info, struct err *e
 	info->blocks = s.config.layers;
 	for (size_t i = 0; i < s.ntensor; i++)
 		info->parameters += (int64_t)(s.tensor[i].bytes / model_dtypes[s.tensor[i].dtype].bytes);
-	if (!rule_int(c, "context", &info->context, e) || !rule_int(c, "threads", &info->threads, e))
-		return false;
+	info->threads = fields_int(call_params(c), "threads");
+	info->context = fields_int(call_params(c), "context");
 	if (!info->context)
 		info->context = s.config.context;
 	info->dropped = arena_array(call_arena(c), const char *, s.ndropped);

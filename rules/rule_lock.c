@@ -41,25 +41,22 @@ static bool round_scores(struct rule_call *c, int round, struct scores *out, str
 static bool add_round(struct strbuf *out, struct rule_call *c, int round, struct err *e)
 {
 	struct scores scores;
+	struct unit *unit;
 	struct buf text;
-	const char *comma = "";
+	char name[32];
+	size_t n;
 	if (!round_scores(c, round, &scores, e) ||
-		!call_input_named(c, lock_units(call_arena(c), round), &text, e))
+		!call_input_named(c, lock_units(call_arena(c), round), &text, e) ||
+		!units_read(call_arena(c), text, &unit, &n, e))
 		return false;
 	strbuf_addf(out, "%s{\"schedule\":\"%s\",\"round\":%d,\"dropped\":[", round > 1 ? "," : "",
 		call_param(c, "schedule"), round);
-	char *rest = arena_strndup(call_arena(c), text.p, text.n);
-	for (char *name; (name = strsep(&rest, "\n"));) {
-		struct unit u;
-		if (!*name)
-			continue;
-		if (!unit_parse(name, &u))
-			return err_set(e, ERR_IO, "'%s' is no unit", name);
-		strbuf_addf(out, "%s{\"unit\":\"%s\"", comma, name);
-		comma = ",";
+	for (size_t i = 0; i < n; i++) {
+		unit_name(unit[i], name);
+		strbuf_addf(out, "%s{\"unit\":\"%s\"", i ? "," : "", name);
 		for (size_t k = 0; k < scores.nunit; k++) {
 			const struct unit_score *s = &scores.unit[k];
-			if (s->unit.kind != u.kind || s->unit.layer != u.layer)
+			if (s->unit.kind != unit[i].kind || s->unit.layer != unit[i].layer)
 				continue;
 			strbuf_addf(out, ",\"nll\":%.6g", s->nll);
 			if (scores.by_accuracy)
@@ -77,9 +74,7 @@ static bool add_json_input(struct strbuf *out, struct rule_call *c, size_t input
 	struct buf text;
 	if (!call_input(c, input, &text, e))
 		return false;
-	for (size_t i = 0; i < text.n; i++)
-		if (((const char *)text.p)[i] != '\n')
-			strbuf_addc(out, ((const char *)text.p)[i]);
+	strbuf_add(out, text.p, text.n);
 	return true;
 }
 
@@ -98,7 +93,8 @@ static bool add_section(struct strbuf *out, struct rule_call *c, struct err *e)
 	strbuf_addf(out, "{\"hardware\":\"%s\",\"numerics\":\"%s\",\"context\":%s,\"state\":",
 		call_param(c, "hardware"), call_param(c, "numerics"), call_param(c, "context"));
 	lock_add_digest(out, call_input_digest(c, (size_t)call_find(c, "state")));
-	if (!add_metrics(out, c, "metrics", e) || !add_metrics(out, c, "parent", e))
+	if (!add_metrics(out, c, "metrics", e) || !add_metrics(out, c, "parent", e) ||
+		!add_metrics(out, c, "cost", e))
 		return false;
 	for (size_t i = 0; i < call_ninput(c); i++) {
 		if (strcmp(call_input_name(c, i), "verdict"))

@@ -4,16 +4,11 @@
 #include <string.h>
 
 #include "rules.h"
-#include "weights.h"
-
-static bool read_object(void *ctx, const struct state_tensor *t, struct buf *out, struct err *e)
-{
-	return call_object(ctx, t->digest, out, e);
-}
 
 static bool pack_all(struct rule_call *c, const struct state *s, const struct graph *plan,
 	struct weights *w, struct err *e)
 {
+	struct weight_source from = {s, rule_tensor, c};
 	struct strbuf bytes;
 	bool ok = true;
 	strbuf_init(&bytes);
@@ -25,7 +20,7 @@ static bool pack_all(struct rule_call *c, const struct state *s, const struct gr
 		*to = (struct weight){.name = plan->node[i].name};
 		if (call_next(c) == CALL_STOP)
 			ok = err_set(e, ERR_CANCELLED, "interrupted");
-		ok = ok && weight_pack(plan, i, to->name, s, read_object, c, &bytes, e) &&
+		ok = ok && weight_pack(&from, plan, i, to->name, &bytes, e) &&
 			call_put(c, strbuf_buf(&bytes), &to->digest, e);
 		to->bytes = bytes.n;
 		call_progress(c, &(struct progress){(double)w->nweight, (double)s->ntensor + 1, "tensors",
@@ -46,9 +41,7 @@ static bool run_quantise(struct rule_call *c, struct err *e)
 		return false;
 	strbuf_init(&text);
 	weights_write(&text, &w);
-	bool ok = call_output(c, 0, strbuf_buf(&text), e);
-	strbuf_release(&text);
-	return ok;
+	return rule_output(c, &text, e);
 }
 
 static const char *const outputs[] = {"weights", NULL};

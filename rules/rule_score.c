@@ -31,12 +31,6 @@ static size_t row_bytes(const struct score *s)
 	return sizeof(struct digest) + (1 + s->nunit) * sizeof(struct scan_cell);
 }
 
-static bool read_tensor(void *ctx, const struct state_tensor *t, struct buf *out, struct err *e)
-{
-	const struct score *s = ctx;
-	return call_object(s->call, t->digest, out, e);
-}
-
 /* The first `rows` rows of the table: a row may be several records (windows of a document). */
 static void choose_records(struct score *s, int64_t rows)
 {
@@ -108,7 +102,7 @@ static bool interlude(struct score *s, struct err *e)
 static bool run_missing(struct score *s, struct err *e)
 {
 	struct scan scan;
-	struct layered_options o = {.state = &s->state, .read = read_tensor, .ctx = s,
+	struct layered_options o = {.weights = {&s->state, rule_tensor, s->call},
 		.numerics = s->numerics, .rows = SCAN_ROWS, .nthreads = call_threads(s->call)};
 	uint64_t *todo = NULL;
 	size_t *at = NULL, ntodo = 0, nat = 0;
@@ -184,14 +178,12 @@ static bool run_score(struct rule_call *c, struct err *e)
 {
 	struct score s = {.call = c, .a = call_arena(c)};
 	struct buf rows, memo;
-	int64_t want;
 	uint64_t step;
 	if (!rule_state(c, "state", &s.state, e) || !rule_numerics(c, &s.numerics, e) ||
-		!rule_int(c, "rows", &want, e) || !call_input_named(c, "rows", &rows, e) ||
-		!token_table_open(&s.tokens, rows, e))
+		!call_input_named(c, "rows", &rows, e) || !token_table_open(&s.tokens, rows, e))
 		return false;
 	s.unit = state_units(s.a, &s.state, &s.nunit);
-	choose_records(&s, want);
+	choose_records(&s, fields_int(call_params(c), "rows"));
 	if (!s.nrecord)
 		return err_set(e, ERR_SPEC, "there are no calibration rows to score on");
 	char hex[DIGEST_HEX];

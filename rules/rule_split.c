@@ -40,7 +40,7 @@ static bool run(struct rule_call *c, struct err *e)
 	if (!call_row_tables(c, &t, &nt, e) || !read_ids(c, rule, nrule, e) ||
 		!data_split(a, t, nt, rule, nrule, &result, e))
 		return false;
-	uint64_t seed = (uint64_t)fields_int(call_params(c), "seed", 0);
+	uint64_t seed = (uint64_t)fields_int(call_params(c), "seed");
 	bool ok = true;
 	strbuf_init(&list);
 	for (int k = 0; ok && k < NSPLIT; k++) {

@@ -9,9 +9,7 @@ static bool run(struct rule_call *c, struct err *e)
 		return false;
 	strbuf_init(&out);
 	task_write(&out, &task);
-	bool ok = call_output(c, 0, strbuf_buf(&out), e);
-	strbuf_release(&out);
-	return ok;
+	return rule_output(c, &out, e);
 }
 
 const struct rule rule_task = {.name = "task", .version = 1, .run = run};

@@ -52,36 +52,27 @@ static bool trains(void *ctx, const char *name)
 	return listed(t->trainable, block, strlen(block));
 }
 
-static bool read_tensor(void *ctx, const struct state_tensor *s, struct buf *out, struct err *e)
-{
-	struct tune *t = ctx;
-	return call_object(t->call, s->digest, out, e);
-}
-
-static bool read_double(const struct rule_call *c, const char *name, double *out, struct err *e)
-{
-	const char *text = call_param(c, name);
-	char *end = NULL;
-	*out = text ? strtod(text, &end) : 0;
-	return text && *text && !*end ? true
-				      : err_set(e, ERR_SPEC, "parameter '%s' is no number", name);
-}
-
 static bool read_params(struct tune *t, struct err *e)
 {
 	const struct rule_call *c = t->call;
+	const struct fields *param = call_params(c);
 	struct buf list;
 	t->decay = call_param(c, "decay");
 	if (!call_input_named(t->call, "trainable", &list, e))
 		return false;
 	t->trainable = arena_strndup(t->a, list.p, list.n);
-	const char *length = call_param(c, "steps") ? "steps" : "epochs";
-	return rule_numerics(c, &t->numerics, e) &&
-		rule_int(c, length, *length == 's' ? &t->nsteps : &t->epochs, e) &&
-		rule_int(c, "batch", &t->batch, e) && rule_int(c, "seed", &t->seed, e) &&
-		rule_int(c, "micro", &t->micro, e) && read_double(c, "rate", &t->rate, e) &&
-		read_double(c, "warm-up", &t->warm_up, e) &&
-		read_double(c, "weight-decay", &t->weight_decay, e) && read_double(c, "clip", &t->clip, e);
+	if (call_param(c, "steps"))
+		t->nsteps = fields_int(param, "steps");
+	else
+		t->epochs = fields_int(param, "epochs");
+	t->batch = fields_int(param, "batch");
+	t->seed = fields_int(param, "seed");
+	t->micro = fields_int(param, "micro");
+	t->rate = fields_double(param, "rate");
+	t->warm_up = fields_double(param, "warm-up");
+	t->weight_decay = fields_double(param, "weight-decay");
+	t->clip = fields_double(param, "clip");
+	return rule_numerics(c, &t->numerics, e);
 }
 
 /* (1 - cos(pi x)) / 2 = sin^2(pi x / 2) for x in 0..1, by Taylor's series: a library's cos differs between
@@ -105,15 +96,6 @@ static double rate_at(const struct tune *t, int64_t step)
 	if (t->decay && !strcmp(t->decay, "cosine"))
 		return t->rate * half_cosine(left);
 	return t->decay && !strcmp(t->decay, "constant") ? t->rate : t->rate * left;
-}
-
-static int64_t longest_row(const struct token_table *rows)
-{
-	int64_t longest = 1;
-	for (uint64_t i = 0; i < rows->nrecord; i++)
-		if (rows->record[i].total_tokens > longest)
-			longest = rows->record[i].total_tokens;
-	return longest;
 }
 
 static void name_row(const struct tune *t, uint32_t record, char out[64])
@@ -267,10 +249,10 @@ static bool write_state(struct tune *t, struct err *e)
 
 static bool open_trainer(struct tune *t, struct err *e)
 {
-	int64_t longest = longest_row(&t->rows);
+	int64_t longest = token_table_longest(&t->rows);
 	if (t->micro < longest)
 		t->micro = longest;
-	struct trainer_options o = {.state = &t->state, .read = read_tensor, .trains = trains, .ctx = t,
+	struct trainer_options o = {.weights = {&t->state, rule_tensor, t->call}, .trains = trains, .ctx = t,
 		.numerics = t->numerics, .rows = t->micro, .nthreads = call_threads(t->call), .beta1 = 0.9,
 		.beta2 = 0.999, .eps = 1e-8, .decay = t->weight_decay};
 	return trainer_open(&t->trainer, &o, e);

@@ -1,13 +1,12 @@
 #include "rules.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "chain.h"
 
 const struct rule *const rules_table[] = {&rule_import, &rule_tokenizer, &rule_init, &rule_bpe, &rule_rows,
 	&rule_split, &rule_tokenise, &rule_task, &rule_score, &rule_choose, &rule_trainable, &rule_drop, &rule_tune,
-	&rule_shape, &rule_quantise, &rule_evaluate, &rule_gate, &rule_golden, &rule_compile, &rule_lock,
+	&rule_shape, &rule_quantise, &rule_evaluate, &rule_cost, &rule_gate, &rule_golden, &rule_compile, &rule_lock,
 	&rule_link, NULL};
 
 const struct graph *step_plan(struct arena *a, const struct state *s, enum numerics numerics, int rows,
@@ -41,21 +40,22 @@ bool rule_state(struct rule_call *c, const char *name, struct state *out, struct
 	return call_input_named(c, name, &text, e) && state_read(call_arena(c), text, name, out, e);
 }
 
+bool rule_tensor(void *call, const struct state_tensor *t, struct buf *out, struct err *e)
+{
+	return call_object(call, t->digest, out, e);
+}
+
+bool rule_output(struct rule_call *c, struct strbuf *bytes, struct err *e)
+{
+	bool ok = call_output(c, 0, strbuf_buf(bytes), e);
+	strbuf_release(bytes);
+	return ok;
+}
+
 bool rule_output_state(struct rule_call *c, const struct state *s, struct err *e)
 {
 	struct strbuf text;
 	strbuf_init(&text);
 	state_write(&text, s);
-	bool ok = call_output(c, 0, strbuf_buf(&text), e);
-	strbuf_release(&text);
-	return ok;
-}
-
-bool rule_int(const struct rule_call *c, const char *name, int64_t *out, struct err *e)
-{
-	const char *text = call_param(c, name);
-	char *end = NULL;
-	*out = text ? strtoll(text, &end, 10) : 0;
-	return (text && end != text && !*end) ||
-		err_set(e, ERR_SPEC, "parameter '%s' is no number: '%s'", name, text ? text : "");
+	return rule_output(c, &text, e);
 }

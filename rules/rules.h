@@ -15,7 +15,7 @@
  * golden      shape, weights, tokenizer                     numerics             record (golden.h)
  * compile     shape, emitter, llvm                          numerics, target,    object (emit.h)
  *                                                           rows, context
- * lock        state, metrics, parent, verdict...,           target, hardware,    excerpt of the lock
+ * lock        state, metrics, parent, cost, verdict...,     target, hardware,    excerpt of the lock
  *             units.N, scores.N, the user's files           numerics, context,   (lock.h), JSON
  *                                                           schedule
  * link        object..., state, weights, tokenizer, golden, name, target, arch,  recipe (store.h)
@@ -34,7 +34,7 @@
 
 #include "build.h"
 #include "forward.h"
-#include "state.h"
+#include "weights.h"
 
 extern const struct rule rule_import, rule_tokenizer, rule_shape, rule_quantise, rule_golden, rule_compile,
 	rule_lock, rule_link;
@@ -64,10 +64,12 @@ void rule_numerics_tools(struct arena *a, const struct fields *param, const void
 /* The input of that name as a state. */
 bool rule_state(struct rule_call *c, const char *name, struct state *out, struct err *e);
 
-/* The call's output 0: a state. */
-bool rule_output_state(struct rule_call *c, const struct state *s, struct err *e);
+/* A tensor_read (weights.h) whose context is the call: an object that its inputs name. */
+bool rule_tensor(void *call, const struct state_tensor *t, struct buf *out, struct err *e);
 
-/* A parameter that is a whole number. */
-bool rule_int(const struct rule_call *c, const char *name, int64_t *out, struct err *e);
+/* The call's output 0; the bytes are released. */
+bool rule_output(struct rule_call *c, struct strbuf *bytes, struct err *e);
+/* The same: a state. */
+bool rule_output_state(struct rule_call *c, const struct state *s, struct err *e);
 
 #endif

@@ -37,17 +37,15 @@ bool scan_open(struct scan *s, const struct layered_options *o, const struct tok
 	const struct unit *unit, size_t nunit, struct err *e)
 {
 	struct layered_options options = *o;
-	*s = (struct scan){.state = o->state, .unit = unit, .nunit = nunit};
-	s->most_rows = (uint32_t)o->rows;
-	for (uint64_t i = 0; i < t->nrecord; i++)
-		if (t->record[i].total_tokens > s->most_rows)
-			s->most_rows = t->record[i].total_tokens;
+	*s = (struct scan){.state = o->weights.state, .unit = unit, .nunit = nunit};
+	uint32_t longest = token_table_longest(t);
+	s->most_rows = longest > (uint32_t)o->rows ? longest : (uint32_t)o->rows;
 	options.rows = options.outs = options.slots = s->most_rows;
 	if (!layered_open(&s->layered, &options, e))
 		return false;
 	/* One answer lies behind its prompt; several are phases of their own. */
 	uint32_t answers = most_answers(t);
-	size_t nhalf = 2 * (size_t)o->state->config.layers;
+	size_t nhalf = 2 * (size_t)o->weights.state->config.layers;
 	s->nphase = answers > 1 ? 1 + answers : 1;
 	s->phase = arena_array(&s->arena, struct layered_rows, s->nphase);
 	s->before = arena_array(&s->arena, float **, nhalf + 1);
@@ -142,10 +140,11 @@ static void lay_out(struct scan *s, struct batch *b)
 
 static void run_half(struct scan *s, enum half half, int layer, float **x, float **y, float *norm2)
 {
-	for (size_t p = 0; p < s->nphase; p++)
+	for (size_t p = 0; p < s->nphase; p++) {
+		const struct layered_half h = {half, layer, x[p], y[p], p == 0 ? norm2 : NULL};
 		if (s->phase[p].nrow)
-			layered_half(s->layered, &s->phase[p], half, layer, x[p], y[p],
-				p == 0 ? norm2 : NULL);
+			layered_half(s->layered, &s->phase[p], &h);
+	}
 }
 
 /* Adds up what the outputs cost; cell number `at` of every record. */

@@ -6,8 +6,6 @@
 
 #include "program.h"
 
-enum { MEMORY_ALIGN = 64 };
-
 struct memory {
 	const char *name; /* of the leaf or output */
 	void *p;
@@ -35,11 +33,7 @@ struct trainer {
 
 static void *zeroed(size_t bytes)
 {
-	bytes = (bytes + 2 * MEMORY_ALIGN - 1) / MEMORY_ALIGN * MEMORY_ALIGN;
-	void *p = aligned_alloc(MEMORY_ALIGN, bytes);
-	if (!p)
-		oom();
-	return memset(p, 0, bytes);
+	return memset(xaligned(bytes), 0, bytes);
 }
 
 static struct memory *find(const struct trainer *t, const char *name)
@@ -84,7 +78,7 @@ static struct graph *same_layouts(struct graph *update, const struct graph *grad
 
 static bool load_code(struct trainer *t, struct err *e)
 {
-	struct train train = {.state = t->o.state, .numerics = t->o.numerics, .max_rows = t->o.rows,
+	struct train train = {.state = t->o.weights.state, .numerics = t->o.numerics, .max_rows = t->o.rows,
 		.max_out = t->o.rows, .trains = t->o.trains, .ctx = t->o.ctx, .beta1 = t->o.beta1,
 		.beta2 = t->o.beta2, .eps = t->o.eps, .decay = t->o.decay};
 	t->grad.plan = graph_plan(&t->arena, train_grad(&t->arena, &train));
@@ -105,7 +99,7 @@ static bool load_weight(struct trainer *t, int node, struct err *e)
 	struct memory *m = find(t, name);
 	struct strbuf bytes;
 	strbuf_init(&bytes);
-	bool ok = weight_pack(g, node, name, t->o.state, t->o.read, t->o.ctx, &bytes, e);
+	bool ok = weight_pack(&t->o.weights, g, node, name, &bytes, e);
 	if (ok)
 		memcpy(m->p, bytes.s, bytes.n);
 	strbuf_release(&bytes);

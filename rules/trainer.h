@@ -14,8 +14,7 @@
 #include "weights.h"
 
 struct trainer_options {
-	const struct state *state;
-	tensor_read *read;
+	struct weight_source weights;
 	bool (*trains)(void *ctx, const char *name);
 	void *ctx;
 	enum numerics numerics;

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "packed.h"
-
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(((const struct weight *)a)->name, ((const struct weight *)b)->name);
@@ -56,20 +54,30 @@ bool weights_read(struct arena *a, struct buf text, struct weights *out, struct 
 	return out->nweight || err_set(e, ERR_IO, "the list of weights is empty");
 }
 
-bool weight_pack(const struct graph *plan, int node, const char *name, const struct state *s,
-	tensor_read *read, void *ctx, struct strbuf *out, struct err *e)
+bool weight_pack(const struct weight_source *from, const struct graph *plan, int node, const char *name,
+	struct strbuf *out, struct err *e)
 {
 	struct buf data;
-	if (pack_made(plan, node, &s->config, out))
+	if (pack_made(plan, node, &from->state->config, out))
 		return true;
-	const struct state_tensor *t = state_find(s, name);
+	const struct state_tensor *t = state_find(from->state, name);
 	if (!t)
 		return err_set(e, ERR_IO, "the state has no tensor '%s'", name);
-	if (!read(ctx, t, &data, e))
+	if (!from->read(from->ctx, t, &data, e))
 		return false;
 	if (data.n != t->bytes)
 		return err_set(e, ERR_IO, "tensor '%s' has %zu bytes, its state says %llu", name, data.n,
 			(unsigned long long)t->bytes);
 	pack_weight(plan, node, t->dtype, data.p, out);
 	return true;
+}
+
+static bool pack_param_of(void *from, const struct graph *plan, int node, struct strbuf *out, struct err *e)
+{
+	return weight_pack(from, plan, node, plan->node[node].name, out, e);
+}
+
+bool weights_pack(const struct weight_source *from, const struct graph *plan, struct packed *out, struct err *e)
+{
+	return packed_all(out, plan, pack_param_of, (void *)(uintptr_t)from, e);
 }

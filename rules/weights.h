@@ -12,6 +12,7 @@
 #define WEIGHTS_H
 
 #include "digest.h"
+#include "packed.h"
 #include "state.h"
 
 struct weight {
@@ -32,9 +33,19 @@ bool weights_read(struct arena *a, struct buf text, struct weights *out, struct 
 /* The bytes of a state's tensor; they need not stay. */
 typedef bool tensor_read(void *ctx, const struct state_tensor *t, struct buf *out, struct err *e);
 
+/* Weights that are not packed yet. */
+struct weight_source {
+	const struct state *state;
+	tensor_read *read;
+	void *ctx;
+};
+
 /* Appends param `node` of a planned graph as code binds it: the state's tensor of that name (packed.h), or
  * what forward graphs make up (rope.freq). name is the state's. */
-bool weight_pack(const struct graph *plan, int node, const char *name, const struct state *s,
-	tensor_read *read, void *ctx, struct strbuf *out, struct err *e);
+bool weight_pack(const struct weight_source *from, const struct graph *plan, int node, const char *name,
+	struct strbuf *out, struct err *e);
+
+/* All of them, in memory; release with packed_release, after a failure too. */
+bool weights_pack(const struct weight_source *from, const struct graph *plan, struct packed *out, struct err *e);
 
 #endif

@@ -138,7 +138,7 @@ static void add_round(struct strbuf *out, const struct json *round)
 
 static void add_target(struct strbuf *out, const struct json *target)
 {
-	static const char *const measured[] = {"metrics", "parent"};
+	static const char *const measured[] = {"metrics", "parent", "cost"};
 	const struct json *gates = json_get(target, "gates");
 	for (size_t i = 0; i < NELEM(measured); i++) {
 		const struct json *v = json_get(target, measured[i]);

@@ -12,7 +12,7 @@
  *
  *     {"inputs":{"models:smollm/config.json":"HEX"},
  *      "chain":[{"schedule":"main","round":1,"dropped":[{"unit":"blk.3.mlp","nll":1.25}]}],
- *      "targets":{"laptop":{"hardware":"zen5",...,"metrics":{...},"parent":{...},"gates":[...]}}}
+ *      "targets":{"laptop":{"hardware":"zen5",...,"metrics":{...},"parent":{...},"cost":{...},"gates":[...]}}}
  */
 #ifndef MODEL_INFO_H
 #define MODEL_INFO_H

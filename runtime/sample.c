@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "splitmix.h"
+
 struct sample_candidate {
 	float logit;
 	uint32_t id;
@@ -113,12 +115,33 @@ static double log_sum(const float *logits, size_t n, double most)
 	return sample_log((sum[0] + sum[2]) + (sum[1] + sum[3]));
 }
 
-double sample_nll(const float *logits, size_t n, uint32_t token)
+/* The greatest logit; NaN where that is not finite. */
+static double greatest(const float *logits, size_t n)
 {
 	double most = (double)plain(logits[sample_argmax(logits, n)]);
-	if (!(most > -HUGE_VAL && most < HUGE_VAL))
+	return most > -HUGE_VAL && most < HUGE_VAL ? most : (double)NAN;
+}
+
+double sample_nll(const float *logits, size_t n, uint32_t token)
+{
+	double most = greatest(logits, n);
+	return most == most ? log_sum(logits, n, most) - ((double)logits[token] - most) : most;
+}
+
+/* With x and y the logits less their greatest: sum(e^x (x - y)) / sum(e^x) + log sum(e^y) - log sum(e^x). */
+double sample_kl(const float *p, const float *q, size_t n)
+{
+	enum { LANES = 4 };
+	double most_p = greatest(p, n), most_q = greatest(q, n), sum[LANES] = {0};
+	if (most_p != most_p || most_q != most_q)
 		return (double)NAN;
-	return log_sum(logits, n, most) - ((double)logits[token] - most);
+	for (size_t i = 0; i < n; i++) {
+		double x = clamped((double)p[i] - most_p), y = clamped((double)q[i] - most_q);
+		sum[i % LANES] += exp_core(x) * (x - y);
+	}
+	double log_p = log_sum(p, n, most_p), log_q = log_sum(q, n, most_q);
+	double kl = ((sum[0] + sum[2]) + (sum[1] + sum[3])) / exp_core(log_p) + (log_q - log_p);
+	return kl > 0 ? kl : 0; /* below 0 by rounding alone */
 }
 
 void sample_normalise(const double *log_weight, size_t n, double *probability)
@@ -154,12 +177,8 @@ void sampler_init(struct sampler *s, size_t nvocab, uint64_t seed)
 {
 	*s = (struct sampler){.top_p = 1, .nvocab = nvocab};
 	s->candidate = xmalloc(nvocab * sizeof *s->candidate);
-	for (int i = 0; i < 4; i++) {
-		uint64_t z = seed += 0x9e3779b97f4a7c15;
-		z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-		z = (z ^ z >> 27) * 0x94d049bb133111eb;
-		s->rng[i] = z ^ z >> 31;
-	}
+	for (int i = 0; i < 4; i++)
+		s->rng[i] = splitmix64(&seed);
 }
 
 void sampler_release(struct sampler *s)

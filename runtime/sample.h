@@ -32,6 +32,10 @@ uint32_t sample_argmax(const float *logits, size_t n);
 /* -log(softmax(logits)[token]), in nats. */
 double sample_nll(const float *logits, size_t n, uint32_t token);
 
+/* How far softmax(q) is from softmax(p): the sum of p (log p - log q), in nats (Kullback & Leibler 1951). At
+ * least 0, and 0 for equal logits; NaN where a row has no finite greatest logit. */
+double sample_kl(const float *p, const float *q, size_t n);
+
 /* exp(log_weight[i]) / sum of them all. n > 0. */
 void sample_normalise(const double *log_weight, size_t n, double *probability);
 

@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "splitmix.h"
+
 static struct test *first, **last = &first;
 static int nfailures;
 static char skipped[256], tmpdir[256];
@@ -83,12 +85,8 @@ static int remove_entry(const char *path, const struct stat *st, int flag, struc
 
 void rng_init(struct rng *r, uint64_t seed)
 {
-	for (int i = 0; i < 4; i++) { /* splitmix64 */
-		uint64_t z = seed += 0x9e3779b97f4a7c15u;
-		z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-		z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-		r->s[i] = z ^ z >> 31;
-	}
+	for (int i = 0; i < 4; i++)
+		r->s[i] = splitmix64(&seed);
 }
 
 static uint64_t rotl(uint64_t x, int k)

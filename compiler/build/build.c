@@ -18,6 +18,32 @@ const char *fields_get(const struct fields *f, const char *name)
 	return NULL;
 }
 
+static const char *number_of(const struct fields *f, const char *name)
+{
+	const char *text = fields_get(f, name);
+	if (!text || !*text)
+		BUG("no parameter '%s'", name);
+	return text;
+}
+
+int64_t fields_int(const struct fields *f, const char *name)
+{
+	char *end;
+	int64_t n = strtoll(number_of(f, name), &end, 10);
+	if (*end)
+		BUG("parameter '%s' is '%s'", name, fields_get(f, name));
+	return n;
+}
+
+double fields_double(const struct fields *f, const char *name)
+{
+	char *end;
+	double x = strtod(number_of(f, name), &end);
+	if (*end)
+		BUG("parameter '%s' is '%s'", name, fields_get(f, name));
+	return x;
+}
+
 struct input input_file(const char *name, const char *path)
 {
 	return (struct input){.name = name, .kind = INPUT_FILE, .path = path};

@@ -42,6 +42,9 @@ struct fields {
 };
 void fields_add(struct arena *a, struct fields *f, const char *name, const char *value);
 const char *fields_get(const struct fields *f, const char *name); /* NULL: absent */
+/* BUG on one that is absent or no number: what writes a parameter and what reads it are one program. */
+int64_t fields_int(const struct fields *f, const char *name);
+double fields_double(const struct fields *f, const char *name);
 
 /* A row. run is a pure function from parameters and inputs to outputs: no clock, environment,
  * network or path reaches the result. Bytes changed? The version goes up. */
@@ -203,7 +206,8 @@ void build_output(struct build *b, struct action *a, size_t output, const char *
 	enum output_flags flags);
 
 struct build_result {
-	size_t nrun, ncached, nfailed, nskipped; /* actions; skipped: an input failed, or stopped */
+	size_t nrun, ncached, nskipped; /* actions; skipped: an input failed, or stopped */
+	size_t nfailed;                 /* actions, generators and files that were to be written */
 	size_t nwould_run, nunknown;             /* dry run: unknown depends on what would run */
 	size_t nwritten;                         /* output files */
 	bool interrupted;

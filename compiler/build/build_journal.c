@@ -309,23 +309,23 @@ static void add_field(struct strbuf *b, const char *s)
 	add_escaped(b, s);
 }
 
+static void add_fields(struct strbuf *b, const char *as, const struct fields *f)
+{
+	for (size_t i = 0; i < f->nfield; i++) {
+		add_field(b, as);
+		add_escaped(b, f->field[i].name);
+		strbuf_addc(b, '=');
+		add_escaped(b, f->field[i].value);
+	}
+}
+
 static void add_material(struct strbuf *b, struct build *build, const struct action *a)
 {
 	struct strbuf where;
 	char hex[DIGEST_HEX];
 	strbuf_init(&where);
-	for (size_t i = 0; i < a->param.nfield; i++) {
-		add_field(b, "p=");
-		add_escaped(b, a->param.field[i].name);
-		strbuf_addc(b, '=');
-		add_escaped(b, a->param.field[i].value);
-	}
-	for (size_t i = 0; i < a->tool.nfield; i++) {
-		add_field(b, "t=");
-		add_escaped(b, a->tool.field[i].name);
-		strbuf_addc(b, '=');
-		add_escaped(b, a->tool.field[i].value);
-	}
+	add_fields(b, "p=", &a->param);
+	add_fields(b, "t=", &a->tool);
 	for (size_t i = 0; i < a->ninput; i++) {
 		digest_hex(a->input[i].digest, hex);
 		add_field(b, "i=");

@@ -437,6 +437,7 @@ static void count(struct build *b, struct build_result *r)
 		struct action *a = b->action[i];
 		if (a->kind == ACTION_OUTPUT)
 			r->nwritten += a->ran;
+		r->nfailed += a->state == STATE_FAILED;
 		if (a->kind != ACTION_RULE)
 			continue;
 		r->nrun += a->ran;
@@ -445,7 +446,6 @@ static void count(struct build *b, struct build_result *r)
 			r->ncached += !a->ran;
 			break;
 		case STATE_FAILED:
-			r->nfailed++;
 			break;
 		case STATE_WOULD:
 			r->nwould_run++;

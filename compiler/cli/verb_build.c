@@ -72,23 +72,23 @@ static void add_outputs(struct strbuf *out, const struct work *w)
 	}
 }
 
-/* "NAME": the metrics of an evaluation, with where they were measured. */
-static bool add_metrics(struct strbuf *out, const struct work *w, const char *name, struct action *evaluate,
-	bool here)
+/* "NAME": the metrics of an evaluation, where they were measured, and what the numerics class costs. */
+static bool add_metrics(struct strbuf *out, struct work *w, const char *name, struct action *evaluate,
+	const char *measured, struct action *cost)
 {
 	struct buf text;
-	struct digest d;
-	if (!evaluate || !action_digest(evaluate, EVALUATE_METRICS, &d) ||
-		!build_read(w->build, evaluate, EVALUATE_METRICS, w->cli->arena, &text, NULL))
+	if (!work_output(w, evaluate, EVALUATE_METRICS, &text))
 		return false;
-	size_t n = text.n;
-	while (n && ((const char *)text.p)[n - 1] != '}')
-		n--;
 	strbuf_adds(out, out->s[out->n - 1] == '{' ? "" : ",");
 	strbuf_add_json(out, name, strlen(name));
 	strbuf_addc(out, ':');
-	strbuf_add(out, text.p, n ? n - 1 : 0);
-	strbuf_addf(out, ",\"measured\":\"%s\"}", here ? "here" : "twin");
+	strbuf_add(out, text.p, text.n - 1); /* an object: what follows goes into it */
+	strbuf_addf(out, ",\"measured\":\"%s\"", measured);
+	if (work_output(w, cost, 0, &text)) {
+		strbuf_adds(out, ",\"cost\":");
+		strbuf_add(out, text.p, text.n);
+	}
+	strbuf_addc(out, '}');
 	return true;
 }
 
@@ -100,15 +100,16 @@ static bool runs_here(const struct plan_hardware *h)
 	return any;
 }
 
-static void add_all_metrics(struct strbuf *out, const struct work *w)
+static void add_all_metrics(struct strbuf *out, struct work *w)
 {
 	bool parent = false;
 	for (size_t i = 0; i < w->plan.ntarget && !parent; i++)
-		parent = add_metrics(out, w, "parent", w->plan.target[i].evaluate_parent, true);
+		parent = add_metrics(out, w, "parent", w->plan.target[i].evaluate_parent, "here", NULL);
 	for (size_t i = 0; i < w->plan.ntarget; i++) {
 		const struct plan_target *t = &w->plan.target[i];
 		if (!t->failed)
-			add_metrics(out, w, t->spec->name, t->evaluate, runs_here(&t->hardware));
+			add_metrics(out, w, t->spec->name, t->evaluate,
+				runs_here(&t->hardware) ? "here" : "twin", t->cost);
 	}
 }
 

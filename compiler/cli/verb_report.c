@@ -9,24 +9,14 @@
 #include "eval.h"
 #include "scores.h"
 
-/* An output as it is; false where it is not known. */
-static bool read_output(struct work *w, struct action *action, size_t output, struct buf *out)
-{
-	struct digest d;
-	return action && action_digest(action, output, &d) &&
-		build_read(w->build, action, output, w->cli->arena, out, NULL);
-}
-
-/* "metrics":{...} */
-static void add_metrics(struct work *w, struct strbuf *out, struct action *evaluate)
+/* ,"NAME":{...}: an output that is JSON. */
+static void add_output(struct work *w, struct strbuf *out, const char *name, struct action *action)
 {
 	struct buf text;
-	if (!read_output(w, evaluate, EVALUATE_METRICS, &text))
+	if (!work_output(w, action, 0, &text))
 		return;
-	strbuf_adds(out, ",\"metrics\":");
-	for (size_t i = 0; i < text.n; i++)
-		if (((const char *)text.p)[i] != '\n')
-			strbuf_addc(out, ((const char *)text.p)[i]);
+	strbuf_addf(out, ",\"%s\":", name);
+	strbuf_add(out, text.p, text.n);
 }
 
 /* Halves that a state has, and the bytes of its tensors. */
@@ -37,7 +27,7 @@ static bool add_state(struct work *w, struct strbuf *out, struct action *action,
 	struct state s;
 	uint64_t bytes = 0;
 	size_t n;
-	if (!read_output(w, action, 0, &text))
+	if (!work_output(w, action, 0, &text))
 		return true;
 	if (!state_read(a, text, "state", &s, e))
 		return false;
@@ -53,7 +43,7 @@ static bool add_target(struct work *w, struct strbuf *out, const struct plan_tar
 	struct buf text;
 	struct recipe r;
 	struct digest d;
-	bool built = read_output(w, t->binary, 0, &text);
+	bool built = work_output(w, t->binary, 0, &text);
 	strbuf_adds(out, ",\n{\"target\":");
 	strbuf_add_json(out, t->spec->name, strlen(t->spec->name));
 	strbuf_addf(out, ",\"schedule\":%s%s%s,\"hardware\":\"%s\",\"numerics\":\"%s\",\"built\":%s,\"gate\":%s",
@@ -70,7 +60,8 @@ static bool add_target(struct work *w, struct strbuf *out, const struct plan_tar
 	}
 	if (!add_state(w, out, t->state, e))
 		return false;
-	add_metrics(w, out, t->evaluate);
+	add_output(w, out, "metrics", t->evaluate);
+	add_output(w, out, "cost", t->cost);
 	strbuf_addc(out, '}');
 	return true;
 }
@@ -83,7 +74,7 @@ static bool add_targets(struct work *w, struct strbuf *out, struct err *e)
 	strbuf_adds(out, "\"targets\":[\n{\"target\":\"untouched\"");
 	if (!add_state(w, out, w->plan.import, e))
 		return false;
-	add_metrics(w, out, parent);
+	add_output(w, out, "metrics", parent);
 	strbuf_addc(out, '}');
 	for (size_t i = 0; i < w->plan.ntarget; i++)
 		if (!w->plan.target[i].failed && !add_target(w, out, &w->plan.target[i], e))
@@ -98,7 +89,7 @@ static bool add_scores(struct work *w, struct strbuf *out, struct action *score,
 	struct buf text;
 	struct scores s;
 	char name[32];
-	if (!read_output(w, score, 0, &text))
+	if (!work_output(w, score, 0, &text))
 		return true;
 	if (!scores_read(w->cli->arena, text, &s, e))
 		return false;
@@ -115,9 +106,12 @@ static bool add_scores(struct work *w, struct strbuf *out, struct action *score,
 
 static bool add_round(struct work *w, struct strbuf *out, const struct plan_round *r, struct err *e)
 {
+	char name[32];
 	strbuf_addf(out, "\n{\"round\":%d,\"dropped\":[", r->round);
-	for (size_t i = 0; i < r->nunit; i++)
-		strbuf_addf(out, "%s\"%s\"", i ? "," : "", r->unit[i]);
+	for (size_t i = 0; i < r->nunit; i++) {
+		unit_name(r->unit[i], name);
+		strbuf_addf(out, "%s\"%s\"", i ? "," : "", name);
+	}
 	strbuf_addc(out, ']');
 	if (!add_scores(w, out, r->score, e))
 		return false;
@@ -183,6 +177,30 @@ static void print_targets(struct cli *c, const struct json *list)
 	}
 }
 
+static double number_of(const struct json *o, const char *key)
+{
+	const struct json *v = json_get(o, key);
+	return v && v->kind == JSON_NUMBER ? v->number : 0;
+}
+
+/* What its class costs each target that is not f32. */
+static void print_classes(struct cli *c, const struct json *list)
+{
+	bool any = false;
+	for (size_t i = 0; i < list->nitem; i++) {
+		const struct json *t = &list->item[i], *o = json_get(t, "cost");
+		if (!json_get(o, "kl"))
+			continue;
+		if (!any)
+			fprintf(c->out, "\n%-16s %-14s %10s %11s %10s %12s %8s\n", "quantised", "class",
+				"perplexity", "unquantised", "nats (KL)", "same argmax", "tokens");
+		any = true;
+		fprintf(c->out, "%-16s %-14s %10.4f %11.4f %10.6f %10.2f %% %8.0f\n", text_of(t, "target"),
+			text_of(t, "numerics"), number_of(o, "perplexity"), number_of(o, "unquantised_perplexity"),
+			number_of(o, "kl"), 100 * number_of(o, "same_argmax"), number_of(o, "tokens"));
+	}
+}
+
 static void print_costs(struct cli *c, const struct json *parent)
 {
 	const struct json *list = json_get(parent, "without");
@@ -205,23 +223,11 @@ static void print_rounds(struct cli *c, const struct json *rounds)
 	fputs(rounds->nitem ? "\n" : " nothing\n", c->out);
 }
 
-static bool json_equal(const struct json *x, const struct json *y)
-{
-	struct strbuf a, b;
-	strbuf_init(&a);
-	strbuf_init(&b);
-	json_write(&a, x);
-	json_write(&b, y);
-	bool equal = a.n == b.n && !memcmp(a.s, b.s, a.n);
-	strbuf_release(&a);
-	strbuf_release(&b);
-	return equal;
-}
-
 static void print_report(struct cli *c, const struct json *o)
 {
 	const struct json *schedules = json_get(o, "schedules"), *told = NULL;
 	print_targets(c, json_get(o, "targets"));
+	print_classes(c, json_get(o, "targets"));
 	for (size_t i = 0; i < schedules->nitem; i++) {
 		const struct json *s = &schedules->item[i], *parent = json_get(s, "parent");
 		fprintf(c->out, "\nschedule %s\n", text_of(s, "schedule"));

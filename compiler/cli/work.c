@@ -134,6 +134,13 @@ int work_failed(struct work *w)
 	return w->view.nfail ? cli_exit_code(w->err.kind) : cli_fail(w->cli, &w->err);
 }
 
+bool work_output(struct work *w, struct action *action, size_t output, struct buf *out)
+{
+	struct digest d;
+	return action && action_digest(action, output, &d) &&
+		build_read(w->build, action, output, w->cli->arena, out, NULL);
+}
+
 void work_close(struct work *w)
 {
 	build_free(w->build);

@@ -46,6 +46,9 @@ bool work_run(struct work *w);
 /* What the process ends with when that failed; prints the message unless an event did. */
 int work_failed(struct work *w);
 
+/* An output as it is; false where there is no such action or it has not ended. */
+bool work_output(struct work *w, struct action *action, size_t output, struct buf *out);
+
 void work_close(struct work *w);
 
 /* The form of reports that --json asks for. */

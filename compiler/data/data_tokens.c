@@ -251,6 +251,15 @@ struct token_row token_table_row(const struct token_table *t, uint64_t record)
 		t->answer_tokens + r->answer_at, r->nanswer, r->gold};
 }
 
+uint32_t token_table_longest(const struct token_table *t)
+{
+	uint32_t longest = 1;
+	for (uint64_t i = 0; i < t->nrecord; i++)
+		if (t->record[i].total_tokens > longest)
+			longest = t->record[i].total_tokens;
+	return longest;
+}
+
 uint32_t token_row_length(const struct token_row *r, uint32_t answer)
 {
 	return r->prompt_tokens + (r->nanswer ? r->answer_tokens[answer] : 0);

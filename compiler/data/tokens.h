@@ -52,6 +52,8 @@ bool data_tokenise(const struct tokenise_job *job, struct strbuf *out, struct er
 /* Borrows the bytes, which lie at a multiple of 8. Everything is checked; ERR_IO when damaged. */
 bool token_table_open(struct token_table *t, struct buf bytes, struct err *e);
 struct token_row token_table_row(const struct token_table *t, uint64_t record);
+/* The most total_tokens of a record; at least 1. */
+uint32_t token_table_longest(const struct token_table *t);
 
 /* Tokens of a record when answer `i` follows its prompt; with nanswer 0 those of the prompt. */
 uint32_t token_row_length(const struct token_row *r, uint32_t answer);

@@ -295,9 +295,54 @@ bool pack_made(const struct graph *g, int node, const struct model_config *c, st
 	return true;
 }
 
-static bool pack_one(const struct graph *plan, int node, const struct model *m, struct strbuf *out,
-	struct err *e)
+static int64_t aligned(int64_t bytes)
 {
+	return (bytes + PACK_ALIGN - 1) / PACK_ALIGN * PACK_ALIGN;
+}
+
+/* Names, and where each weight lies: first all sizes, then one block of memory. */
+static void place_params(struct packed *p, const struct graph *plan)
+{
+	int64_t at = 0;
+	for (int i = 0; i < plan->nnode; i++)
+		if (plan->node[i].op == OP_PARAM)
+			at += aligned(tensor_bytes(plan, &plan->node[i]));
+	uint8_t *to = p->memory = xaligned((size_t)at);
+	for (int i = 0; i < plan->nnode; i++) {
+		if (plan->node[i].op != OP_PARAM)
+			continue;
+		int64_t bytes = tensor_bytes(plan, &plan->node[i]);
+		p->name[p->nweight] = plan->node[i].name;
+		p->bytes[p->nweight++] = (struct buf){to, (size_t)bytes};
+		to += aligned(bytes);
+	}
+}
+
+bool packed_all(struct packed *p, const struct graph *plan, pack_param *pack, void *ctx, struct err *e)
+{
+	struct strbuf one;
+	bool ok = true;
+	*p = (struct packed){.name = xcalloc((size_t)plan->nnode, sizeof(*p->name)),
+		.bytes = xcalloc((size_t)plan->nnode, sizeof(*p->bytes))};
+	place_params(p, plan);
+	strbuf_init(&one);
+	for (int i = 0, k = 0; i < plan->nnode && ok; i++) {
+		if (plan->node[i].op != OP_PARAM)
+			continue;
+		strbuf_clear(&one);
+		ok = pack(ctx, plan, i, &one, e);
+		if (ok && one.n != p->bytes[k].n)
+			BUG("weight '%s' has %zu bytes, not %zu", p->name[k], one.n, p->bytes[k].n);
+		if (ok)
+			memcpy((void *)(uintptr_t)p->bytes[k++].p, one.s, one.n);
+	}
+	strbuf_release(&one);
+	return ok;
+}
+
+static bool pack_one(void *model, const struct graph *plan, int node, struct strbuf *out, struct err *e)
+{
+	const struct model *m = model;
 	const char *name = plan->node[node].name;
 	if (pack_made(plan, node, &m->config, out))
 		return true;
@@ -310,32 +355,7 @@ static bool pack_one(const struct graph *plan, int node, const struct model *m, 
 
 bool packed_new(struct packed *p, const struct graph *plan, const struct model *m, struct err *e)
 {
-	struct strbuf all;
-	bool ok = true;
-	*p = (struct packed){.name = xcalloc((size_t)plan->nnode, sizeof(*p->name)),
-		.bytes = xcalloc((size_t)plan->nnode, sizeof(*p->bytes))};
-	size_t *offset = xcalloc((size_t)plan->nnode, sizeof(*offset));
-	strbuf_init(&all);
-	for (int i = 0; i < plan->nnode && ok; i++) {
-		if (plan->node[i].op != OP_PARAM)
-			continue;
-		while (all.n % PACK_ALIGN)
-			strbuf_addc(&all, 0);
-		p->name[p->nweight] = plan->node[i].name;
-		offset[p->nweight] = all.n;
-		ok = pack_one(plan, i, m, &all, e);
-		p->bytes[p->nweight].n = all.n - offset[p->nweight];
-		p->nweight++;
-	}
-	p->memory = aligned_alloc(PACK_ALIGN, (all.n / PACK_ALIGN + 2) * PACK_ALIGN);
-	if (!p->memory)
-		oom();
-	memcpy(p->memory, all.s, all.n);
-	for (int i = 0; i < p->nweight; i++)
-		p->bytes[i].p = (char *)p->memory + offset[i];
-	free(offset);
-	strbuf_release(&all);
-	return ok;
+	return packed_all(p, plan, pack_one, (void *)(uintptr_t)m, e);
 }
 
 void packed_release(struct packed *p)

@@ -18,14 +18,17 @@ void pack_weight(const struct graph *g, int node, enum model_dtype from, const v
 /* The same for a param that no model stores and forward graphs make up (rope.freq); false: it is none. */
 bool pack_made(const struct graph *g, int node, const struct model_config *c, struct strbuf *out);
 
-/* All weights of a model for one planned graph, 64-byte aligned. Extra params that a forward graph
- * wants (rope.freq) are made. */
+/* All weights for one planned graph, 64-byte aligned; names are the graph's. */
 struct packed {
 	const char **name;
 	struct buf *bytes;
 	int nweight;
 	void *memory;
 };
+/* Each as `pack` appends it. Released after a failure too. */
+typedef bool pack_param(void *ctx, const struct graph *plan, int node, struct strbuf *out, struct err *e);
+bool packed_all(struct packed *p, const struct graph *plan, pack_param *pack, void *ctx, struct err *e);
+/* Those of a model, and extra params that a forward graph wants (rope.freq). */
 bool packed_new(struct packed *p, const struct graph *plan, const struct model *m, struct err *e);
 void packed_release(struct packed *p);
 struct buf packed_find(void *packed, const char *name); /* param_source.find; p NULL: none */

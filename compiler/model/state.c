@@ -33,6 +33,22 @@ bool unit_parse(const char *name, struct unit *out)
 	return !strcmp(name, canonical);
 }
 
+bool units_read(struct arena *a, struct buf text, struct unit **out, size_t *n, struct err *e)
+{
+	char *rest = arena_strndup(a, text.p, text.n);
+	*out = NULL;
+	*n = 0;
+	for (char *name; (name = strsep(&rest, "\n"));) {
+		struct unit u;
+		if (!*name)
+			continue;
+		if (!unit_parse(name, &u))
+			return err_set(e, ERR_IO, "'%s' is no unit", name);
+		*arena_push(a, *out, *n) = u;
+	}
+	return true;
+}
+
 void state_write(struct strbuf *out, const struct state *s)
 {
 	const struct model_config *c = &s->config;

@@ -58,6 +58,8 @@ bool state_drop(struct arena *a, const struct state *s, struct unit u, struct st
 /* "blk.3.mlp" */
 void unit_name(struct unit u, char out[32]);
 bool unit_parse(const char *name, struct unit *out);
+/* Names, one a line; empty lines count for nothing. In the arena. ERR_IO: one is no unit. */
+bool units_read(struct arena *a, struct buf text, struct unit **out, size_t *n, struct err *e);
 /* The unit a tensor belongs to; false: to none (embed, norm, head). */
 bool unit_of_tensor(const char *name, struct unit *out);
 

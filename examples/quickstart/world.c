@@ -24,6 +24,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "splitmix.h"
+
 enum { NDOMAIN = 3, NTHING = 100, NGROUP = 6, NPERSON = 24, NCHOICE = 4, NASKED = 3, NMIXED = 16000,
 	NROWS = 4000 };
 enum { SEEN = 1 << 18, TEXT = 512 }; /* room for all rows, and more */
@@ -87,10 +89,7 @@ struct query {
 
 static uint32_t below(struct world *w, uint32_t n)
 {
-	uint64_t z = w->random += 0x9e3779b97f4a7c15u; /* splitmix64 */
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	return (uint32_t)(((z ^ z >> 31) >> 32) * n >> 32);
+	return (uint32_t)((splitmix64(&w->random) >> 32) * n >> 32);
 }
 
 static void shuffle(struct world *w, int *x, int n)

@@ -125,6 +125,15 @@ void *xrealloc(void *p, size_t bytes)
 	return p;
 }
 
+void *xaligned(size_t bytes)
+{
+	enum { LINE = 64 };
+	void *p = aligned_alloc(LINE, (bytes + 2 * LINE - 1) / LINE * LINE);
+	if (!p)
+		oom();
+	return p;
+}
+
 char *xstrdup(const char *s)
 {
 	size_t n = strlen(s) + 1;

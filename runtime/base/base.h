@@ -61,6 +61,7 @@ noreturn void oom(void);
 void *xmalloc(size_t bytes);
 void *xcalloc(size_t n, size_t bytes);
 void *xrealloc(void *p, size_t bytes);
+void *xaligned(size_t bytes); /* of whole cache lines, 64 bytes each, and one more behind them */
 char *xstrdup(const char *s);
 
 /* The candidate nearest to `word` by edit distance with transpositions, or NULL when none is near

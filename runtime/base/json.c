@@ -356,3 +356,22 @@ void json_write(struct strbuf *out, const struct json *v)
 	}
 	strbuf_addc(out, v->kind == JSON_ARRAY ? ']' : '}');
 }
+
+bool json_equal(const struct json *a, const struct json *b)
+{
+	struct strbuf x, y;
+	strbuf_init(&x);
+	strbuf_init(&y);
+	json_write(&x, a);
+	json_write(&y, b);
+	bool equal = x.n == y.n && !memcmp(x.s, y.s, x.n);
+	strbuf_release(&x);
+	strbuf_release(&y);
+	return equal;
+}
+
+void json_add_number(struct strbuf *out, const char *name, double x)
+{
+	strbuf_addf(out, ",\"%s\":", name);
+	strbuf_add_double(out, x);
+}

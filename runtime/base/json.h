@@ -36,4 +36,10 @@ bool json_int(const struct json *v, int64_t *out); /* false: no number, not inte
 /* Appends v as compact JSON in file order. */
 void json_write(struct strbuf *out, const struct json *v);
 
+/* Whether both are written as the same bytes. */
+bool json_equal(const struct json *a, const struct json *b);
+
+/* Appends ,"NAME":X: a further member of an object. */
+void json_add_number(struct strbuf *out, const char *name, double x);
+
 #endif

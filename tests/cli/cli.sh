@@ -109,6 +109,7 @@ expect check.few-rows 2 "few.xml:2:.*dataset 'd' has [1-9] calibration rows\?, t
 cp -r "$here/tests/rules/model" few; sed -i 's,path="m",path="few",' few.xml
 "$TRIM" -q check few.xml 2>&1 | grep -v note: >few.said
 same build.few-rows "$("$TRIM" -q build -k --events events few.xml 2>&1; echo $?)" "$(cat few.said; echo 2)"
+expect build.few-rows-json 2 '{"actions":{"run":0,"cached":[1-9][0-9]*,"failed":1},' "$TRIM" build --json -k few.xml
 same build.few-rows-early "$(sed -n 's/.*"event":"run".*"rule":"\([^"]*\)".*/\1/p' events | sort -u | tr '\n' ' ')" \
 	'import rows split tokenizer '
 expect check.few-rows-json 2 '"errors":1,.*"level":"error","file":"few.xml","line":2,' "$TRIM" check --json few.xml

@@ -98,7 +98,7 @@ static void check_round_trip(struct project *p)
 	}
 	dataset_split_param(&p->a, &p->d, 5, &split);
 	check_fields(p, &split);
-	CHECK_INT(fields_int(&split, "seed", 0), 5);
+	CHECK_INT(fields_int(&split, "seed"), 5);
 	fields_split(&p->a, &split, &rule, &n);
 	CHECK_INT(n, p->d.nrule);
 	for (size_t i = 0; i < n; i++) {

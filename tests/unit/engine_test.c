@@ -456,6 +456,22 @@ TEST(a_failing_generator_fails_the_build)
 	CHECK(!w.ok);
 	CHECK_STR(w.err.msg, "rounds: keep is below what is least possible");
 	CHECK_INT(w.err.kind, ERR_SPEC);
+	CHECK(w.result.nrun == 1 && w.result.nfailed == 1 && w.result.nskipped == 0);
+	world_close(&w);
+	world_release(&w);
+}
+
+TEST(a_file_that_cannot_be_written_fails_the_build)
+{
+	struct world w;
+	world_init(&w, "w");
+	world_write(&w, "a.txt", "x");
+	REQUIRE(world_open(&w));
+	build_output(w.build, world_action(&w, "a", &mix_rule, NULL, "@a.txt"), 0,
+		world_path(&w, "a.txt/out"), 0); /* below a file */
+	world_run(&w);
+	CHECK(!w.ok && w.err.kind == ERR_IO);
+	CHECK(w.result.nrun == 1 && w.result.nfailed == 1 && w.result.nwritten == 0);
 	world_close(&w);
 	world_release(&w);
 }

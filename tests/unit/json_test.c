@@ -185,3 +185,22 @@ TEST(json_int_is_exact_or_refused)
 		arena_release(&a);
 	}
 }
+
+/* White space and the writing of strings mean nothing, order and the writing of numbers do. */
+TEST(json_is_equal_as_it_is_written)
+{
+	static const struct {
+		const char *a, *b;
+		bool equal;
+	} pairs[] = {{"{\"x\": [1, \"\\u0061\"]}", "{\"x\":[1,\"a\"]}", true}, {"{\"a\":1,\"b\":2}", "{\"b\":2,\"a\":1}", false},
+		{"1", "1.0", false}, {"[1]", "[1,2]", false}, {"null", "null", true}, {"\"1\"", "1", false}};
+	for (size_t i = 0; i < NELEM(pairs); i++) {
+		struct arena a = {0};
+		struct json *x, *y;
+		REQUIRE(json_parse(&a, (struct buf){pairs[i].a, strlen(pairs[i].a)}, NULL, 1, &x, NULL) &&
+			json_parse(&a, (struct buf){pairs[i].b, strlen(pairs[i].b)}, NULL, 1, &y, NULL));
+		if (json_equal(x, y) != pairs[i].equal)
+			FAIL("%s and %s", pairs[i].a, pairs[i].b);
+		arena_release(&a);
+	}
+}

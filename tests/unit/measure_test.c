@@ -97,7 +97,7 @@ static void measure_all(const struct measurer_options *o, struct rows *r, const 
 	struct measurer m;
 	struct err e;
 	memset(r->nll, 0, sizeof(r->nll));
-	if (!measurer_open(&m, o, &e) || !measure_records(&m, &r->t, order, n, store_nll, r, &e))
+	if (!measurer_open(&m, o, &e) || !measure_records(&m, &(struct measure_job){&r->t, order, n, store_nll, r}, &e))
 		FAIL("%s", e.msg);
 	measurer_release(&m);
 }
@@ -254,7 +254,7 @@ TEST(what_the_model_cannot_take_is_an_error)
 	CHECK(measure_check(&r.t, &o.model.config, &e));
 	struct measurer_options opt = options(&o, NUMERICS_F32, 1);
 	REQUIRE(measurer_open(&m, &opt, &e));
-	CHECK(!measure_records(&m, &r.t, in_order, NROWS, refuse, NULL, &e));
+	CHECK(!measure_records(&m, &(struct measure_job){&r.t, in_order, NROWS, refuse, NULL}, &e));
 	CHECK_STR(e.msg, "enough");
 	measurer_release(&m);
 	r.token[70] = 512;
@@ -269,7 +269,7 @@ TEST(what_the_model_cannot_take_is_an_error)
 		if (!strcmp(o.packed.name[i], "norm"))
 			memset((void *)(uintptr_t)o.packed.bytes[i].p, 0xff, o.packed.bytes[i].n);
 	REQUIRE(measurer_open(&m, &opt, &e));
-	bool ok = measure_records(&m, &r.t, in_order, NROWS, store_nll, &r, &e);
+	bool ok = measure_records(&m, &(struct measure_job){&r.t, in_order, NROWS, store_nll, &r}, &e);
 	CHECK(!ok && e.kind == ERR_NUMERIC);
 	measurer_release(&m);
 	close_model(&o);

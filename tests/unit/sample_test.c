@@ -54,6 +54,47 @@ TEST(nll_agrees_with_long_double)
 	CHECK(isinf(sample_nll(wild, 4, 2)));
 }
 
+static double reference_kl(const float *p, const float *q, size_t n)
+{
+	long double sum = 0;
+	for (size_t i = 0; i < n; i++) {
+		long double log_p = 0, log_q = 0;
+		for (size_t k = 0; k < n; k++) {
+			log_p += expl((long double)p[k] - p[i]);
+			log_q += expl((long double)q[k] - q[i]);
+		}
+		sum += (logl(log_q) - logl(log_p)) / log_p;
+	}
+	return (double)sum;
+}
+
+TEST(kl_agrees_with_long_double)
+{
+	struct rng r;
+	rng_init(&r, 3);
+	float p[203], q[203];
+	for (int i = 0; i < 400; i++) {
+		size_t n = 1 + rng_below(&r, 203);
+		double scale = i % 4 == 0 ? 600 : i % 4 == 1 ? 1e-3 : 12, change = i % 3 ? scale / 50 : scale;
+		for (size_t k = 0; k < n; k++) {
+			p[k] = (float)((rng_uniform(&r) - 0.5) * scale);
+			q[k] = p[k] + (float)((rng_uniform(&r) - 0.5) * change);
+		}
+		double want = reference_kl(p, q, n), got = sample_kl(p, q, n);
+		if (!(fabs(got - want) <= 1e-13 + 1e-13 * want))
+			FAIL("kl of %d logits: %.17g, not %.17g", (int)n, got, want);
+		CHECK(got >= 0);
+		CHECK(sample_kl(p, p, n) == 0);
+		for (size_t k = 0; k < n; k++)
+			q[k] = nextafterf(p[k], 0);
+		CHECK(sample_kl(p, q, n) >= 0);
+	}
+	float none[2] = {NAN, -HUGE_VALF}, some[2] = {0, 0}, one[2] = {-HUGE_VALF, 0};
+	CHECK(isnan(sample_kl(none, some, 2)) && isnan(sample_kl(some, none, 2)));
+	CHECK(fabs(sample_kl(one, some, 2) - log(2)) < 1e-15);
+	CHECK(sample_kl(one, one, 2) == 0);
+}
+
 TEST(argmax_takes_the_first_of_equals_and_no_nan)
 {
 	CHECK_INT(sample_argmax((float[]){1, 3, 3, 2}, 4), 1);

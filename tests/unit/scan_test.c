@@ -129,7 +129,7 @@ static void compare(struct tiny *x, bool choices, enum numerics numerics, int nt
 	struct token_table t = make_table(&a, choices, NRECORD);
 	size_t nunit, n;
 	struct unit *unit = state_units(&a, &x->state, &nunit);
-	struct layered_options o = {.state = &x->state, .read = read_tensor, .ctx = x, .numerics = numerics,
+	struct layered_options o = {.weights = {&x->state, read_tensor, x}, .numerics = numerics,
 		.rows = 40, .nthreads = nthreads};
 	struct scan_cell *cell[NRECORD];
 	uint64_t record[NRECORD];
@@ -197,7 +197,7 @@ TEST(scan_gives_the_same_bits_for_any_batch)
 	uint64_t record[4] = {0, 1, 2, 3};
 	for (int rows = 16; rows <= 64; rows *= 4) {
 		struct scan scan;
-		struct layered_options o = {.state = &x.state, .read = read_tensor, .ctx = &x,
+		struct layered_options o = {.weights = {&x.state, read_tensor, &x},
 			.numerics = NUMERICS_F32, .rows = rows, .nthreads = rows == 16 ? 1 : 2};
 		REQUIRE(scan_open(&scan, &o, &t, unit, nunit, &e));
 		for (size_t i = 0; i < 4; i++)

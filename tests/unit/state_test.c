@@ -31,6 +31,21 @@ TEST(state_text_reads_back)
 	arena_release(&a);
 }
 
+TEST(units_are_read_a_line_each)
+{
+	static const char good[] = "blk.3.mlp\n\nblk.0.attn", bad[] = "blk.3.mlp\nblk.3.up\n";
+	struct arena a = {0};
+	struct unit *unit;
+	struct err e;
+	size_t n;
+	REQUIRE(units_read(&a, (struct buf){good, strlen(good)}, &unit, &n, &e) && n == 2);
+	CHECK(unit[0].kind == UNIT_MLP && unit[0].layer == 3 && unit[1].kind == UNIT_ATTN && unit[1].layer == 0);
+	CHECK(units_read(&a, (struct buf){"", 0}, &unit, &n, &e) && n == 0);
+	CHECK(!units_read(&a, (struct buf){bad, strlen(bad)}, &unit, &n, &e) && e.kind == ERR_IO);
+	CHECK_STR(e.msg, "'blk.3.up' is no unit");
+	arena_release(&a);
+}
+
 TEST(state_drop_takes_the_unit_and_nothing_else)
 {
 	struct arena a = {0};
