@@ -46,7 +46,7 @@ enum program_external_kind { EXTERNAL_INPUT, EXTERNAL_PARAM, EXTERNAL_STATE, EXT
 struct program_external {
 	const char *name;
 	uint32_t kind;       /* enum program_external_kind */
-	uint32_t dtype;      /* enum dtype of compiler/ir: 0 f32, 1 bf16, 2 i32, 3 q8, 4 q4 */
+	uint32_t dtype;      /* enum dtype of compiler/ir: 0 f32, 1 bf16, 2 i32, 3 q8, 4 q4, 5 f16, 6 c8 */
 	uint64_t bytes;      /* at the maximum extents, padding counted */
 };
 

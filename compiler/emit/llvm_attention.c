@@ -67,7 +67,8 @@ struct tile {
 	struct scores s;
 	bool one_row;             /* all of one row: they have the same slots */
 	LLVMValueRef out;         /* float*[n]: features */
-	LLVMValueRef v;           /* element index of the KV head in v */
+	LLVMValueRef v;           /* the first slot of the KV head, among all of v */
+	int64_t slot_bytes;       /* of v; c8: a panel's share */
 	LLVMValueRef acc, total;  /* float[n][features] */
 	LLVMValueRef longest;     /* the most slots that a query has */
 	LLVMValueRef shared;      /* all have the slots from lo until here; lo: they do not begin together */
@@ -109,12 +110,43 @@ static void prefetch_values(struct kernel *k, const struct strip *u, LLVMValueRe
 	enum { LINE = 64 };
 	const struct heads *h = u->t->h;
 	LLVMTypeRef byte = LLVMInt8TypeInContext(k->context);
-	int64_t size = dtype_bytes(h->kv), taken = u->nvector * u->width * size;
-	LLVMValueRef at = times(k, plus(k, u->t->v, times(k, from, h->features)), size);
+	int64_t all = u->t->slot_bytes, taken = all * u->nvector * u->width / h->features;
+	int64_t ahead = (all + all * u->first / h->features) * SLOTS;
+	LLVMValueRef at = times(k, plus(k, u->t->v, from), all);
 	at = plus(k, at, times(k, minus(k, slot, from), taken));
 	for (int64_t i = 0; i < taken; i += LINE)
-		emit_prefetch(k, element_at(k, byte, memory_of(k, h->v),
-			plus(k, at, const_i64(k, (h->features + u->first) * SLOTS * size + i))));
+		emit_prefetch(k, element_at(k, byte, memory_of(k, h->v), plus(k, at, const_i64(k, ahead + i))));
+}
+
+/* Where the features of a slot begin, and its scales. */
+struct slot {
+	LLVMValueRef at;            /* element of v; c8: byte */
+	LLVMValueRef scale;         /* byte */
+};
+
+static struct slot place_slot(struct kernel *k, const struct tile *t, LLVMValueRef slot)
+{
+	slot = plus(k, t->v, slot);
+	if (t->h->kv != DT_C8)
+		return (struct slot){times(k, slot, t->h->features), NULL};
+	LLVMValueRef panel = times(k, panel_of(k, slot), t->slot_bytes * PANEL);
+	LLVMValueRef lane = LLVMBuildAnd(k->at, slot, const_i64(k, PANEL - 1), "");
+	return (struct slot){plus(k, panel, times(k, lane, t->h->features)),
+		plus(k, plus(k, panel, times(k, lane, 4)), const_i64(k, t->h->features * PANEL))};
+}
+
+/* Features [c, c + width) of a slot. */
+static LLVMValueRef load_values(struct kernel *k, const struct tile *t, const struct slot *s, int64_t c, int width)
+{
+	LLVMValueRef base = memory_of(k, t->h->v), at = plus(k, s->at, const_i64(k, c));
+	LLVMTypeRef byte = LLVMInt8TypeInContext(k->context);
+	if (t->h->kv != DT_C8)
+		return load_typed(k, t->h->kv, base, at, width);
+	LLVMValueRef x = load_vector(k, byte, element_at(k, byte, base, at), width);
+	LLVMValueRef scale = plus(k, s->scale, const_i64(k, c / Q_BLOCK * PANEL * 4));
+	scale = load_vector(k, k->f32, element_at(k, byte, base, scale), 1);
+	x = LLVMBuildSIToFP(k->at, LLVMBuildSExt(k->at, x, vector_of(k->i32, width), ""), vector_of(k->f32, width), "");
+	return LLVMBuildFMul(k->at, x, splat(k, scale, width), "");
 }
 
 /* acc += p v over slots [from, to). */
@@ -135,13 +167,12 @@ static void add_strip(struct kernel *k, const struct strip *u, LLVMValueRef from
 	LLVMValueRef first = times(k, minus(k, panel.i, panel_of(k, t->s.lo)), t->s.n * PANEL);
 	loop_begin(k, &s, max_i64(k, from, begin), min_i64(k, to, end), 1);
 	LLVMValueRef lane = plus(k, first, minus(k, s.i, begin));
-	LLVMValueRef slot = plus(k, t->v, times(k, s.i, t->h->features));
+	struct slot slot = place_slot(k, t, s.i);
 	prefetch_values(k, u, from, s.i);
 	for (int j = 0; j < u->n; j++)
 		weight[j] = splat(k, load_f32(k, u->p, plus(k, lane, const_i64(k, j * PANEL)), 1), u->width);
 	for (int v = 0; v < u->nvector; v++) {
-		LLVMValueRef x = load_typed(k, t->h->kv, memory_of(k, t->h->v),
-			plus(k, slot, const_i64(k, u->first + v * u->width)), u->width);
+		LLVMValueRef x = load_values(k, t, &slot, u->first + v * u->width, u->width);
 		for (int j = 0; j < u->n; j++) {
 			LLVMValueRef *to_sum = &sum[j * u->nvector + v];
 			LLVMValueRef old = LLVMBuildLoad2(k->at, vector, *to_sum, "");
@@ -321,8 +352,8 @@ static void emit_tile(struct kernel *k, const struct block *b, LLVMValueRef firs
 	t.s.n = n;
 	t.one_row = b->h->groups % n == 0;
 	place_queries(k, b, first, &t);
-	t.s.next = element_at(k, k->i16, memory_of(k, b->h->v),
-		times(k, plus(k, t.v, times(k, t.s.lo, b->h->features)), dtype_bytes(b->h->kv) / 2));
+	t.s.next = element_at(k, LLVMInt8TypeInContext(k->context), memory_of(k, b->h->v),
+		times(k, plus(k, t.v, t.s.lo), t.slot_bytes));
 	emit_scores(k, b->h, &t.s);
 	emit_softmax(k, &t.s);
 	emit_weighted_sum(k, &t);
@@ -358,14 +389,17 @@ static int most_queries(const struct kernel *k)
 
 static void emit_forward(struct kernel *k, const struct heads *h)
 {
-	struct block b = {.h = h, .tile = {.h = h, .s.pairs = h->kv == DT_BF16}};
+	const struct node *keys = &k->g->node[h->kk], *values = &k->g->node[h->v];
+	struct block b = {.h = h, .tile = {.h = h, .s.kv = h->kv}};
 	struct tile *t = &b.tile;
-	int64_t steps = t->s.pairs ? (h->features + 1) / 2 : h->features;
 	int64_t npanels = (h->slots + PANEL - 1) / PANEL;
 	LLVMValueRef rows = k->dim[k->g->node[h->q].type.axis[0]];
 	int most = most_queries(k);
 	const int sizes[] = {most, QUERIES / 2, (int)(h->groups % (QUERIES / 2)), 1};
 	struct loop item;
+	t->s.panel_bytes = tensor_bytes(k->g, keys) / (h->batches * npanels);
+	t->slot_bytes = h->kv == DT_C8 ? block_shape(k->g, &values->type, values->layout).bytes / PANEL
+				       : h->features * dtype_bytes(h->kv);
 	t->s.out = scratch_floats(k, most * npanels * PANEL);
 	t->s.q = scratch_floats(k, most * h->features);
 	t->acc = scratch_floats(k, most * h->features);
@@ -377,8 +411,9 @@ static void emit_forward(struct kernel *k, const struct heads *h)
 	loop_begin(k, &item, k->item_lo, k->item_hi, 1);
 	b.row = times(k, LLVMBuildUDiv(k->at, item.i, const_i64(k, h->batches), ""), BLOCK_ROWS);
 	b.batch = LLVMBuildURem(k->at, item.i, const_i64(k, h->batches), "");
-	t->v = times(k, b.batch, h->slots * h->features);
-	t->s.panels = element_at(k, k->f32, memory_of(k, h->kk), times(k, b.batch, npanels * steps * PANEL));
+	t->v = times(k, b.batch, h->slots);
+	t->s.panels = element_at(k, LLVMInt8TypeInContext(k->context), memory_of(k, h->kk),
+		times(k, b.batch, npanels * t->s.panel_bytes));
 	LLVMValueRef left = min_i64(k, minus(k, rows, b.row), const_i64(k, BLOCK_ROWS));
 	LLVMValueRef end = times(k, left, h->groups), from = const_i64(k, 0);
 	for (size_t i = 0; i < NELEM(sizes); i++) {

@@ -26,8 +26,9 @@ struct scores {
 	int n;
 	LLVMValueRef q;        /* float*: features of a query, then of the next */
 	LLVMValueRef out;      /* float* */
-	LLVMValueRef panels;   /* element pointer of the head's panels of slots */
-	bool pairs;            /* panels of bf16 pairs, else of f32 */
+	LLVMValueRef panels;   /* of slots: the head's first */
+	enum dtype kv;         /* what they hold */
+	int64_t panel_bytes;
 	LLVMValueRef lo, end;  /* i64 */
 	LLVMValueRef from, to; /* i64[n]: each query's slots */
 	LLVMValueRef sum;      /* float[n]: of its exps */

@@ -120,7 +120,8 @@ static void emit_features(struct kernel *k, const struct grad *d, int64_t first,
 
 static void emit_head_row(struct kernel *k, struct grad *d)
 {
-	struct scores s = {.n = 1, .q = d->q, .panels = d->k_panels, .lo = d->lo,
+	struct scores s = {.n = 1, .q = d->q, .panels = d->k_panels, .kv = DT_F32,
+		.panel_bytes = d->h->features * PANEL * 4, .lo = d->lo,
 		.end = plus(k, d->lo, d->n), .out = d->w, .from = alloca_entry(k, k->i64, "from"),
 		.to = alloca_entry(k, k->i64, "to"), .sum = alloca_entry(k, k->f32, "l")};
 	LLVMBuildStore(k->at, s.lo, s.from);

@@ -119,6 +119,8 @@ void vector_loop(struct kernel *k, const struct env *env, int axis, LLVMValueRef
 
 /* ---- llvm_quantise.c: what stands in a table with blocks at env, as f32, along the vector axis ---- */
 LLVMValueRef load_blocks(struct kernel *k, int n, struct env *env, int width);
+/* Values of c8 with their scales, from node `from` at env to node `to` at its place. */
+void copy_blocks(struct kernel *k, int from, const struct env *env, int to, const struct env *place);
 
 /* ---- llvm_scalar.c: the map ops on registers of one width ---- */
 LLVMValueRef emit_scalar_op(struct kernel *k, enum op op, LLVMValueRef *src, int width);

@@ -25,7 +25,10 @@ struct quantise {
 	struct block_shape shape;
 	int width;             /* of vectors along the last axis, which never cross a row of it */
 	LLVMValueRef buffer;   /* float[Q_BLOCK]; NULL: a vector is as wide as registers are */
-	LLVMValueRef row;      /* where the row begins */
+	LLVMValueRef row;      /* where the row's values begin */
+	LLVMValueRef scale;    /* its first block's scale */
+	int64_t scale_step;    /* bytes from one to the next */
+	LLVMValueRef bytes;    /* i8[Q_BLOCK]: of a block that ends early where a next row begins; NULL: none does */
 };
 
 LLVMValueRef quantise_items(struct kernel *k)
@@ -93,20 +96,43 @@ static void quantise_block(struct kernel *k, struct quantise *q, const struct en
 	LLVMValueRef by = LLVMBuildSelect(k->at, small, zero, LLVMBuildFDiv(k->at, most, m, ""), "");
 	LLVMValueRef unit = LLVMBuildSelect(k->at, small, zero, LLVMBuildFDiv(k->at, m, most, ""), "");
 	by = splat(k, by, lanes);
+	bool whole = n == Q_BLOCK || !q->bytes;
+	LLVMValueRef values = whole ? element_at(k, i8(k), q->row, from) : q->bytes;
 	for (int i = 0; i < nx; i++) {
 		LLVMValueRef v = LLVMBuildFMul(k->at, x[i], by, "");
 		v = emit_scalar_op(k, OP_TO_I32, &v, lanes);
 		sum = sum ? add(k, sum, v) : v;
-		LLVMValueRef to = add(k, from, const_i64(k, i * lanes));
 		v = LLVMBuildTrunc(k->at, v, vector_of(i8(k), lanes), "");
-		store_vector(k, v, element_at(k, i8(k), q->row, to), 1);
+		store_vector(k, v, element_at(k, i8(k), values, const_i64(k, i * lanes)), 1);
 	}
+	LLVMValueRef record = element_at(k, i8(k), q->scale, scale(k, block, q->scale_step));
+	store_vector(k, unit, record, 4);
+	if (!whole) {
+		struct loop l;
+		loop_begin(k, &l, const_i64(k, 0), const_i64(k, n), 1);
+		store_vector(k, load_vector(k, i8(k), element_at(k, i8(k), values, l.i), 1),
+			element_at(k, i8(k), q->row, add(k, from, l.i)), 1);
+		loop_end(k, &l);
+	}
+	if (q->node->type.dtype == DT_C8)
+		return;
 	sum = intrinsic(k, "llvm.vector.reduce.add", ints, &sum, 1);
 	sum = LLVMBuildMul(k->at, sum, LLVMConstInt(k->i32, (uint64_t)-128, true), "");
-	LLVMValueRef record = element_at(k, i8(k), q->row,
-		add(k, scale(k, block, 8), const_i64(k, q->shape.scales)));
-	store_vector(k, unit, record, 4);
 	store_vector(k, sum, element_at(k, i8(k), record, const_i64(k, 4)), 4);
+}
+
+static void place_row(struct kernel *k, struct quantise *q, LLVMValueRef row, int64_t inner)
+{
+	bool cache = q->node->type.dtype == DT_C8;
+	LLVMValueRef base = memory_of(k, k->region->node[0]), lane = const_i64(k, 0);
+	if (cache) {
+		lane = LLVMBuildURem(k->at, row, const_i64(k, PANEL), "");
+		row = LLVMBuildUDiv(k->at, row, const_i64(k, PANEL), "");
+	}
+	base = element_at(k, i8(k), base, scale(k, row, q->shape.bytes));
+	q->row = element_at(k, i8(k), base, scale(k, lane, inner));
+	q->scale = element_at(k, i8(k), base, add(k, scale(k, lane, 4), const_i64(k, q->shape.scales)));
+	q->scale_step = cache ? 4 * PANEL : 8;
 }
 
 void emit_quantise_region(struct kernel *k)
@@ -124,9 +150,11 @@ void emit_quantise_region(struct kernel *k)
 		q.width /= 2;
 	if (q.width < k->target->lanes)
 		q.buffer = alloca_entry(k, LLVMArrayType(k->f32, Q_BLOCK), "block");
+	if (t->dtype == DT_C8)
+		q.bytes = alloca_entry(k, LLVMArrayType(i8(k), Q_BLOCK), "bytes");
 	env_init(k, &env);
 	loop_begin(k, &item, k->item_lo, k->item_hi, 1);
-	q.row = element_at(k, i8(k), memory_of(k, k->region->node[0]), scale(k, item.i, q.shape.bytes));
+	place_row(k, &q, item.i, inner);
 	env_unflatten(k, &env, t, 0, t->outer, item.i);
 	loop_begin(k, &block, const_i64(k, 0), const_i64(k, inner / Q_BLOCK), 1);
 	quantise_block(k, &q, &env, block.i, Q_BLOCK);
@@ -140,13 +168,38 @@ void emit_quantise_region(struct kernel *k)
 
 /* Where lane's element lies: block_place() in code, for panels. */
 struct place {
-	LLVMValueRef value, shift, scale; /* i8 *, i32, f16 * */
+	LLVMValueRef value, shift, scale; /* i8 *, i32, f16 * (c8: f32 *) */
 };
+
+static struct place place_cached(struct kernel *k, int n, const struct env *env, int lane)
+{
+	const struct node *node = &k->g->node[n];
+	const struct type *t = &node->type;
+	struct block_shape s = block_shape(k->g, t, node->layout);
+	bool panels = node->layout.kind == LAYOUT_PANEL;
+	int64_t inner = s.scales / PANEL;
+	LLVMValueRef o = flat_index(k, env, t, panels ? node->layout.first : 0, t->outer, lane);
+	LLVMValueRef i = flat_index(k, env, t, t->outer, t->naxis, lane);
+	LLVMValueRef panel = LLVMBuildUDiv(k->at, o, const_i64(k, PANEL), "");
+	LLVMValueRef in_panel = LLVMBuildURem(k->at, o, const_i64(k, PANEL), "");
+	if (panels) {
+		int64_t npanel = (k->g->axis[t->axis[t->outer - 1]].extent + PANEL - 1) / PANEL;
+		panel = add(k, panel, scale(k, flat_index(k, env, t, 0, node->layout.first, lane), npanel));
+	}
+	LLVMValueRef base = element_at(k, i8(k), memory_of(k, n), scale(k, panel, s.bytes));
+	LLVMValueRef at = panels ? add(k, scale(k, i, PANEL), in_panel) : add(k, scale(k, in_panel, inner), i);
+	LLVMValueRef block = LLVMBuildUDiv(k->at, i, const_i64(k, Q_BLOCK), "");
+	block = scale(k, add(k, scale(k, block, PANEL), in_panel), 4);
+	return (struct place){.value = element_at(k, i8(k), base, at),
+		.scale = element_at(k, i8(k), base, add(k, block, const_i64(k, s.scales)))};
+}
 
 static struct place place_of(struct kernel *k, int n, const struct env *env, int lane)
 {
 	const struct node *node = &k->g->node[n];
 	const struct type *t = &node->type;
+	if (t->dtype == DT_C8)
+		return place_cached(k, n, env, lane);
 	struct block_shape s = block_shape(k->g, t, node->layout);
 	LLVMValueRef o = flat_index(k, env, t, 0, t->outer, lane);
 	LLVMValueRef i = flat_index(k, env, t, t->outer, t->naxis, lane);
@@ -174,6 +227,11 @@ static struct place place_of(struct kernel *k, int n, const struct env *env, int
 static LLVMValueRef load_place(struct kernel *k, const struct place *p, enum dtype t, int width)
 {
 	LLVMTypeRef half = LLVMHalfTypeInContext(k->context), ints = vector_of(k->i32, width);
+	if (t == DT_C8) {
+		LLVMValueRef c = LLVMBuildSExt(k->at, load_vector(k, i8(k), p->value, width), ints, "");
+		c = LLVMBuildSIToFP(k->at, c, vector_of(k->f32, width), "");
+		return LLVMBuildFMul(k->at, c, splat(k, load_vector(k, k->f32, p->scale, 1), width), "");
+	}
 	LLVMValueRef x = LLVMBuildZExt(k->at, load_vector(k, i8(k), p->value, width), ints, "");
 	if (t == DT_Q4) { /* value / 16 + 8 in one half of a byte is value + 128 when the other is cleared */
 		x = LLVMBuildShl(k->at, x, splat(k, p->shift, width), "");
@@ -196,7 +254,8 @@ LLVMValueRef load_blocks(struct kernel *k, int n, struct env *env, int width)
 		return load_place(k, &p, t->dtype, 1);
 	}
 	/* Vectors start at multiples of their width: then so do groups in them. */
-	int step = env->vector_axis == last && k->g->axis[last].extent % width == 0 && width >= 4 ? 4 : 1;
+	int step = env->vector_axis == last && k->g->axis[last].extent % width == 0 && width >= 4 &&
+		t->dtype != DT_C8 ? 4 : 1;
 	LLVMValueRef v = LLVMGetPoison(vector_of(k->f32, width));
 	for (int lane = 0; lane < width; lane += step) {
 		struct place p = place_of(k, n, env, lane);
@@ -209,4 +268,26 @@ LLVMValueRef load_blocks(struct kernel *k, int n, struct env *env, int width)
 		}
 	}
 	return v;
+}
+
+/* Vectors of whole rows' width lie in one block each, and then rows of values are copied as they stand. */
+void copy_blocks(struct kernel *k, int from, const struct env *env, int to, const struct env *place)
+{
+	const struct node *node = &k->g->node[to];
+	const struct type *t = &node->type;
+	int last = t->axis[t->naxis - 1], width = env->width;
+	bool along = env->vector_axis == last && k->g->axis[last].extent % width == 0 && Q_BLOCK % width == 0;
+	int step = along ? width : 1;
+	for (int lane = 0; lane < width; lane += step) {
+		struct place p = place_of(k, from, env, lane), q = place_of(k, to, place, lane);
+		LLVMValueRef v = load_vector(k, i8(k), p.value, step);
+		store_vector(k, load_vector(k, k->f32, p.scale, 1), q.scale, 4);
+		if (node->layout.kind == LAYOUT_ROW || step == 1) {
+			store_vector(k, v, q.value, 1);
+			continue;
+		}
+		for (int i = 0; i < step; i++)
+			store_vector(k, LLVMBuildExtractElement(k->at, v, LLVMConstInt(k->i32, (uint64_t)i, false), ""),
+				element_at(k, i8(k), q.value, const_i64(k, i * PANEL)), 1);
+	}
 }

@@ -17,35 +17,52 @@ struct score_tile {
 	const struct heads *h;
 	const struct scores *s;
 	int nvector, width;
-	LLVMValueRef panel;  /* element pointer */
-	int64_t steps;       /* groups of 16 lanes in it */
-	LLVMValueRef *acc;   /* n * nvector allocas */
+	LLVMValueRef panel;
+	LLVMValueRef scale[PANEL]; /* c8: of the block, by vector */
+	LLVMValueRef *acc;         /* n * nvector allocas */
 };
 
-/* Features 2i and 2i + 1 of bf16 panels (or 2i alone), or feature i of f32 panels. */
-static void score_step(struct kernel *k, const struct score_tile *t, LLVMValueRef i, int nfeature)
+/* Features of PANEL slots in a cache line. */
+static int line_features(enum dtype t)
+{
+	return LINE / PANEL / dtype_bytes(t);
+}
+
+/* Feature `part` of line i of the panel, of the v-th vector of slots. */
+static LLVMValueRef load_key(struct kernel *k, const struct score_tile *t, LLVMValueRef i, int part, int v)
+{
+	enum dtype kv = t->s->kv;
+	LLVMTypeRef vector = vector_of(k->f32, t->width), ints = vector_of(k->i32, t->width);
+	LLVMTypeRef byte = LLVMInt8TypeInContext(k->context);
+	LLVMValueRef at = plus(k, times(k, i, LINE / dtype_bytes(kv)), const_i64(k, part * PANEL + v * t->width));
+	if (kv == DT_C8) {
+		LLVMValueRef x = load_vector(k, byte, element_at(k, byte, t->panel, at), t->width);
+		x = LLVMBuildSIToFP(k->at, LLVMBuildSExt(k->at, x, ints, ""), vector, "");
+		return LLVMBuildFMul(k->at, x, t->scale[v], "");
+	}
+	if (kv != DT_BF16)
+		return load_typed(k, kv, t->panel, at, t->width);
+	/* Two features as one i32 per slot. */
+	at = plus(k, times(k, i, PANEL), const_i64(k, v * t->width));
+	LLVMValueRef x = load_vector(k, k->i32, element_at(k, k->i32, t->panel, at), t->width);
+	LLVMValueRef by = splat(k, LLVMConstInt(k->i32, 16, false), t->width);
+	LLVMValueRef mask = splat(k, LLVMConstInt(k->i32, 0xffff0000u, false), t->width);
+	x = part ? LLVMBuildAnd(k->at, x, mask, "") : LLVMBuildShl(k->at, x, by, "");
+	return LLVMBuildBitCast(k->at, x, vector, "");
+}
+
+/* The first nfeature features of line i. */
+static void score_line(struct kernel *k, const struct score_tile *t, LLVMValueRef i, int nfeature)
 {
 	enum { AHEAD_FLOATS = 1024 };
 	const struct scores *s = t->s;
-	LLVMTypeRef vector = vector_of(k->f32, t->width), element = s->pairs ? k->i32 : k->f32;
-	LLVMValueRef half = splat(k, LLVMConstInt(k->i32, 16, false), t->width);
-	LLVMValueRef mask = splat(k, LLVMConstInt(k->i32, 0xffff0000u, false), t->width);
-	LLVMValueRef key[PANEL];
-	for (int v = 0; v < t->nvector; v++) {
-		LLVMValueRef at = plus(k, times(k, i, PANEL), const_i64(k, v * t->width));
-		LLVMValueRef from = element_at(k, element, t->panel, at);
-		key[v] = load_vector(k, element, from, t->width);
-		if (v == 0)
-			emit_prefetch(k, element_at(k, k->f32, from, const_i64(k, AHEAD_FLOATS)));
-	}
+	LLVMTypeRef vector = vector_of(k->f32, t->width);
+	emit_prefetch(k, element_at(k, k->f32, t->panel, plus(k, times(k, i, LINE / 4), const_i64(k, AHEAD_FLOATS))));
 	for (int part = 0; part < nfeature; part++)
 		for (int v = 0; v < t->nvector; v++) {
-			LLVMValueRef x = key[v];
-			if (s->pairs)
-				x = part ? LLVMBuildAnd(k->at, x, mask, "") : LLVMBuildShl(k->at, x, half, "");
-			x = LLVMBuildBitCast(k->at, x, vector, "");
+			LLVMValueRef x = load_key(k, t, i, part, v);
 			for (int j = 0; j < s->n; j++) {
-				LLVMValueRef c = plus(k, times(k, i, s->pairs ? 2 : 1),
+				LLVMValueRef c = plus(k, times(k, i, line_features(s->kv)),
 					const_i64(k, part + j * t->h->features));
 				LLVMValueRef q = splat(k, load_f32(k, s->q, c, 1), t->width);
 				LLVMValueRef acc = t->acc[j * t->nvector + v];
@@ -55,21 +72,47 @@ static void score_step(struct kernel *k, const struct score_tile *t, LLVMValueRe
 		}
 }
 
-static void score_panel(struct kernel *k, const struct score_tile *t, LLVMValueRef out)
+/* Features from `from` on that fill lines, as many as `to` says. */
+static void score_lines(struct kernel *k, const struct score_tile *t, LLVMValueRef from, LLVMValueRef to)
+{
+	int per = line_features(t->s->kv);
+	struct loop l;
+	loop_begin(k, &l, LLVMBuildUDiv(k->at, from, const_i64(k, per), ""),
+		LLVMBuildUDiv(k->at, to, const_i64(k, per), ""), 1);
+	score_line(k, t, l.i, per);
+	loop_end(k, &l);
+}
+
+/* One scale per slot. */
+static void load_scales(struct kernel *k, struct score_tile *t, LLVMValueRef block)
+{
+	LLVMValueRef at = plus(k, times(k, block, PANEL), const_i64(k, t->h->features * PANEL / 4));
+	for (int v = 0; v < t->nvector; v++)
+		t->scale[v] = load_f32(k, t->panel, plus(k, at, const_i64(k, v * t->width)), t->width);
+}
+
+static void score_panel(struct kernel *k, struct score_tile *t, LLVMValueRef out)
 {
 	const struct scores *s = t->s;
 	LLVMTypeRef vector = vector_of(k->f32, t->width);
-	int nacc = s->n * t->nvector;
-	struct loop c;
+	int nacc = s->n * t->nvector, per = line_features(s->kv);
+	int64_t features = t->h->features, blocks = s->kv == DT_C8 ? features / Q_BLOCK : 0;
+	struct loop block;
 	for (int i = 0; i < nacc; i++)
 		LLVMBuildStore(k->at, LLVMConstNull(vector), t->acc[i]);
-	/* An odd last feature has no partner. */
-	int64_t whole = s->pairs ? t->h->features / 2 : t->steps;
-	loop_begin(k, &c, const_i64(k, 0), const_i64(k, whole), 1);
-	score_step(k, t, c.i, s->pairs ? 2 : 1);
-	loop_end(k, &c);
-	if (whole < t->steps)
-		score_step(k, t, const_i64(k, whole), 1);
+	if (blocks) {
+		loop_begin(k, &block, const_i64(k, 0), const_i64(k, blocks), 1);
+		load_scales(k, t, block.i);
+		LLVMValueRef from = times(k, block.i, Q_BLOCK);
+		score_lines(k, t, from, plus(k, from, const_i64(k, Q_BLOCK)));
+		loop_end(k, &block);
+	}
+	if (s->kv == DT_C8 && features % Q_BLOCK)
+		load_scales(k, t, const_i64(k, blocks));
+	if (features > blocks * Q_BLOCK)
+		score_lines(k, t, const_i64(k, blocks * Q_BLOCK), const_i64(k, features));
+	if (features % per)
+		score_line(k, t, const_i64(k, features / per), (int)(features % per));
 	for (int i = 0; i < nacc; i++)
 		store_f32(k, LLVMBuildLoad2(k->at, vector, t->acc[i], ""), out, const_i64(k, i * t->width));
 }
@@ -88,13 +131,12 @@ void emit_scores(struct kernel *k, const struct heads *h, const struct scores *s
 	LLVMValueRef first, end;
 	struct loop panel;
 	t.nvector = PANEL / t.width;
-	t.steps = s->pairs ? (h->features + 1) / 2 : h->features;
 	t.acc = arena_array(k->arena, LLVMValueRef, s->n * t.nvector);
 	for (int i = 0; i < s->n * t.nvector; i++)
 		t.acc[i] = alloca_entry(k, vector_of(k->f32, t.width), "s");
 	panels_of(k, s, &first, &end);
 	loop_begin(k, &panel, first, end, 1);
-	t.panel = element_at(k, k->f32, s->panels, times(k, panel.i, t.steps * PANEL));
+	t.panel = element_at(k, LLVMInt8TypeInContext(k->context), s->panels, times(k, panel.i, s->panel_bytes));
 	score_panel(k, &t, element_at(k, k->f32, s->out, times(k, minus(k, panel.i, first), s->n * PANEL)));
 	loop_end(k, &panel);
 }

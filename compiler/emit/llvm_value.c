@@ -77,7 +77,8 @@ LLVMValueRef element_at(struct kernel *k, LLVMTypeRef t, LLVMValueRef p, LLVMVal
 
 static unsigned bytes_of(LLVMTypeRef t)
 {
-	return LLVMGetTypeKind(t) == LLVMFloatTypeKind ? 4 : LLVMGetIntTypeWidth(t) / 8;
+	LLVMTypeKind kind = LLVMGetTypeKind(t);
+	return kind == LLVMFloatTypeKind ? 4 : kind == LLVMHalfTypeKind ? 2 : LLVMGetIntTypeWidth(t) / 8;
 }
 
 LLVMValueRef load_vector(struct kernel *k, LLVMTypeRef element, LLVMValueRef p, int width)
@@ -94,7 +95,7 @@ void store_vector(struct kernel *k, LLVMValueRef v, LLVMValueRef p, int element_
 
 static LLVMTypeRef memory_type(struct kernel *k, enum dtype t)
 {
-	return t == DT_F32 ? k->f32 : t == DT_BF16 ? k->i16 : k->i32;
+	return t == DT_F32 ? k->f32 : t == DT_BF16 ? k->i16 : t == DT_F16 ? LLVMHalfTypeInContext(k->context) : k->i32;
 }
 
 LLVMValueRef load_typed(struct kernel *k, enum dtype dtype, LLVMValueRef base, LLVMValueRef index,
@@ -102,6 +103,8 @@ LLVMValueRef load_typed(struct kernel *k, enum dtype dtype, LLVMValueRef base, L
 {
 	LLVMTypeRef t = memory_type(k, dtype);
 	LLVMValueRef v = load_vector(k, t, element_at(k, t, base, index), width);
+	if (dtype == DT_F16)
+		return LLVMBuildFPExt(k->at, v, vector_of(k->f32, width), "");
 	if (dtype != DT_BF16)
 		return v;
 	v = LLVMBuildZExt(k->at, v, vector_of(k->i32, width), "");
@@ -117,6 +120,8 @@ static void store_typed(struct kernel *k, enum dtype dtype, LLVMValueRef v, LLVM
 		v = LLVMBuildBitCast(k->at, v, vector_of(k->i32, width), "");
 		v = LLVMBuildLShr(k->at, v, splat(k, LLVMConstInt(k->i32, 16, false), width), "");
 		v = LLVMBuildTrunc(k->at, v, vector_of(k->i16, width), "");
+	} else if (dtype == DT_F16) {
+		v = LLVMBuildFPTrunc(k->at, v, vector_of(t, width), "");
 	}
 	store_vector(k, v, element_at(k, t, base, index), dtype_bytes(dtype));
 }
@@ -466,6 +471,10 @@ void store_node(struct kernel *k, int n, struct env *env)
 	if (node->op == OP_PUT)
 		where.index[node->axis] = index_value(k, node->src[2], env);
 	const struct type *t = &node->type;
+	if (dtype_has_blocks(t->dtype)) {
+		copy_blocks(k, from, env, n, &where);
+		return;
+	}
 	LLVMValueRef base = memory_of(k, n);
 	struct value v = evaluate(k, from, env);
 	if (!varies(&where, t)) {

@@ -16,7 +16,7 @@ static bool wrong(const struct node *n, struct err *e, const char *what)
 
 static bool is_real(enum dtype t)
 {
-	return t == DT_F32 || t == DT_BF16;
+	return t == DT_F32 || t == DT_BF16 || t == DT_F16;
 }
 
 /* Every axis of every source occurs in the result, which has no others. */
@@ -113,8 +113,9 @@ static bool check_to_i32(const struct graph *g, const struct node *n, struct err
 
 static bool check_to_f32(const struct graph *g, const struct node *n, struct err *e)
 {
-	/* from_bits of the high half is how a rounded value becomes a bf16. */
-	bool result = n->type.dtype == DT_F32 || (n->op == OP_FROM_BITS && n->type.dtype == DT_BF16);
+	/* from_bits is how a rounded value becomes a bf16 or f16. */
+	bool result = n->type.dtype == DT_F32 ||
+		(n->op == OP_FROM_BITS && (n->type.dtype == DT_BF16 || n->type.dtype == DT_F16));
 	if (source(g, n, 0)->dtype != DT_I32 || !result)
 		return wrong(n, e, "takes i32, gives a real");
 	return check_broadcast(g, n, e);
@@ -186,7 +187,7 @@ static bool check_dot(const struct graph *g, const struct node *n, struct err *e
 	const struct type *a = source(g, n, 0), *b = source(g, n, 1);
 	int nreduced = 0;
 	bool blocks = dtype_has_blocks(a->dtype) && dtype_has_blocks(b->dtype);
-	if ((!blocks && (a->dtype != b->dtype || !is_real(a->dtype))) || n->type.dtype != DT_F32)
+	if ((!blocks && (a->dtype != b->dtype || !is_real(a->dtype) || a->dtype == DT_F16)) || n->type.dtype != DT_F32)
 		return wrong(n, e, "takes two f32, two bf16 or two with blocks, gives f32");
 	if (!n->type.naxis)
 		return wrong(n, e, "the result needs an axis: its lanes");
@@ -210,9 +211,9 @@ static bool check_dot(const struct graph *g, const struct node *n, struct err *e
 static bool check_quantise(const struct graph *g, const struct node *n, struct err *e)
 {
 	const struct type *x = source(g, n, 0);
-	if (x->dtype != DT_F32 || n->type.dtype != DT_Q8 || x->naxis != n->type.naxis ||
+	if (x->dtype != DT_F32 || (n->type.dtype != DT_Q8 && n->type.dtype != DT_C8) || x->naxis != n->type.naxis ||
 		memcmp(x->axis, n->type.axis, (size_t)x->naxis))
-		return wrong(n, e, "takes f32, gives q8 of the same axes");
+		return wrong(n, e, "takes f32, gives q8 or c8 of the same axes");
 	return true;
 }
 
@@ -283,8 +284,9 @@ static bool check_attention(const struct graph *g, const struct node *n, struct 
 {
 	const struct type *q = source(g, n, 0), *k = source(g, n, 1), *v = source(g, n, 2);
 	int at = type_axis_position(k, n->axis), behind = k->naxis - at - 1;
-	if (q->dtype != DT_F32 || n->type.dtype != DT_F32 || !is_real(k->dtype) || !type_equal(k, v))
-		return wrong(n, e, "q and the result are f32, k and v of one real type");
+	bool cached = k->dtype == DT_C8 && n->op == OP_ATTENTION && k->outer == at + 1;
+	if (q->dtype != DT_F32 || n->type.dtype != DT_F32 || (!is_real(k->dtype) && !cached) || !type_equal(k, v))
+		return wrong(n, e, "q and the result are f32, k and v of one real type, or c8 with features inside");
 	if (at < 0 || behind < 1 || q->naxis < 1 + at + behind)
 		return wrong(n, e, "k is (heads, slots, features), q has heads and features too");
 	for (int i = 3; i < 5; i++)
@@ -321,28 +323,42 @@ static shape_rule *const rules[NOPS] = {
 #undef OP
 };
 
+static bool reads_blocks(const struct node *n, int s, enum dtype t)
+{
+	if (n->op == OP_GATHER)
+		return s == 0;
+	if (t == DT_C8)
+		return (n->op == OP_PUT && s < 2) || (n->op == OP_ATTENTION && (s == 1 || s == 2));
+	return n->op == OP_DOT;
+}
+
 /* Where blocks may stand at all. */
 static bool check_blocks(const struct graph *g, const struct node *n, struct err *e)
 {
 	const struct type *t = &n->type;
-	for (int i = 0; i < op_info[n->op].nsrc; i++)
-		if (dtype_has_blocks(source(g, n, i)->dtype) && n->op != OP_DOT &&
-			(n->op != OP_GATHER || i != 0))
-			return wrong(n, e, "does not read q8 or q4");
+	bool cache = t->dtype == DT_C8;
+	for (int i = 0; i < op_info[n->op].nsrc; i++) {
+		enum dtype from = source(g, n, i)->dtype;
+		if (dtype_has_blocks(from) && !reads_blocks(n, i, from))
+			return wrong(n, e, from == DT_C8 ? "does not read c8" : "does not read q8 or q4");
+	}
 	if (!dtype_has_blocks(t->dtype))
-		return t->outer ? wrong(n, e, "only q8 and q4 have inner axes") : true;
-	if (n->op != OP_PARAM && n->op != OP_QUANTISE)
-		return wrong(n, e, "only quantise and params are q8 or q4");
+		return t->outer ? wrong(n, e, "only q8, q4 and c8 have inner axes") : true;
+	if (n->op != OP_QUANTISE && n->op != (cache ? OP_STATE : OP_PARAM) && !(cache && n->op == OP_PUT))
+		return wrong(n, e, cache ? "only quantise and states are c8" : "only quantise and params are q8 or q4");
 	if (t->outer >= t->naxis)
-		return wrong(n, e, "q8 and q4 need inner axes");
+		return wrong(n, e, "q8, q4 and c8 need inner axes");
 	for (int a = t->outer; a < t->naxis; a++)
 		if (g->axis[t->axis[a]].dynamic)
 			return wrong(n, e, "an inner axis is dynamic");
+	bool panels = n->layout.kind == LAYOUT_PANEL && n->layout.last == t->outer;
 	if (n->op == OP_PARAM)
-		return n->layout.kind == LAYOUT_PANEL && n->layout.first == 0 && n->layout.last == t->outer
+		return panels && n->layout.first == 0
 			? true
 			: wrong(n, e, "a param of q8 or q4 has panels of its outer axes");
-	return n->layout.kind == LAYOUT_ROW ? true : wrong(n, e, "the result has rows");
+	if (n->op == OP_QUANTISE)
+		return n->layout.kind == LAYOUT_ROW ? true : wrong(n, e, "the result has rows");
+	return panels || n->layout.kind == LAYOUT_ROW ? true : wrong(n, e, "a c8 state has rows or panels of slots");
 }
 
 bool node_check(const struct graph *g, const struct node *n, struct err *e)

@@ -52,6 +52,9 @@ static void element_get(enum interp_mode mode, enum dtype dtype, const void *p, 
 	if (dtype == DT_BF16 && mode == INTERP_EXACT) {
 		memcpy(&half, (const char *)p + at * 2, 2);
 		c->u = (uint32_t)half << 16;
+	} else if (dtype == DT_F16 && mode == INTERP_EXACT) {
+		memcpy(&half, (const char *)p + at * 2, 2);
+		c->f = f16_value(half);
 	} else if (dtype != DT_I32 && mode == INTERP_F64) {
 		memcpy(&c->d, (const char *)p + at * 8, 8);
 	} else {
@@ -61,8 +64,8 @@ static void element_get(enum interp_mode mode, enum dtype dtype, const void *p, 
 
 static void element_put(enum interp_mode mode, enum dtype dtype, void *p, int64_t at, union cell c)
 {
-	uint16_t half = (uint16_t)(c.u >> 16);
-	if (dtype == DT_BF16 && mode == INTERP_EXACT)
+	uint16_t half = dtype == DT_F16 ? f16_bits(c.f) : (uint16_t)(c.u >> 16);
+	if ((dtype == DT_BF16 || dtype == DT_F16) && mode == INTERP_EXACT)
 		memcpy((char *)p + at * 2, &half, 2);
 	else if (dtype != DT_I32 && mode == INTERP_F64)
 		memcpy((char *)p + at * 8, &c.d, 8);
@@ -110,7 +113,7 @@ static union cell *blocks_load(const struct run *r, const struct node *n, const 
 	do {
 		struct block_place at = block_place(r->g, &n->type, n->layout, index);
 		uint16_t half;
-		if (n->layout.kind == LAYOUT_ROW) {
+		if (n->layout.kind == LAYOUT_ROW || n->type.dtype == DT_C8) {
 			c->q.i = (int8_t)memory[at.value];
 			memcpy(&c->q.scale, memory + at.scale, sizeof(float));
 		} else {
@@ -124,7 +127,7 @@ static union cell *blocks_load(const struct run *r, const struct node *n, const 
 	return value;
 }
 
-/* Rows of what quantise gives. */
+/* What quantise gives; rows of q8 have sums. */
 static void blocks_store(const struct run *r, const struct node *n, const union cell *value,
 	uint8_t *memory)
 {
@@ -135,6 +138,12 @@ static void blocks_store(const struct run *r, const struct node *n, const union 
 		struct block_place at = block_place(r->g, &n->type, n->layout, index);
 		int64_t k = at.value % shape.bytes;
 		int32_t sum = 0;
+		if (n->type.dtype == DT_C8) {
+			memory[at.value] = (uint8_t)c->q.i;
+			memcpy(memory + at.scale, &c->q.scale, sizeof(float));
+			c++;
+			continue;
+		}
 		if (k == 0)
 			memset(memory + at.value, 0, (size_t)shape.scales);
 		if (k % Q_BLOCK)

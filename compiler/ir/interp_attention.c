@@ -149,7 +149,10 @@ static double q_like(const struct attention *t, int src, const struct row *r, in
 
 static double k_like(const struct attention *t, int src, const struct row *r, int64_t s, int64_t c)
 {
-	return real(t, &t->v->src[src][in_k(t, r, s, c)]);
+	const union cell *x = &t->v->src[src][in_k(t, r, s, c)];
+	if (t->ar == &exact && dtype_has_blocks(src_type(t->v, src)->dtype))
+		return (double)((float)x->q.i * x->q.scale);
+	return real(t, x);
 }
 
 /* The chain of fma over c of source `a` (like q) and source `b` (like k) at slot s. */

@@ -12,14 +12,14 @@
 #include "interp.h"
 
 union cell {
-	float f;    /* f32 and bf16, exact mode */
-	double d;   /* f32 and bf16, f64 mode */
+	float f;    /* reals, exact mode */
+	double d;   /* reals, f64 mode */
 	int32_t i;
 	uint32_t u; /* the bits of f or i */
 	struct {
 		int32_t i;
 		float scale;
-	} q;        /* q8 and q4: an integer and its block's scale; in f64 mode they are reals */
+	} q;        /* q8, q4 and c8: an integer and its block's scale; in f64 mode they are reals */
 };
 
 struct eval {

@@ -91,7 +91,7 @@ static int append(struct graph *g, struct node n)
 int ir_leaf(struct graph *g, enum op op, const char *name, struct type t)
 {
 	struct layout l = {.kind = LAYOUT_ROW};
-	if (dtype_has_blocks(t.dtype))
+	if (op == OP_PARAM && dtype_has_blocks(t.dtype))
 		l = (struct layout){LAYOUT_PANEL, 0, t.outer, 0};
 	return append(g,
 		(struct node){.op = op, .type = t, .layout = l, .name = arena_strdup(g->arena, name)});
@@ -162,12 +162,22 @@ int ir_cast(struct graph *g, int x, enum dtype dtype)
 	return append(g, (struct node){.op = OP_CAST, .type = t, .src = {x}});
 }
 
-int ir_quantise(struct graph *g, int x, int outer)
+static int quantise(struct graph *g, int x, enum dtype dtype, int outer)
 {
 	struct type t = g->node[x].type;
-	t.dtype = DT_Q8;
+	t.dtype = dtype;
 	t.outer = (uint8_t)outer;
 	return append(g, (struct node){.op = OP_QUANTISE, .type = t, .src = {x}});
+}
+
+int ir_quantise(struct graph *g, int x, int outer)
+{
+	return quantise(g, x, DT_Q8, outer);
+}
+
+int ir_quantise_cache(struct graph *g, int x, int outer)
+{
+	return quantise(g, x, DT_C8, outer);
 }
 
 int ir_expand(struct graph *g, int x, struct type t)

@@ -11,12 +11,15 @@
  * two RoPE halves, E half a head. A head is (X,E). R and O are dynamic: their extent is a maximum
  * and the caller says how many there are.
  *
- * Registers are f32 or i32. dtype bf16 is an f32 whose low 16 bits are 0; only memory holds 2 bytes.
+ * Registers are f32 or i32. dtype bf16 is an f32 whose low 16 bits are 0, f16 an f32 that a half has too; only
+ * memory holds 2 bytes.
  * q8 and q4 exist in memory alone: integers in blocks of Q_BLOCK with a scale each. Their axes from
  * type.outer on are the inner ones, written behind a bar, q8 (R | D): flattened, they are cut into
  * blocks, the last of which may be short. A q4 value is a q8 value whose low four bits are 0, so -128
  * to 112 in steps of 16. A param is weights: LAYOUT_PANEL, scales f16. What `quantise` gives is the other
  * operand of a dot: LAYOUT_ROW, q8, scales f32. There are no others, and only dot and gather read them.
+ * c8 is what a cache holds of 8 bits: `quantise` gives it as well, `put` writes it to a state, attention and
+ * gather read it, as the integer times the f32 scale of its block.
  *
  * Semantics that fix every bit (class f32 and bf16; the interpreter is the reference):
  * - All arithmetic is IEEE single precision, round to nearest even, with denormal inputs and results
@@ -55,11 +58,11 @@ enum {
 	SUM_LANES = 16,   /* accumulators of a row reduction */
 	DOT_CHUNK = 512,  /* reduced elements per chunk of a dot */
 	PV_CHUNK = 512,   /* slots per chunk of attention's weighted sum */
-	Q_BLOCK = 32,     /* values of q8 and q4 that share a scale */
+	Q_BLOCK = 32,     /* values of q8, q4 and c8 that share a scale */
 	Q_ALIGN = 64,     /* bytes to which the parts of their layouts are padded */
 };
 
-enum dtype { DT_F32, DT_BF16, DT_I32, DT_Q8, DT_Q4, NDTYPES };
+enum dtype { DT_F32, DT_BF16, DT_I32, DT_Q8, DT_Q4, DT_F16, DT_C8, NDTYPES };
 
 enum op_class { CLASS_LEAF, CLASS_MAP, CLASS_RECIPE, CLASS_INDEX, CLASS_REDUCE, CLASS_DOT,
 	CLASS_MEMORY, CLASS_ATTENTION, CLASS_QUANTISE };
@@ -88,7 +91,7 @@ struct type {
 	enum dtype dtype;
 	int naxis; /* 0: a scalar */
 	uint8_t axis[IR_MAX_AXES]; /* indices into graph.axis, in storage order, last is contiguous */
-	uint8_t outer;             /* q8, q4: axes before the inner ones; else 0 */
+	uint8_t outer;             /* q8, q4, c8: axes before the inner ones; else 0 */
 };
 
 /*
@@ -108,6 +111,10 @@ struct type {
  * not exist. The part of the scales is padded to Q_ALIGN.
  * q8, from quantise: a row (the outer axes flattened) is ceil(inner / 32) * 32 signed bytes, 0 where
  * padded, then per block { f32 scale; i32 -128 * (sum of the block's values) }, padded to Q_ALIGN.
+ *
+ * c8: rows (the outer axes flattened; LAYOUT_PANEL: axes [first, last) flattened, panels of each index before them)
+ * in panels of 16. A panel has its values first, signed bytes: byte o%16*inner + k, or k*16 + o%16 of
+ * LAYOUT_PANEL; then 16 f32 scales per block. It is padded to Q_ALIGN.
  */
 enum layout_kind { LAYOUT_ROW, LAYOUT_PANEL };
 struct layout {
@@ -140,10 +147,10 @@ struct node {
  *                      What a node behind the write sees in the state itself is not defined, nor what
  *                      one behind a second write sees in the result of the first.
  * iota                 i32 (A): the index along its one axis.
- * cast                 f32 -> bf16, round to nearest even (denormals to 0, NaN stays NaN); bf16 -> f32 is
- *                      x * 1: denormals to 0 too.
+ * cast                 f32 -> bf16, round to nearest even (denormals to 0, NaN stays NaN); f32 -> f16 too, where
+ *                      denormal halves are numbers like others; bf16, f16 -> f32 is x * 1: denormals to 0.
  * stop                 x, with no gradient.
- * quantise             x f32 -> q8 of the same axes; the blocks' axes are static.
+ * quantise             x f32 -> q8 or c8 of the same axes; the blocks' axes are static.
  * expand               x broadcast to, or stored in the order of, the result's axes.
  * flip                 y[.., i, ..] = x[.., extent-1-i, ..] along `axis`, which is not the last one.
  * gather               table (A, ...), index i32 (...) -> table rows: result axes = index axes, then the
@@ -157,7 +164,7 @@ struct node {
  *
  * attention            q (N, B..., G..., C...), k (B..., A, C...), v (B..., A, C...), lo i32 (N), hi i32 (N)
  *                      -> like q. `axis` is A, the slots. Row n attends slots lo[n] <= s < hi[n] (at
- *                      least one). k, v may be bf16; q, the result and all arithmetic are f32.
+ *                      least one). k, v may be bf16, f16 or c8; q, the result and all arithmetic are f32.
  *                      B: axes of k before A; C: those behind it, flattened c; G: the others of q.
  *                        s(s)  = chain of fma over c ascending from 0 of q_c * k_sc
  *                        m     = max of s over the slots
@@ -226,9 +233,10 @@ int ir_const(struct graph *g, double value);
 int ir_const_i32(struct graph *g, int32_t value);
 int ir_iota(struct graph *g, int axis);
 int ir_map(struct graph *g, enum op op, int a, int b, int c); /* unused sources: -1; also recipes */
-int ir_from_bits(struct graph *g, int x, enum dtype dtype);   /* bf16: the low 16 bits must be 0 */
+int ir_from_bits(struct graph *g, int x, enum dtype dtype);   /* bf16, f16: x must be one */
 int ir_cast(struct graph *g, int x, enum dtype dtype);        /* x itself when it is that already */
-int ir_quantise(struct graph *g, int x, int outer);          /* the type's `outer` */
+int ir_quantise(struct graph *g, int x, int outer);          /* q8; the type's `outer` */
+int ir_quantise_cache(struct graph *g, int x, int outer);    /* the same, c8 */
 int ir_expand(struct graph *g, int x, struct type t);         /* x itself when nothing changes */
 int ir_flip(struct graph *g, int x, int axis);
 int ir_reduce(struct graph *g, enum op op, int x, struct type t); /* t: what remains */
@@ -257,6 +265,7 @@ extern const char *const dtype_name[NDTYPES];
 int dtype_bytes(enum dtype t); /* in memory; of a dtype with blocks 1, see layout_elements */
 bool dtype_has_blocks(enum dtype t);
 float f16_value(uint16_t half); /* exact, denormal ones too */
+uint16_t f16_bits(float x);     /* of a number that is one */
 
 /* Elements (padding counted) and bytes of a tensor at the axes' extents. Of a dtype with blocks both are
  * bytes. */

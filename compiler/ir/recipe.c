@@ -109,11 +109,31 @@ static int build_cos(struct graph *g, int x, enum dtype dtype)
 	return build_sine(g, x, 1);
 }
 
+/* Denormal halves are multiples of 2^-24, the step of floats from 1/2 on. */
+static int build_half(struct graph *g, int x)
+{
+	int u = ir_unary(g, OP_BITS_OF, x), high = ir_const_i32(g, INT32_C(-8192));
+	int sign = ir_map(g, OP_AND, u, ir_const_i32(g, INT32_MIN), -1);
+	int size = ir_map(g, OP_AND, u, ir_const_i32(g, INT32_MAX), -1);
+	int lowest = ir_map(g, OP_AND, ir_map(g, OP_SHR, u, ir_const_i32(g, 13), -1), ir_const_i32(g, 1), -1);
+	int y = ir_map(g, OP_AND, ir_add(g, size, ir_add(g, lowest, ir_const_i32(g, 0xfff))), high, -1);
+	int infinity = ir_const_i32(g, 0x7f800000), half = ir_const(g, 0.5);
+	y = ir_map(g, OP_SELECT, ir_map(g, OP_LT, y, ir_const_i32(g, 0x47800000), -1), y, infinity);
+	int small = ir_sub(g, ir_add(g, ir_from_bits(g, size, DT_F32), half), half);
+	y = ir_map(g, OP_SELECT, ir_map(g, OP_LT, size, ir_const_i32(g, 0x38800000), -1),
+		ir_unary(g, OP_BITS_OF, small), y);
+	int quiet = ir_map(g, OP_AND, ir_map(g, OP_OR, size, ir_const_i32(g, 0x00400000), -1), high, -1);
+	y = ir_map(g, OP_SELECT, ir_map(g, OP_EQ, x, x, -1), y, quiet);
+	return ir_from_bits(g, ir_map(g, OP_OR, y, sign, -1), DT_F16);
+}
+
 static int build_cast(struct graph *g, int x, enum dtype dtype)
 {
-	/* A bf16 in a register is an f32 already; the product is there to flush denormals. */
+	/* A bf16 or f16 in a register is an f32 already; the product is there to flush denormals. */
 	if (dtype == DT_F32)
 		return mul(g, x, ir_const(g, 1));
+	if (dtype == DT_F16)
+		return build_half(g, x);
 	int high = ir_const_i32(g, INT32_C(-65536)), zero = ir_const_i32(g, 0);
 	int u = ir_unary(g, OP_BITS_OF, x);
 	int lowest = ir_map(g, OP_AND, ir_map(g, OP_SHR, u, ir_const_i32(g, 16), -1),

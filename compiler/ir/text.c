@@ -8,7 +8,7 @@
  *     region N KIND (AXIS,...) : %NODE...
  *     output NAME %NODE
  *
- * where q8 and q4 have a bar before their inner axes: (R | K,E),
+ * where q8, q4 and c8 have a bar before their inner axes: (R | K,E),
  * with the annotations `layout panel FIRST LAST` or `layout row PAD`, `region N`, `stored` and `at OFFSET`. # starts a
  * comment. A NAME is a word or "quoted", where \" \\ and \xHH are escapes. What stands behind a %
  * is any word when read and the node's index when printed. Numbers read back as the same double.
@@ -287,7 +287,7 @@ static bool read_axes(struct reader *r, struct type *t)
 	for (t->naxis = 0; !next_is(r, ')'); t->axis[t->naxis++] = (uint8_t)axis) {
 		bool bar = next_is(r, '|');
 		if (bar && (t->outer || !dtype_has_blocks(t->dtype)))
-			return fail(r, "only q8 and q4 have a bar, and one");
+			return fail(r, "only q8, q4 and c8 have a bar, and one");
 		if (bar)
 			t->outer = (uint8_t)t->naxis;
 		else if (t->naxis && !expect(r, ','))

@@ -2,17 +2,17 @@
 
 #include "ir.h"
 
-const char *const dtype_name[NDTYPES] = {"f32", "bf16", "i32", "q8", "q4"};
+const char *const dtype_name[NDTYPES] = {"f32", "bf16", "i32", "q8", "q4", "f16", "c8"};
 
 int dtype_bytes(enum dtype t)
 {
-	static const int bytes[NDTYPES] = {4, 2, 4, 1, 1};
+	static const int bytes[NDTYPES] = {4, 2, 4, 1, 1, 2, 1};
 	return bytes[t];
 }
 
 bool dtype_has_blocks(enum dtype t)
 {
-	return t == DT_Q8 || t == DT_Q4;
+	return t == DT_Q8 || t == DT_Q4 || t == DT_C8;
 }
 
 float f16_value(uint16_t half)
@@ -31,6 +31,21 @@ float f16_value(uint16_t half)
 	float f;
 	memcpy(&f, &u, 4);
 	return f;
+}
+
+uint16_t f16_bits(float x)
+{
+	uint32_t u, sign;
+	memcpy(&u, &x, 4);
+	sign = u >> 16 & 0x8000;
+	u &= 0x7fffffff;
+	if (u >= 0x7f800000)
+		return (uint16_t)(sign | 0x7c00 | (u >> 13 & 1023));
+	if (u >= 113u << 23)
+		return (uint16_t)(sign | (u - (112u << 23)) >> 13);
+	if (u < 103u << 23)
+		return (uint16_t)sign;
+	return (uint16_t)(sign | ((u & 0x7fffff) | 0x800000) >> (126 - (u >> 23)));
 }
 
 int type_axis_position(const struct type *t, int axis)
@@ -119,10 +134,25 @@ static int64_t round_up(int64_t n, int64_t by)
 	return (n + by - 1) / by * by;
 }
 
+static int64_t panels_of(int64_t n)
+{
+	return (n + PANEL - 1) / PANEL;
+}
+
 struct block_shape block_shape(const struct graph *g, const struct type *t, struct layout l)
 {
 	struct block_shape s = {.count = extents(g, t, 0, t->outer)};
-	s.nblock = (extents(g, t, t->outer, t->naxis) + Q_BLOCK - 1) / Q_BLOCK;
+	int64_t inner = extents(g, t, t->outer, t->naxis);
+	s.nblock = (inner + Q_BLOCK - 1) / Q_BLOCK;
+	if (t->dtype == DT_C8) {
+		if (l.kind == LAYOUT_PANEL)
+			s.count = extents(g, t, 0, l.first) * panels_of(extents(g, t, l.first, l.last));
+		else
+			s.count = panels_of(s.count);
+		s.scales = inner * PANEL;
+		s.bytes = round_up(s.scales + s.nblock * PANEL * 4, Q_ALIGN);
+		return s;
+	}
 	if (l.kind == LAYOUT_ROW) {
 		s.scales = s.nblock * Q_BLOCK;
 		s.bytes = round_up(s.scales + s.nblock * 8, Q_ALIGN);
@@ -139,6 +169,16 @@ struct block_place block_place(const struct graph *g, const struct type *t, stru
 {
 	struct block_shape s = block_shape(g, t, l);
 	int64_t o = flatten(g, t, index, 0, t->outer), k = flatten(g, t, index, t->outer, t->naxis);
+	if (t->dtype == DT_C8) {
+		int64_t row = o / PANEL, at = o % PANEL * extents(g, t, t->outer, t->naxis) + k;
+		if (l.kind == LAYOUT_PANEL) {
+			o = flatten(g, t, index, l.first, l.last);
+			row = flatten(g, t, index, 0, l.first) * panels_of(extents(g, t, l.first, l.last)) + o / PANEL;
+			at = k * PANEL + o % PANEL;
+		}
+		return (struct block_place){row * s.bytes + at,
+			row * s.bytes + s.scales + (k / Q_BLOCK * PANEL + o % PANEL) * 4, 0};
+	}
 	if (l.kind == LAYOUT_ROW)
 		return (struct block_place){o * s.bytes + k, o * s.bytes + s.scales + k / Q_BLOCK * 8, 0};
 	int64_t panel = o / PANEL * s.bytes, lane = o % PANEL, group = k / 4, half = 0;

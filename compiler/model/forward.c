@@ -5,19 +5,15 @@
 
 #include "arch.h"
 
-const struct numerics_class numerics_classes[NNUMERICS] = {
-	[NUMERICS_F32] = {"f32", 1, DT_F32, DT_F32, DT_F32, DT_F32},
-	[NUMERICS_BF16] = {"bf16", 1, DT_BF16, DT_BF16, DT_BF16, DT_BF16},
-	[NUMERICS_INT8] = {"int8", 1, DT_Q8, DT_Q8, DT_Q8, DT_BF16},
-	[NUMERICS_INT4] = {"int4", 1, DT_Q4, DT_Q4, DT_Q8, DT_BF16},
-	[NUMERICS_INT8_HEAD_BF16] = {"int8-head-bf16", 1, DT_Q8, DT_BF16, DT_Q8, DT_BF16},
-	[NUMERICS_INT4_HEAD_BF16] = {"int4-head-bf16", 1, DT_Q4, DT_BF16, DT_Q8, DT_BF16},
-	[NUMERICS_INT4_HEAD_INT8] = {"int4-head-int8", 1, DT_Q4, DT_Q8, DT_Q8, DT_BF16},
-};
+#define CACHE(kv, word, name, version, weight, head, activation, usual)                                \
+	{DT_##kv == DT_##usual ? name : name "-kv-" word, version, DT_##weight, DT_##head, DT_##activation, \
+		DT_##kv},
+#define WEIGHTS(id, ...) NUMERICS_CACHES(CACHE, __VA_ARGS__)
+const struct numerics_class numerics_classes[NNUMERICS] = {NUMERICS_WEIGHTS(WEIGHTS)};
 
 /* dtypes as specs call them. */
 static const char *const word[NDTYPES] = {[DT_F32] = "f32", [DT_BF16] = "bf16", [DT_I32] = "",
-	[DT_Q8] = "int8", [DT_Q4] = "int4"};
+	[DT_Q8] = "int8", [DT_Q4] = "int4", [DT_F16] = "f16", [DT_C8] = "int8"};
 
 bool numerics_choose(const struct numerics_words *w, enum numerics *out)
 {

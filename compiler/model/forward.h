@@ -19,9 +19,35 @@
 #include "ir.h"
 #include "model.h"
 
-/* Operand dtypes and rounding points. The version is part of keys: it goes up when any bit changes. */
-enum numerics { NUMERICS_F32, NUMERICS_BF16, NUMERICS_INT8, NUMERICS_INT4, NUMERICS_INT8_HEAD_BF16,
-	NUMERICS_INT4_HEAD_BF16, NUMERICS_INT4_HEAD_INT8, NNUMERICS };
+/*
+ * Operand dtypes and rounding points. The version is part of keys: it goes up when any bit changes. A class is one of
+ * weights with one of caches; NUMERICS_X has the cache that weights of X have by default, and its name.
+ */
+#define NUMERICS_CACHES(ROW, ...) /* dtype, as specs call it */ \
+	ROW(F32, "f32", __VA_ARGS__)                            \
+	ROW(BF16, "bf16", __VA_ARGS__)                          \
+	ROW(F16, "f16", __VA_ARGS__)                            \
+	ROW(C8, "int8", __VA_ARGS__)
+#define NUMERICS_WEIGHTS(ROW) /* name, version, weights, head, activations, cache by default */ \
+	ROW(F32, "f32", 1, F32, F32, F32, F32)                                                  \
+	ROW(BF16, "bf16", 1, BF16, BF16, BF16, BF16)                                            \
+	ROW(INT8, "int8", 1, Q8, Q8, Q8, BF16)                                                  \
+	ROW(INT4, "int4", 1, Q4, Q4, Q8, BF16)                                                  \
+	ROW(INT8_HEAD_BF16, "int8-head-bf16", 1, Q8, BF16, Q8, BF16)                            \
+	ROW(INT4_HEAD_BF16, "int4-head-bf16", 1, Q4, BF16, Q8, BF16)                            \
+	ROW(INT4_HEAD_INT8, "int4-head-int8", 1, Q4, Q8, Q8, BF16)
+
+enum numerics {
+#define CACHE(kv, word, id) NUMERICS_##id##_KV_##kv,
+#define WEIGHTS(id, name, version, weight, head, activation, kv) NUMERICS_CACHES(CACHE, id)
+	NUMERICS_WEIGHTS(WEIGHTS)
+#undef WEIGHTS
+	NNUMERICS,
+#define WEIGHTS(id, name, version, weight, head, activation, kv) NUMERICS_##id = NUMERICS_##id##_KV_##kv,
+	NUMERICS_WEIGHTS(WEIGHTS)
+#undef WEIGHTS
+#undef CACHE
+};
 struct numerics_class {
 	const char *name;
 	int version;

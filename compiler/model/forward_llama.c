@@ -72,11 +72,15 @@ static int keys_or_values(struct forward_frame *m, int layer, const char *name, 
 {
 	struct graph *g = m->g;
 	char state[64];
-	x = ir_cast(g, x, m->n->kv);
-	if (!m->f->slots)
-		return ir_expand(g, x, graph_type(g, m->n->kv, "K R X E"));
+	bool blocks = dtype_has_blocks(m->n->kv);
+	x = blocks ? ir_quantise_cache(g, x, 2) : ir_cast(g, x, m->n->kv);
+	if (!m->f->slots) {
+		int r = graph_find_axis(g, "R");
+		x = blocks ? ir_gather(g, x, ir_iota(g, r), r) : x;
+		return ir_expand(g, x, graph_type(g, g->node[x].type.dtype, "K R X E"));
+	}
 	snprintf(state, sizeof(state), "blk.%d.%s", layer, name);
-	int cache = ir_leaf(g, OP_STATE, state, graph_type(g, m->n->kv, "K S X E"));
+	int cache = ir_leaf(g, OP_STATE, state, graph_type(g, m->n->kv, "K S | X E"));
 	return ir_put(g, cache, x, m->slot, graph_find_axis(g, "S"));
 }
 

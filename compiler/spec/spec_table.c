@@ -13,7 +13,7 @@ const char *const spec_row_units[] = {
 const char *const spec_units[] = {[UNIT_HALF] = "half", [UNIT_BLOCK] = "block", NULL};
 const char *const spec_devices[] = {[DEVICE_CPU] = "cpu", [DEVICE_CUDA] = "cuda", NULL};
 const char *const spec_dtypes[] = {[DTYPE_F32] = "f32", [DTYPE_BF16] = "bf16",
-	[DTYPE_INT8] = "int8", [DTYPE_INT4] = "int4", NULL};
+	[DTYPE_INT8] = "int8", [DTYPE_INT4] = "int4", [DTYPE_F16] = "f16", NULL};
 const char *const spec_states_words[] = {
 	[STATES_ALL] = "all", [STATES_TARGETS] = "targets", NULL};
 const char *const spec_score_methods[] = {[SCORE_SCAN] = "scan",
@@ -45,7 +45,9 @@ _Static_assert(NELEM(spec_cpus) == NELEM(spec_cpu_archs) + 1, "every CPU has an 
 static const char *const inits[] = {"random", NULL}, *const archs[] = {"llama", NULL},
 	*const trains[] = {"bpe", NULL}, *const train_or_freeze[] = {"train", "freeze", NULL},
 	*const arithmetics[] = {"f32", "bf16", NULL},
+	*const weight_dtypes[] = {"f32", "bf16", "int8", "int4", NULL},
 	*const activation_dtypes[] = {"f32", "bf16", "int8", NULL},
+	*const cache_dtypes[] = {"f32", "bf16", "f16", "int8", NULL},
 	*const gpus[] = {"sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120", NULL};
 
 /* One attribute in a table. */
@@ -219,12 +221,12 @@ static const struct spec_attr target_attrs[] = {
 	A("name", name, .required = true, .doc = "of the binary and its folder"),
 	A("hardware", name, .list = true, .required = true, .later = "cuda-*",
 		.doc = "a profile of specs/hardware or a <hardware> of the spec; a list puts code for each into the binary"),
-	A("weights", enum, .values = spec_dtypes, .deflt = "bf16", .doc = "dtype in which weights are stored"),
-	A("head", enum, .values = spec_dtypes,
+	A("weights", enum, .values = weight_dtypes, .deflt = "bf16", .doc = "dtype in which weights are stored"),
+	A("head", enum, .values = weight_dtypes,
 		.doc = "of the weights that give the logits, and the embedding tied to them (default: as weights)"),
 	A("activations", enum, .values = activation_dtypes,
 		.doc = "default: the profile's, else as weights, int8 with int4"),
-	A("kv", enum, .values = activation_dtypes, .later = "int8",
+	A("kv", enum, .values = cache_dtypes,
 		.doc = "dtype of the KV cache (default: the profile's, else as activations, bf16 for int8)"),
 	A("keep", keep, .list = true, .later = "gate *tokens/s",
 		.doc = "where it stops on the chain; a list makes one target for each"),
@@ -246,8 +248,7 @@ static const struct spec_attr hardware_attrs[] = {
 	A("memory", bytes, .min = 1, .doc = "what a binary may use"),
 	A("context", count, .min = 2, .max = 1 << 24, .doc = "longest input in tokens"),
 	A("activations", enum, .values = activation_dtypes, .doc = "for targets that do not say"),
-	A("kv", enum, .values = activation_dtypes, .later = "int8",
-		.doc = "for targets that do not say"),
+	A("kv", enum, .values = cache_dtypes, .doc = "for targets that do not say"),
 	{0},
 };
 

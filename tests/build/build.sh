@@ -95,6 +95,18 @@ for w in int8 int4; do
 	timeout 300 qemu-aarch64 out/$w/aarch64-neon/$w selftest --threads 1 >"$TMP/log" 2>&1; verdict $w-aarch64-selftest $?
 done
 
+# Caches of every dtype, for weights of any: what was recorded comes again, decoded or read at once.
+for c in f32:bf16 f32:f16 bf16:f32 bf16:int8 int8:f16 int4:int8; do
+	w=${c%:*} kv=${c#*:} name=${c%:*}-kv-${c#*:}
+	spec kv.xml $name m/stories260K.gguf "$(target native "kv='$kv'")$(target x86-64-v3 "kv='$kv'")"
+	ran kv.xml >/dev/null; verdict $name $?
+	for t in native x86-64-v3; do
+		for n in 1 2; do out/$name/$t/$name selftest --threads $n >"$TMP/log" 2>&1; verdict $name-selftest-$t-$n $?; done
+	done
+	out/$name/native/$name info | grep -q "bytes, $name\$"; verdict $name-info $?
+	text out/$name/native/$name >"$TMP/text"; [ "$(head -c 16 "$TMP/text")" = 'Once upon a time' ]; verdict $name-sense $?
+done
+
 # A program without that runtime builds the other target.
 mkdir -p alone/lib; cp "$TRIM" alone/; ln -s "$BUILD/lib/trim-llvm.so" "$BUILD/lib/x86_64" alone/lib/
 spec lack.xml lack m/stories260K.gguf "$here_t<target name='arm' hardware='aarch64-neon' weights='f32'/>"

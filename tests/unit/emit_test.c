@@ -117,6 +117,23 @@ static void case_recipes(struct graph *g, struct rng *r)
 	graph_add_output(g, "stop", ir_add(g, ir_unary(g, OP_STOP, x), x));
 }
 
+/* Halves of every size, both ways, and numbers that round to all of them. */
+static void case_halves(struct graph *g, struct rng *r)
+{
+	graph_axis(g, "R", 5, true);
+	graph_axis(g, "A", ragged(r) * 4, false);
+	int h = leaf(g, "h", DT_F16, "R A"), x = leaf(g, "x", DT_F32, "R A");
+	graph_add_output(g, "wide", ir_cast(g, h, DT_F32));
+	graph_add_output(g, "same", ir_cast(g, ir_mul(g, h, ir_const(g, 1)), DT_F16));
+	graph_add_output(g, "between", ir_cast(g, ir_mul(g, h, ir_const(g, 1.00048828125)), DT_F16));
+	graph_add_output(g, "small", ir_cast(g, ir_mul(g, x, ir_const(g, ldexp(1, -14 - (int)rng_below(r, 12)))),
+		DT_F16));
+	graph_add_output(g, "large", ir_cast(g, ir_mul(g, x, ir_const(g, 20000 + (double)rng_below(r, 4000))), DT_F16));
+	graph_add_output(g, "bits", ir_cast(g, ir_from_bits(g, leaf(g, "n", DT_I32, "R A"), DT_F32), DT_F16));
+	int s = ir_leaf(g, OP_STATE, "s", graph_type(g, DT_F16, "A R"));
+	ir_assign(g, s, ir_expand(g, ir_cast(g, x, DT_F16), graph_type(g, DT_F16, "A R")));
+}
+
 static void case_norm(struct graph *g, struct rng *r)
 {
 	graph_axis(g, "R", 6, true);
@@ -284,9 +301,15 @@ static int scaled(struct graph *g, struct rng *r, int q)
 	return i ? ir_mul(g, q, ir_const(g, by[i])) : q;
 }
 
+static int cached(struct graph *g, int x, enum dtype t)
+{
+	return t == DT_C8 ? ir_quantise_cache(g, x, 2) : ir_cast(g, x, t);
+}
+
 static void case_attention(struct graph *g, struct rng *r)
 {
-	enum dtype t = rng_below(r, 2) ? DT_F32 : DT_BF16;
+	static const enum dtype caches[] = {DT_F32, DT_BF16, DT_F16, DT_C8};
+	enum dtype t = caches[rng_below(r, NELEM(caches))];
 	int64_t slots = rng_below(r, 4) ? 40 : 1100;
 	graph_axis(g, "R", slots > 100 ? slots - 10 : 20, true);
 	graph_axis(g, "K", 1 + (int64_t)rng_below(r, 3), false);
@@ -301,19 +324,38 @@ static void case_attention(struct graph *g, struct rng *r)
 	int iota = ir_unary(g, OP_TO_F32, ir_iota(g, graph_find_axis(g, "X")));
 	int sign = ir_sub(g, ir_add(g, iota, iota), ir_const(g, 1));
 	q = scaled(g, r, ir_add(g, q, ir_mul(g, flipped, sign)));
-	int k = ir_cast(g, leaf(g, "k", DT_F32, "R K X E"), t);
-	int v = ir_cast(g, leaf(g, "v", DT_F32, "R K X E"), t);
-	int ks = ir_leaf(g, OP_STATE, "ks", graph_type(g, t, "K S X E"));
-	int vs = ir_leaf(g, OP_STATE, "vs", graph_type(g, t, "K S X E"));
+	int k = cached(g, leaf(g, "k", DT_F32, "R K X E"), t);
+	int v = cached(g, leaf(g, "v", DT_F32, "R K X E"), t);
+	int ks = ir_leaf(g, OP_STATE, "ks", graph_type(g, t, "K S | X E"));
+	int vs = ir_leaf(g, OP_STATE, "vs", graph_type(g, t, "K S | X E"));
 	k = ir_put(g, ks, k, slot, s);
 	v = ir_put(g, vs, v, slot, s);
 	graph_add_output(g, "o", ir_attention(g, q, k, v, lo, hi, s));
 }
 
+/* Rows of 8 bits that attend to each other, without a cache. */
+static void case_attention_rows(struct graph *g, struct rng *r)
+{
+	int rows = graph_axis(g, "R", 30, true);
+	graph_axis(g, "K", 1 + (int64_t)rng_below(r, 3), false);
+	graph_axis(g, "G", 1 + (int64_t)rng_below(r, 5), false);
+	graph_axis(g, "E", 1 + (int64_t)rng_below(r, 80), false);
+	int lo = leaf(g, "lo", DT_I32, "R"), hi = leaf(g, "hi", DT_I32, "R");
+	hi = ir_map(g, OP_MAX, ir_map(g, OP_SUB, hi, ir_const_i32(g, 3), -1), ir_const_i32(g, 1), -1);
+	lo = ir_map(g, OP_MIN, lo, ir_map(g, OP_SUB, hi, ir_const_i32(g, 1), -1), -1);
+	int x[2];
+	for (int i = 0; i < 2; i++) {
+		int c = ir_quantise_cache(g, leaf(g, i ? "v" : "k", DT_F32, "R K E"), 2);
+		x[i] = ir_expand(g, ir_gather(g, c, ir_iota(g, rows), rows), graph_type(g, DT_F32, "K R E"));
+	}
+	graph_add_output(g, "o", ir_attention(g, scaled(g, r, leaf(g, "q", DT_F32, "R K G E")), x[0], x[1], lo, hi, rows));
+}
+
 /* Packed rows that attend to each other, and the gradients of it. */
 static void case_attention_grad(struct graph *g, struct rng *r)
 {
-	enum dtype t = rng_below(r, 2) ? DT_F32 : DT_BF16;
+	static const enum dtype dtypes[] = {DT_F32, DT_BF16, DT_F16};
+	enum dtype t = dtypes[rng_below(r, NELEM(dtypes))];
 	int rows = graph_axis(g, "R", rng_below(r, 3) ? 20 : 50, true);
 	graph_axis(g, "K", 1 + (int64_t)rng_below(r, 3), false);
 	graph_axis(g, "G", 1 + (int64_t)rng_below(r, 3), false);
@@ -399,6 +441,7 @@ static void walk(const char *name, void (*build)(struct graph *, struct rng *), 
 	}
 WALK(maps, 12)
 WALK(recipes, 6)
+WALK(halves, 6)
 WALK(norm, 10)
 WALK(sums, 8)
 WALK(loss, 6)
@@ -407,7 +450,8 @@ WALK(dot_bf16, 10)
 WALK(quantised, 14)
 WALK(backward, 12)
 WALK(memory, 6)
-WALK(attention, 12)
+WALK(attention, 20)
+WALK(attention_rows, 6)
 WALK(attention_grad, 12)
 
 /* Which rows lie further apart than they are long, and by how much: those of 1024 bf16 numbers, not those of 1000,

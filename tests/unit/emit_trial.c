@@ -84,6 +84,21 @@ static int32_t training_input(const struct memory *m, const char *name, int64_t 
 	return (int32_t)rng_below(r, (uint64_t)m->dim[graph_find_axis(m->g, "V")]);
 }
 
+/* A cache of blocks, the same whatever its layout. */
+static void fill_cache(const struct memory *m, int t, struct rng *r)
+{
+	const struct node *n = &m->g->node[m->node[t]];
+	int64_t index[IR_MAX_AXES] = {0};
+	uint8_t *to = m->tensor[t].p;
+	do {
+		struct block_place at = block_place(m->g, &n->type, n->layout, index);
+		float scale = (float)(rng_uniform(r) / 40);
+		int8_t value = (int8_t)((int)rng_below(r, 255) - 127);
+		memcpy(to + at.scale, &scale, 4); /* of the block's last element */
+		memcpy(to + at.value, &value, 1);
+	} while (next_index(m, &n->type, index));
+}
+
 /* A param of blocks: every byte but padding, scales of all sizes, some denormal, some 0. */
 static void fill_blocks(const struct memory *m, int t, struct rng *r)
 {
@@ -116,7 +131,7 @@ static void fill(struct memory *m, int t, uint64_t seed)
 	rng_init(&r, seed ^ name_seed(m->tensor[t].name));
 	int64_t position = 0;
 	if (dtype_has_blocks(n->type.dtype)) {
-		fill_blocks(m, t, &r);
+		(n->type.dtype == DT_C8 ? fill_cache : fill_blocks)(m, t, &r);
 		return;
 	}
 	do {
@@ -139,6 +154,10 @@ static void fill(struct memory *m, int t, uint64_t seed)
 			((int32_t *)m->tensor[t].p)[at] = v;
 		} else if (n->type.dtype == DT_BF16) {
 			((uint16_t *)m->tensor[t].p)[at] = (uint16_t)(bits >> 16);
+		} else if (n->type.dtype == DT_F16) {
+			/* Any half but infinity and NaN. */
+			uint16_t half = (uint16_t)rng_below(&r, 1 << 16);
+			((uint16_t *)m->tensor[t].p)[at] = (half & 0x7c00) == 0x7c00 ? half & 0x83ff : half;
 		} else {
 			((float *)m->tensor[t].p)[at] = f;
 		}
@@ -178,7 +197,15 @@ static uint32_t element(const struct memory *m, int t, const int64_t *index)
 		memcpy(word, p + place.scale, 8);
 		return (word[0] ^ word[1] * 0x9e3779b9u) + p[place.value];
 	}
+	if (n->type.dtype == DT_C8) {
+		struct block_place place = block_place(m->g, &n->type, n->layout, index);
+		uint32_t scale;
+		memcpy(&scale, (uint8_t *)m->tensor[t].p + place.scale, 4);
+		return scale * 256 + ((uint8_t *)m->tensor[t].p)[place.value];
+	}
 	int64_t at = layout_offset(m->g, &n->type, n->layout, index);
+	if (n->type.dtype == DT_F16)
+		return ((uint16_t *)m->tensor[t].p)[at];
 	if (n->type.dtype == DT_BF16)
 		return (uint32_t)((uint16_t *)m->tensor[t].p)[at] << 16;
 	return ((uint32_t *)m->tensor[t].p)[at];

@@ -40,7 +40,7 @@ static const char whole[] = HEAD DATASET
 	"<target name='big' hardware='box' schedule='ours' keep='80% 6 units' threads='5'/>"
 	"<target name='one' hardware='zen5 box' schedule='base' keep='1.5MB' weights='f32'>"
 	"<gate against='parent' metric='nll' margin='0.25' confidence='90%'/></target>"
-	"<target name='q' hardware='zen5' schedule='base' keep='100%' weights='int8' kv='int8'/></trim>";
+	"<target name='q' hardware='zen5' schedule='base' keep='100%' weights='int8' kv='int8' system='Be brief.'/></trim>";
 
 TEST(spec_structs_hold_what_the_spec_says)
 {
@@ -107,6 +107,7 @@ TEST(spec_structs_hold_what_the_spec_says)
 	CHECK_INT(s->target[4].activations, DTYPE_F32);
 	CHECK_INT(s->target[4].kv, DTYPE_F32);
 	CHECK_INT(s->target[0].activations, DTYPE_BF16);
+	CHECK_INT(spec_target_find(s, "q")->kv, DTYPE_INT8);
 	CHECK_INT(s->target[0].gate[0]->metric, METRIC_ACCURACY);
 	CHECK(s->target[0].gate[0]->margin == 0.02);
 	CHECK_INT(s->target[4].gate[0]->against, AGAINST_PARENT);
