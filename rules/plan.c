@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "emit.h"
 #include "link.h"
 #include "lock.h"
 #include "os.h"
@@ -313,9 +312,10 @@ static struct action *compile(struct plan *p, const struct plan_target *t, const
 	struct inputs in = {0};
 	struct fields param = {0};
 	plan_add_input(p, &in, input_output("shape", t->shape, 0));
-	add_file(p, &in, "emitter", p->emitter);
-	if (p->llvm)
-		add_file(p, &in, "llvm", p->llvm);
+	add_file(p, &in, "trim", p->emitter.program);
+	add_file(p, &in, "emitter", p->emitter.module);
+	if (p->emitter.llvm)
+		add_file(p, &in, "llvm", p->emitter.llvm);
 	fields_add(p->arena, &param, "numerics", numerics_classes[t->numerics].name);
 	fields_add(p->arena, &param, "target", cpu->name);
 	fields_add(p->arena, &param, "rows", plan_number(p, STEP_ROWS));
@@ -426,7 +426,7 @@ static void found_state(struct plan *p, struct plan_target *t)
 static bool find_tools(struct plan *p, struct err *e)
 {
 	p->linker = link_program(p->arena, e);
-	return p->linker && emit_files(p->arena, &p->emitter, &p->llvm, e);
+	return p->linker && emit_files(p->arena, &p->emitter, e);
 }
 
 static bool choose_targets(struct plan *p, struct err *e)

@@ -17,6 +17,7 @@
 #define PLAN_H
 
 #include "build.h"
+#include "emit.h"
 #include "rules.h"
 #include "spec.h"
 #include "target.h"
@@ -83,7 +84,8 @@ struct plan {
 	struct action *import, *tokenizer;
 	struct action *task;          /* a task's record (task.h); NULL: none */
 	struct plan_data *data;       /* chain.c: rows and splits; NULL: not planned yet */
-	const char *emitter, *llvm, *linker;
+	struct emit_files emitter;
+	const char *linker;
 	struct plan_input *input;
 	size_t ninput;
 	struct plan_target *target;

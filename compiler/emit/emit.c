@@ -10,14 +10,19 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const struct emitter *opened;
 
+static void find_program(char *path, size_t path_bytes)
+{
+	ssize_t n = readlink("/proc/self/exe", path, path_bytes - 1);
+	path[n > 0 ? n : 0] = '\0';
+}
+
 /* Beside the program (a build folder), or in ../lib/trim (an installation). */
 static bool find_module(char *path, size_t path_bytes, char *tried, size_t tried_bytes)
 {
 	static const char *const places[] = {"%s/lib/trim-llvm.so", "%s/../lib/trim-llvm.so",
 		"%s/../lib/trim/trim-llvm.so"};
 	char exe[4096];
-	ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-	exe[n > 0 ? n : 0] = '\0';
+	find_program(exe, sizeof(exe));
 	char *slash = strrchr(exe, '/');
 	if (slash)
 		*slash = '\0';
@@ -33,18 +38,19 @@ static bool find_module(char *path, size_t path_bytes, char *tried, size_t tried
 	return false;
 }
 
-bool emit_files(struct arena *a, const char **module, const char **llvm, struct err *e)
+bool emit_files(struct arena *a, struct emit_files *out, struct err *e)
 {
 	static const char *const libraries[] = {"/usr/lib/llvm-19/lib/libLLVM.so.19.1",
 		"/usr/lib/llvm-19/lib/libLLVM-19.so.1"};
 	char path[4200], tried[512] = "";
 	if (!find_module(path, sizeof(path), tried, sizeof(tried)))
 		return err_set(e, ERR_TOOL, "unable to load the LLVM emitter: %s", tried);
-	*module = arena_strdup(a, path);
-	*llvm = NULL;
-	for (size_t i = 0; i < NELEM(libraries) && !*llvm; i++)
+	*out = (struct emit_files){.module = arena_strdup(a, path)};
+	find_program(path, sizeof(path));
+	out->program = arena_strdup(a, path);
+	for (size_t i = 0; i < NELEM(libraries) && !out->llvm; i++)
 		if (!access(libraries[i], R_OK))
-			*llvm = libraries[i];
+			out->llvm = libraries[i];
 	return true;
 }
 

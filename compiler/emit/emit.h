@@ -40,10 +40,13 @@ void emit_unload(struct loaded *l);
 /* Both for the machine this runs on. ERR_TOOL when it is none of the targets. */
 bool emit_native(const struct graph *const *graph, int ngraph, struct loaded *out, struct err *e);
 
-/* The files whose bytes decide what emit_object makes: the module, and LLVM's library where it is found
- * without loading it (llvm NULL: it is not; the module then speaks for both). For keys: asking the
- * version would cost the 20 ms that the module is there to save. In the arena. */
-bool emit_files(struct arena *a, const char **module, const char **llvm, struct err *e);
+/* The files whose bytes decide what code of a model is: this program, whose passes make the plan; the module; and
+ * LLVM's library where it is found without loading it (llvm NULL: it is not; the module then speaks for both).
+ * For keys: asking the version would cost the 20 ms that the module is there to save. In the arena. */
+struct emit_files {
+	const char *program, *module, *llvm;
+};
+bool emit_files(struct arena *a, struct emit_files *out, struct err *e);
 
 /* "LLVM 19.1.7", for people. NULL when the module cannot be opened. */
 const char *emit_version(struct err *e);

@@ -127,6 +127,9 @@ row() { # row NAME TEXT EXPECTED [ARGUMENTS]: a change was made; what runs, and 
 "
 }
 row nothing 'nothing' ''
+printf x >>alone/trim; other=$TRIM TRIM=$PWD/alone/trim
+row program 'trim itself, whose passes plan the code' 'here/compile' gguf.xml --root trim="$here/specs"
+TRIM=$other
 sed -i 's/<model/<!-- a comment -->\n   <model/' gguf.xml
 row comment 'a comment, white space in the spec' ''
 sed -i 's/hardware="x86-64-v3" weights="f32"/weights="f32" hardware="x86-64-v3"/' gguf.xml
