@@ -96,9 +96,9 @@ struct type {
 
 /*
  * Where element (i...) of a tensor lies. LAYOUT_ROW: row-major in axis order, extents at their
- * maximum; behind each index of the first axis `pad` elements are left out, since rows that lie a multiple of the
- * page's size apart share few lines of a cache. LAYOUT_PANEL: axes [first, last) flattened are the panel index o, axes before it are
- * outer, axes behind it flattened are the inner index k; element at
+ * maximum; behind each index of the first axis `pad` elements are left out, since rows that lie a
+ * multiple of the page's size apart share few lines of a cache. LAYOUT_PANEL: axes [first, last)
+ * flattened are the panel index o, axes before it are outer, axes behind it flattened are the inner index k; element at
  *     ((outer * ceil(O/16) + o/16) * inner + k) * 16 + o%16
  * so that 16 neighbours in o are one vector and k walks in order. bf16 keeps pairs of k together,
  * as vdpbf16ps wants them: ((outer * ceil(O/16) + o/16) * ceil(inner/2) + k/2) * 32 + o%16*2 + k%2.

@@ -85,6 +85,11 @@ static int64_t extents(const struct graph *g, const struct type *t, int first, i
 	return n;
 }
 
+static int64_t panels_of(int64_t n)
+{
+	return (n + PANEL - 1) / PANEL;
+}
+
 int64_t layout_elements(const struct graph *g, const struct type *t, struct layout l)
 {
 	if (dtype_has_blocks(t->dtype)) {
@@ -93,7 +98,7 @@ int64_t layout_elements(const struct graph *g, const struct type *t, struct layo
 	}
 	if (l.kind == LAYOUT_ROW)
 		return extents(g, t, 0, t->naxis) + (l.pad ? extents(g, t, 0, 1) * l.pad : 0);
-	int64_t npanels = (extents(g, t, l.first, l.last) + PANEL - 1) / PANEL;
+	int64_t npanels = panels_of(extents(g, t, l.first, l.last));
 	int64_t inner = extents(g, t, l.last, t->naxis);
 	if (t->dtype == DT_BF16)
 		inner += inner & 1;
@@ -122,7 +127,7 @@ int64_t layout_offset(const struct graph *g, const struct type *t, struct layout
 	int64_t outer = flatten(g, t, index, 0, l.first);
 	int64_t o = flatten(g, t, index, l.first, l.last);
 	int64_t k = flatten(g, t, index, l.last, t->naxis);
-	int64_t npanels = (extents(g, t, l.first, l.last) + PANEL - 1) / PANEL;
+	int64_t npanels = panels_of(extents(g, t, l.first, l.last));
 	int64_t inner = extents(g, t, l.last, t->naxis), panel = outer * npanels + o / PANEL;
 	if (t->dtype == DT_BF16)
 		return (panel * ((inner + 1) / 2) + k / 2) * 2 * PANEL + o % PANEL * 2 + k % 2;
@@ -132,11 +137,6 @@ int64_t layout_offset(const struct graph *g, const struct type *t, struct layout
 static int64_t round_up(int64_t n, int64_t by)
 {
 	return (n + by - 1) / by * by;
-}
-
-static int64_t panels_of(int64_t n)
-{
-	return (n + PANEL - 1) / PANEL;
 }
 
 struct block_shape block_shape(const struct graph *g, const struct type *t, struct layout l)
@@ -158,7 +158,7 @@ struct block_shape block_shape(const struct graph *g, const struct type *t, stru
 		s.bytes = round_up(s.scales + s.nblock * 8, Q_ALIGN);
 		return s;
 	}
-	s.count = (s.count + PANEL - 1) / PANEL;
+	s.count = panels_of(s.count);
 	s.scales = s.nblock * Q_BLOCK * PANEL / (t->dtype == DT_Q4 ? 2 : 1);
 	s.bytes = s.scales + round_up(s.nblock * PANEL * 2, Q_ALIGN);
 	return s;
