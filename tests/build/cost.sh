@@ -2,11 +2,8 @@
 # What a numerics class costs, as an action: when there is one, what shares it, that its numbers reach lock,
 # binary, report and JSON, and that they are the same from any number of threads and any interrupt.
 set -u
-TRIM=${TRIM:-$PWD/.build/trim} TMP=${TMP:-$(mktemp -d)}
 DATA=${TRIM_TEST_DATA:-$PWD/../shared/data}
-for v in $(compgen -e TRIM_); do unset "$v"; done
-export HOME=$TMP XDG_STATE_HOME=$TMP/state XDG_CONFIG_HOME=$TMP/config TRIM_QUIET=1 TRIM_CACHE=$TMP/cache
-cp -r tests/rules/{model,rows.jsonl} "$TMP" && cd "$TMP" && touch .trim-root || exit 1
+. tests/build/world.bash
 
 verdict() { # verdict NAME STATUS
 	if [ "$2" -eq 0 ]; then echo "ok cost/$1"; else cat log; echo "FAIL cost/$1"; fi
@@ -18,10 +15,7 @@ spec() { # spec VALIDATION TARGETS
 	cat >s.xml <<-XML
 		<trim xmlns="urn:trim:spec:1" name="s">
 		  <model path="model"/>
-		  <dataset name="rows" format="jsonl" path="rows.jsonl">
-		    <split test="40%" train="20%" calibration="20%"$1/>
-		    <task kind="completion" length="96"><prompt>{text} {question}</prompt><answer field="answer"/></task>
-		  </dataset>
+		$(dataset "test=\"40%\" train=\"20%\" calibration=\"20%\"$1")
 		  $2
 		</trim>
 	XML

@@ -2,13 +2,12 @@
 # One binary with code for several CPUs: what adding one runs, that all of it gives the recorded bits over one
 # copy of the weights, which of it is taken on which CPU, and what lock, inspect and errors say of it.
 set -u
-TRIM=${TRIM:-$PWD/.build/trim} TMP=${TMP:-$(mktemp -d)}
 data=${TRIM_TEST_DATA:-$PWD/../shared/data} model=$data/models/stories260K/stories260K.gguf
 if [ ! -r "$model" ]; then echo "skip cpus: no data"; exit 0; fi
 if [ "$(uname -m)" != x86_64 ]; then echo "skip cpus: names code for x86-64"; exit 0; fi
-for v in $(compgen -e TRIM_); do unset "$v"; done
-export HOME=$TMP TRIM_CACHE=$TMP/cache XDG_STATE_HOME=$TMP/state XDG_CONFIG_HOME=$TMP/config
-cp -r tests/rules/{model,rows.jsonl} "$TMP" && cd "$TMP" && touch .trim-root && cp "$model" m.gguf || exit 1
+. tests/build/world.bash
+unset TRIM_QUIET
+cp "$model" m.gguf || exit 1
 log=$TMP/log
 
 verdict() { # verdict NAME STATUS
@@ -102,13 +101,10 @@ says native-elsewhere 2 "trim: n.xml:3:28: hardware=\"native aarch64-neon\" is '
 	"$TRIM" build -q n.xml
 
 # ---- evaluated here, where any of it runs here ----
-cat >d.xml <<'XML'
+cat >d.xml <<XML
 <trim xmlns="urn:trim:spec:1" name="d">
   <model path="model"/>
-  <dataset name="rows" format="jsonl" path="rows.jsonl">
-    <split test="40%" train="30%" calibration="20%" validation="10%"/>
-    <task kind="completion" length="96"><prompt>{text} {question}</prompt><answer field="answer"/></task>
-  </dataset>
+$(dataset)
   <target name="t" hardware="aarch64-neon aarch64-dotprod" weights="f32"/>
   <target name="u" hardware="PIN x86-64-v3" weights="f32"/>
 </trim>

@@ -2,19 +2,13 @@
 # A binary from which halves were dropped holds nothing of them: their weights are no entries, their names are
 # nowhere in the file but in the list of what was dropped, their kernels no symbols, their cache takes no bytes.
 set -u
-TRIM=${TRIM:-$PWD/.build/trim} TMP=${TMP:-$(mktemp -d)}
-for v in $(compgen -e TRIM_); do unset "$v"; done
-export HOME=$TMP TRIM_CACHE=$TMP/cache XDG_STATE_HOME=$TMP/state XDG_CONFIG_HOME=$TMP/config TRIM_QUIET=1
-cp -r tests/rules/{model,rows.jsonl} "$TMP" && cd "$TMP" && touch .trim-root || exit 1
+. tests/build/world.bash
 if [ "$(uname -m)" != x86_64 ]; then echo "skip dropped: runs code for x86-64"; exit 0; fi
 
-cat >d.xml <<'XML'
+cat >d.xml <<XML
 <trim xmlns="urn:trim:spec:1" name="d">
   <model path="model"/>
-  <dataset name="rows" format="jsonl" path="rows.jsonl">
-    <split test="40%" train="30%" calibration="20%" validation="10%"/>
-    <task kind="completion" length="96"><prompt>{text} {question}</prompt><answer field="answer"/></task>
-  </dataset>
+$(dataset)
   <schedule>
     <score method="given" rows="8" units="blk.0.attn blk.1.mlp blk.1.attn blk.0.mlp"/>
     <tune epochs="0" trainable="100%"/>

@@ -3,19 +3,13 @@
 # the schedules, so equal builds give equal bytes. Then what of it a binary carries, and that a binary is linked
 # again when that changes, and only then.
 set -u
-TRIM=${TRIM:-$PWD/.build/trim} TMP=${TMP:-$(mktemp -d)}
-for v in $(compgen -e TRIM_); do unset "$v"; done
-export HOME=$TMP XDG_STATE_HOME=$TMP/state XDG_CONFIG_HOME=$TMP/config TRIM_QUIET=1
-cp -r tests/rules/{model,rows.jsonl} "$TMP" && cd "$TMP" && touch .trim-root || exit 1
+. tests/build/world.bash
 
 # The first schedule's rounds take long, the second's next to nothing; the names are not in order either.
-cat >two.xml <<'XML'
+cat >two.xml <<XML
 <trim xmlns="urn:trim:spec:1" name="two">
   <model path="model"/>
-  <dataset name="rows" format="jsonl" path="rows.jsonl">
-    <split test="40%" train="30%" calibration="20%" validation="10%"/>
-    <task kind="completion" length="96"><prompt>{text} {question}</prompt><answer field="answer"/></task>
-  </dataset>
+$(dataset)
   <schedule name="slow"><score rows="8"/><tune epochs="1" batch="4" trainable="100%"/></schedule>
   <schedule name="fast"><score method="last"/><tune epochs="0" trainable="100%"/></schedule>
   <target name="s" schedule="slow" keep="3 units" hardware="x86-64-v3" weights="f32"/>
