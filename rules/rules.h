@@ -13,7 +13,7 @@
  *                                                                                does not depend on
  * quantise    state                                         numerics             weights (weights.h)
  * golden      shape, weights, tokenizer                     numerics             record (golden.h)
- * compile     shape, emitter, llvm                          numerics, target,    object (emit.h)
+ * compile     shape, trim, emitter, llvm                    numerics, target,    object (emit.h)
  *                                                           rows, context
  * lock        state, metrics, parent, cost, verdict...,     target, hardware,    excerpt of the lock
  *             units.N, scores.N, the user's files           numerics, context,   (lock.h), JSON
