@@ -123,7 +123,9 @@ TEST(logits_do_not_depend_on_how_they_are_computed)
  * cache's together. A cache that is read where nothing was written to costs nats. */
 TEST(classes_of_integers_cost_little)
 {
-	enum { WEIGHTS = 7, CACHES = NNUMERICS / WEIGHTS };
+#define ONE(...) +1
+	enum { WEIGHTS = NUMERICS_WEIGHTS(ONE), CACHES = NUMERICS_CACHES(ONE, 0) };
+#undef ONE
 	static const double most_of_cache[NDTYPES] = {[DT_BF16] = 0.004, [DT_F16] = 0.002, [DT_C8] = 0.01};
 	static const struct {
 		const char *model;
