@@ -115,4 +115,4 @@ static void tools(struct arena *a, const struct fields *param, const void *env, 
 }
 
 static const char *const outputs[] = {"cost", NULL};
-const struct rule rule_cost = {"cost", 1, outputs, "compute", run_cost, tools};
+const struct rule rule_cost = {"cost", 2, outputs, "compute", run_cost, tools};

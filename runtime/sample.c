@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "logits.h"
 #include "splitmix.h"
 
 struct sample_candidate {
@@ -13,8 +14,6 @@ struct sample_candidate {
 
 #define LN2_HIGH 0x1.62e42fee00000p-1 /* ln 2 in two parts: n * high is exact for small n */
 #define LN2_LOW 0x1.a39ef35793c76p-33
-#define LOG2_E 0x1.71547652b82fep0
-#define ROUNDING 0x1.8p52 /* adding it leaves a rounded integer in the low bits */
 
 static double bits_double(uint64_t u)
 {
@@ -30,31 +29,6 @@ static uint64_t double_bits(double d)
 	return u;
 }
 
-/* exp(x) = 2^n exp(r), |r| <= ln 2 / 2, by Taylor's series to r^13 (the rest is below 2^-57). No
- * branches, so that loops over it become vector code. -700 <= x <= 700. */
-static inline double exp_core(double x)
-{
-	double shifted = x * LOG2_E + ROUNDING;
-	double n = shifted - ROUNDING;
-	double r = (x - n * LN2_HIGH) - n * LN2_LOW;
-	double p = 1.0 / 6227020800;
-	p = p * r + 1.0 / 479001600;
-	p = p * r + 1.0 / 39916800;
-	p = p * r + 1.0 / 3628800;
-	p = p * r + 1.0 / 362880;
-	p = p * r + 1.0 / 40320;
-	p = p * r + 1.0 / 5040;
-	p = p * r + 1.0 / 720;
-	p = p * r + 1.0 / 120;
-	p = p * r + 1.0 / 24;
-	p = p * r + 1.0 / 6;
-	p = p * r + 0.5;
-	p = p * r + 1;
-	p = p * r + 1;
-	/* The low bits of `shifted` are n in two's complement. */
-	return p * bits_double((double_bits(shifted) + 1023) << 52);
-}
-
 double sample_exp(double x)
 {
 	if (x != x)
@@ -63,7 +37,7 @@ double sample_exp(double x)
 		return 0;
 	if (x > 709)
 		return HUGE_VAL;
-	return x > 350 ? exp_core(350) * exp_core(x - 350) : exp_core(x);
+	return x > 350 ? logits_exp(350) * logits_exp(x - 350) : logits_exp(x);
 }
 
 /* 2^n m with m near 1; log m = 2 atanh(s), s = (m-1)/(m+1), |s| < 0.172, to s^21. */
@@ -87,32 +61,9 @@ static float plain(float x)
 	return x == x ? x : -HUGE_VALF;
 }
 
-static double clamped(double x)
-{
-	return x > -690 ? x : -690;
-}
-
 uint32_t sample_argmax(const float *logits, size_t n)
 {
-	size_t best = 0;
-	for (size_t i = 1; i < n; i++)
-		if (plain(logits[i]) > plain(logits[best]))
-			best = i;
-	return (uint32_t)best;
-}
-
-/* log of the sum of exp(logits[i] - most). A logit below most - 690 counts as one at it: e^-690. */
-static double log_sum(const float *logits, size_t n, double most)
-{
-	enum { LANES = 4 };
-	double sum[LANES] = {0};
-	size_t i = 0;
-	for (; i + LANES <= n; i += LANES)
-		for (size_t k = 0; k < LANES; k++)
-			sum[k] += exp_core(clamped((double)logits[i + k] - most));
-	for (; i < n; i++)
-		sum[0] += exp_core(clamped((double)logits[i] - most));
-	return sample_log((sum[0] + sum[2]) + (sum[1] + sum[3]));
+	return (uint32_t)logits_here()->argmax(logits, n);
 }
 
 /* The greatest logit; NaN where that is not finite. */
@@ -120,6 +71,12 @@ static double greatest(const float *logits, size_t n)
 {
 	double most = (double)plain(logits[sample_argmax(logits, n)]);
 	return most > -HUGE_VAL && most < HUGE_VAL ? most : (double)NAN;
+}
+
+/* log of the sum of exp(logits[i] - most). */
+static double log_sum(const float *logits, size_t n, double most)
+{
+	return sample_log(logits_here()->exp_sum(logits, n, most));
 }
 
 double sample_nll(const float *logits, size_t n, uint32_t token)
@@ -131,16 +88,11 @@ double sample_nll(const float *logits, size_t n, uint32_t token)
 /* With x and y the logits less their greatest: sum(e^x (x - y)) / sum(e^x) + log sum(e^y) - log sum(e^x). */
 double sample_kl(const float *p, const float *q, size_t n)
 {
-	enum { LANES = 4 };
-	double most_p = greatest(p, n), most_q = greatest(q, n), sum[LANES] = {0};
+	double most_p = greatest(p, n), most_q = greatest(q, n);
 	if (most_p != most_p || most_q != most_q)
 		return (double)NAN;
-	for (size_t i = 0; i < n; i++) {
-		double x = clamped((double)p[i] - most_p), y = clamped((double)q[i] - most_q);
-		sum[i % LANES] += exp_core(x) * (x - y);
-	}
 	double log_p = log_sum(p, n, most_p), log_q = log_sum(q, n, most_q);
-	double kl = ((sum[0] + sum[2]) + (sum[1] + sum[3])) / exp_core(log_p) + (log_q - log_p);
+	double kl = logits_here()->kl_sum(p, q, n, most_p, most_q) / sample_exp(log_p) + (log_q - log_p);
 	return kl > 0 ? kl : 0; /* below 0 by rounding alone */
 }
 

@@ -6,10 +6,10 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=${BUILD:-$PWD/.build}
 
-# sample: the one place for logits. The others add up and divide results: score the sum of nll of tokens,
+# sample and logits: the one place for logits. The others add up and divide results: score the sum of nll of tokens,
 # binary_score their mean, binary_bench rates.
-allowed=' sample.o score.o binary_score.o binary_bench.o '
-vector=' sample.o binary_bench.o binary_score.o ' # vectors of two doubles; conversions of integers use them
+allowed=' sample.o logits.o score.o binary_score.o binary_bench.o '
+vector=' sample.o logits.o binary_bench.o binary_score.o ' # vectors of doubles; conversions of integers use them
 
 arithmetic() { # arithmetic: lines "OBJECT INSTRUCTION" of llvm-objdump's output
 	awk '/file format/ { split($1, part, /[()]/); object = part[2] }

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu.h"
+#include "logits.h"
 #include "sample.h"
 
 TEST(exp_agrees_with_libm)
@@ -32,6 +34,65 @@ static double reference_nll(const float *logits, size_t n, uint32_t token)
 	for (size_t i = 0; i < n; i++)
 		sum += expl(logits[i] - most);
 	return (double)(logl(sum) - (logits[token] - most));
+}
+
+/* What the header promises of argmax, element by element. */
+static size_t plain_argmax(const float *x, size_t n)
+{
+	size_t most = 0;
+	float greatest = -HUGE_VALF;
+	for (size_t i = 0; i < n; i++)
+		if (x[i] > greatest) {
+			greatest = x[i];
+			most = i;
+		}
+	return most;
+}
+
+static double plain_exp_sum(const float *x, size_t n, double most)
+{
+	double lane[8] = {0};
+	for (size_t i = 0; i < n; i++) {
+		double d = (double)x[i] - most;
+		lane[i % 8] += logits_exp(d > -690 ? d : -690);
+	}
+	for (size_t half = 4; half; half /= 2)
+		for (size_t i = 0; i < half; i++)
+			lane[i] += lane[i + half];
+	return lane[0];
+}
+
+TEST(every_cpu_adds_up_logits_to_the_same_bits)
+{
+	struct cpu cpu;
+	struct rng r;
+	float p[203], q[203];
+	size_t ran = 0;
+	cpu_read(&cpu);
+	rng_init(&r, 7);
+	for (size_t c = 0; c < nlogits_codes; c++) {
+		if (!cpu_has_all(&cpu, logits_codes[c].needs, NULL))
+			continue;
+		ran++;
+		for (int i = 0; i < 3000; i++) {
+			size_t n = 1 + rng_below(&r, NELEM(p));
+			double scale = i % 3 ? 12 : 1500;
+			for (size_t k = 0; k < n; k++) {
+				p[k] = (float)(rng_below(&r, 40) * scale / 40);
+				q[k] = rng_below(&r, 50) ? (float)(rng_uniform(&r) * scale) : i % 2 ? NAN : -HUGE_VALF;
+			}
+			CHECK_INT(logits_codes[c].argmax(p, n), plain_argmax(p, n));
+			CHECK_INT(logits_codes[c].argmax(q, n), plain_argmax(q, n));
+			double most = (double)p[plain_argmax(p, n)], sum = logits_codes[c].exp_sum(p, n, most);
+			if (sum != plain_exp_sum(p, n, most))
+				FAIL("'%s', %d logits: %.17g, not %.17g", logits_codes[c].needs, (int)n, sum,
+					plain_exp_sum(p, n, most));
+			double kl = logits_codes[c].kl_sum(p, q, n, most, scale);
+			if (kl != logits_codes[0].kl_sum(p, q, n, most, scale))
+				FAIL("'%s': kl of %d logits differs", logits_codes[c].needs, (int)n);
+		}
+	}
+	CHECK(ran > 0 && logits_here() == &logits_codes[ran - 1]);
 }
 
 TEST(nll_agrees_with_long_double)
