@@ -23,6 +23,7 @@ for arch in x86_64 aarch64; do
 	found=$(/usr/lib/llvm-19/bin/llvm-objdump -d --no-show-raw-insn "$archive" | arithmetic | sort -u)
 	bad=
 	while read -r object instruction width; do
+		[[ "$object $instruction" =~ ^logits\.o\ v?f?max ]] && continue # the greatest logit, as it is
 		[[ $allowed == *" $object "* ]] && [ "$width" = double ] &&
 			{ [[ $instruction != *pd ]] || [[ $vector == *" $object "* ]]; } || bad+="$object $instruction"$'\n'
 	done <<<"$found"
