@@ -19,6 +19,14 @@ struct chain {
 	int round;
 	struct action *tuned;             /* of round 0 */
 	struct action *score, *choose;    /* of the round being planned; score NULL: chosen without */
+	struct found *passed;             /* by target: the newest state that passed its gates on validation rows */
+};
+
+/* A state of the chain. */
+struct found {
+	struct action *state;             /* NULL: none */
+	const char *name;
+	int round;
 };
 
 /* ---- data ---- */
@@ -96,6 +104,19 @@ struct action *plan_bpe(struct plan *p, struct err *e)
 	return plan_action(p, "tokenizer", &rule_bpe, &in, param);
 }
 
+static void plan_split_tokens(struct chain *c, enum split split)
+{
+	struct plan *p = c->p;
+	struct inputs in = with_rows(p, p->data);
+	struct fields param = {0};
+	dataset_tokenise_param(p->arena, &p->data->d, c->import.config.context, &param);
+	plan_add_input(p, &in, input_output("list", p->data->split, (size_t)split));
+	plan_add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
+	c->tokens[split] = plan_action(p, arena_printf(p->arena, "data/%s/tokens.%s", p->data->d.spec->name,
+		split_names[split]), &rule_tokenise, &in, param);
+}
+
+/* All but those of test rows, which no one names before there is a state to evaluate. */
 static bool plan_tokens(struct chain *c, struct err *e)
 {
 	struct plan *p = c->p;
@@ -103,17 +124,12 @@ static bool plan_tokens(struct chain *c, struct err *e)
 	struct fields param = {0};
 	if (!data)
 		return false;
-	const char *name = data->d.spec->name;
+	for (enum split k = 0; k < NSPLIT; k++)
+		if (k != SPLIT_TEST)
+			plan_split_tokens(c, k);
 	dataset_tokenise_param(p->arena, &data->d, c->import.config.context, &param);
-	for (int k = 0; k < NSPLIT; k++) {
-		struct inputs in = with_rows(p, data);
-		plan_add_input(p, &in, input_output("list", data->split, (size_t)k));
-		plan_add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
-		c->tokens[k] = plan_action(p, arena_printf(p->arena, "data/%s/tokens.%s", name, split_names[k]),
-			&rule_tokenise, &in, param);
-	}
-	p->task = plan_action(p, arena_printf(p->arena, "data/%s/task", name), &rule_task, &(struct inputs){0},
-		param);
+	p->task = plan_action(p, arena_printf(p->arena, "data/%s/task", data->d.spec->name), &rule_task,
+		&(struct inputs){0}, param);
 	return true;
 }
 
@@ -199,15 +215,17 @@ static struct action *plan_choose(struct chain *c)
 	return plan_action(c->p, named(c, "choose"), &rule_choose, &(struct inputs){in, n}, param);
 }
 
-static struct action *plan_evaluate(struct chain *c, const char *state_name, struct action *state,
-	enum numerics numerics)
+static struct action *plan_measure(struct chain *c, struct found s, enum numerics numerics, enum split split)
 {
+	static const char *const name[NSPLIT] = {[SPLIT_TEST] = "evaluate", [SPLIT_VALIDATION] = "validate"};
 	struct fields param = {0};
-	struct input in[] = {input_output("shape", plan_shape(c->p, state_name, state), 0),
-		input_output("weights", plan_weights(c->p, state_name, state, numerics), 0),
-		input_output("tokens", c->tokens[SPLIT_TEST], 0)};
+	if (!c->tokens[split])
+		plan_split_tokens(c, split);
+	struct input in[] = {input_output("shape", plan_shape(c->p, s.name, s.state), 0),
+		input_output("weights", plan_weights(c->p, s.name, s.state, numerics), 0),
+		input_output("tokens", c->tokens[split], 0)};
 	evaluate_param(c->p->arena, numerics, &param);
-	return plan_action(c->p, arena_printf(c->p->arena, "%s/evaluate-%s", state_name,
+	return plan_action(c->p, arena_printf(c->p->arena, "%s/%s-%s", s.name, name[split],
 		numerics_classes[numerics].name), &rule_evaluate, &(struct inputs){in, 3}, param);
 }
 
@@ -254,6 +272,21 @@ static size_t units_of(const struct state *s)
 	return n;
 }
 
+static struct found newest(const struct chain *c)
+{
+	return (struct found){c->state, c->state_name, c->round};
+}
+
+static struct found round_0(const struct chain *c)
+{
+	return (struct found){c->tuned, c->spec ? arena_printf(c->p->arena, "%s/round-0", c->spec->name) : "import", 0};
+}
+
+static struct found untouched(const struct chain *c)
+{
+	return (struct found){c->p->import, "import", 0};
+}
+
 /* NULL: compiled as it is. */
 static const struct spec_keep *keep_of(const struct chain *c, const struct plan_target *t)
 {
@@ -267,6 +300,8 @@ static bool satisfies(const struct chain *c, const struct spec_keep *k)
 	if (!k)
 		return true;
 	switch (k->kind) {
+	case VALUE_GATE:
+		return false; /* found by trying */
 	case VALUE_SHARE:
 		return (double)bytes_of(&c->shadow) <= k->value * (double)c->import_bytes + 0.5;
 	case VALUE_UNITS:
@@ -313,17 +348,27 @@ struct judged {
 	struct plan_target *t;
 };
 
+static bool all_passed(struct chain *c, const struct buf *verdict, size_t n, bool *out, struct err *e)
+{
+	*out = true;
+	for (size_t i = 0; i < n; i++) {
+		struct json *v;
+		if (!json_parse(c->p->arena, verdict[i], "verdict", 1, &v, e))
+			return false;
+		const struct json *is = json_get(v, "passed");
+		*out = *out && is && is->kind == JSON_TRUE;
+	}
+	return true;
+}
+
 static bool judged(struct build *b, void *ctx, const struct buf *input, struct err *e)
 {
 	struct judged *j = ctx;
 	(void)b;
-	for (size_t i = 0; i < j->t->nverdict; i++) {
-		struct json *verdict;
-		if (!json_parse(j->c->p->arena, input[i], "verdict", 1, &verdict, e))
-			return false;
-		const struct json *passed = json_get(verdict, "passed");
-		j->t->gate_failed |= !passed || passed->kind != JSON_TRUE;
-	}
+	bool ok;
+	if (!all_passed(j->c, input, j->t->nverdict, &ok, e))
+		return false;
+	j->t->gate_failed = !ok;
 	j->c->found(j->c->p, j->t);
 	return true;
 }
@@ -335,25 +380,32 @@ const char *plan_gate_json(const struct plan_target *t)
 	return !t->path ? "\"undecided\"" : t->gate_failed ? "\"failed\"" : "\"passed\"";
 }
 
+/* Verdicts of the target's gates on a state by rows of a split; `name` of their actions, without a number. */
+static void plan_verdicts(struct chain *c, const struct plan_target *t, struct found s, enum split split,
+	const char *name, struct inputs *out)
+{
+	struct arena *a = c->p->arena;
+	for (int i = 0; i < t->spec->ngate; i++) {
+		const struct spec_gate *g = t->spec->gate[i];
+		struct found against = g->against == AGAINST_PARENT ? untouched(c) : round_0(c);
+		struct input in[] = {
+			input_output("reference", plan_measure(c, against, t->numerics, split), EVALUATE_ROWS),
+			input_output("candidate", plan_measure(c, s, t->numerics, split), EVALUATE_ROWS)};
+		struct fields param = {0};
+		gate_param(a, g, &param);
+		plan_add_input(c->p, out, input_output("verdict", plan_action(c->p,
+			arena_printf(a, "%s-%d", name, i + 1), &rule_gate, &(struct inputs){in, 2}, param), 0));
+	}
+}
+
 /* The binary is planned when the gates have spoken: where it goes depends on them. */
-static void plan_gates(struct chain *c, struct plan_target *t)
+static void plan_gates(struct chain *c, struct plan_target *t, struct found s)
 {
 	struct arena *a = c->p->arena;
 	struct inputs verdicts = {0};
-	for (int i = 0; i < t->spec->ngate; i++) {
-		const struct spec_gate *g = t->spec->gate[i];
-		struct action *reference = g->against == AGAINST_PARENT || !t->evaluate_tuned
-			? t->evaluate_parent
-			: t->evaluate_tuned;
-		struct input in[] = {input_output("reference", reference, EVALUATE_ROWS),
-			input_output("candidate", t->evaluate, EVALUATE_ROWS)};
-		struct fields param = {0};
-		gate_param(a, g, &param);
-		struct action *verdict = plan_action(c->p, arena_printf(a, "%s/gate-%d", t->spec->name, i + 1),
-			&rule_gate, &(struct inputs){in, 2}, param);
-		*arena_push(a, t->verdict, t->nverdict) = verdict;
-		plan_add_input(c->p, &verdicts, input_output("verdict", verdict, 0));
-	}
+	plan_verdicts(c, t, s, SPLIT_TEST, arena_printf(a, "%s/gate", t->spec->name), &verdicts);
+	for (size_t i = 0; i < verdicts.n; i++)
+		*arena_push(a, t->verdict, t->nverdict) = verdicts.input[i].action;
 	if (!verdicts.n) {
 		c->found(c->p, t);
 		return;
@@ -371,37 +423,117 @@ static bool on_chain(const struct chain *c, const struct plan_target *t)
 	return !t->failed && s == c->spec;
 }
 
-/* Gives the newest state to the targets that want it; false when none is waiting any more. */
-static bool give_states(struct chain *c)
+/* The target has its state: test rows are read now, and for no other. */
+static void give(struct chain *c, struct plan_target *t, struct found s)
 {
-	bool waiting = false;
+	t->state = s.state;
+	t->state_name = s.name;
+	t->nround = s.round;
+	t->evaluate_parent = plan_measure(c, untouched(c), t->numerics, SPLIT_TEST);
+	if (c->spec)
+		t->evaluate_tuned = plan_measure(c, round_0(c), t->numerics, SPLIT_TEST);
+	t->evaluate = plan_measure(c, s, t->numerics, SPLIT_TEST);
+	t->cost = plan_cost(c, t);
+	build_want(c->p->build, t->evaluate_parent);
+	build_want(c->p->build, t->evaluate);
+	plan_gates(c, t, s);
+}
+
+static bool is_waiting(const struct chain *c, const struct plan_target *t)
+{
+	return on_chain(c, t) && !t->state;
+}
+
+static bool any_waiting(const struct chain *c)
+{
+	bool any = false;
+	for (size_t i = 0; i < c->p->ntarget; i++)
+		any = any || is_waiting(c, &c->p->target[i]);
+	return any;
+}
+
+/* Gives the newest state to the targets that want it. */
+static void give_states(struct chain *c)
+{
 	for (size_t i = 0; i < c->p->ntarget; i++) {
 		struct plan_target *t = &c->p->target[i];
-		if (!on_chain(c, t) || t->state)
-			continue;
-		if (!satisfies(c, keep_of(c, t))) {
-			waiting = true;
-			continue;
-		}
-		t->state = c->state;
-		t->state_name = c->state_name;
-		t->nround = c->round;
-		t->evaluate_parent = plan_evaluate(c, "import", c->p->import, t->numerics);
-		if (c->spec)
-			t->evaluate_tuned = plan_evaluate(c, arena_printf(c->p->arena, "%s/round-0",
-				c->spec->name), c->tuned, t->numerics);
-		t->evaluate = plan_evaluate(c, c->state_name, c->state, t->numerics);
-		t->cost = plan_cost(c, t);
-		build_want(c->p->build, t->evaluate_parent);
-		build_want(c->p->build, t->evaluate);
-		plan_gates(c, t);
+		if (is_waiting(c, t) && satisfies(c, keep_of(c, t)))
+			give(c, t, newest(c));
 	}
-	return waiting;
+}
+
+/* ---- keep="gate": the last state before the first that does not pass on validation rows ---- */
+
+/* Targets that try the newest state; verdicts of trial i are the inputs first[i] to first[i + 1]. */
+struct trials {
+	struct chain *c;
+	struct plan_target **t;
+	size_t *first, n;
+	struct inputs verdicts;
+};
+
+static void give_passed(struct chain *c, struct plan_target *t, const char *why)
+{
+	struct found s = c->passed[t - c->p->target];
+	if (s.state) {
+		t->stop = arena_printf(c->p->arena, "takes %s, %s", s.name, why);
+	} else {
+		s = round_0(c);
+		t->nothing_passed = true;
+		t->stop = arena_printf(c->p->arena, "takes %s, nothing dropped: %s", s.name, why);
+	}
+	give(c, t, s);
+}
+
+static bool go_on(struct chain *c, struct err *e);
+
+static bool tried(struct build *b, void *ctx, const struct buf *input, struct err *e)
+{
+	struct trials *all = ctx;
+	struct chain *c = all->c;
+	(void)b;
+	for (size_t i = 0; i < all->n; i++) {
+		struct plan_target *t = all->t[i];
+		size_t n = all->first[i + 1] - all->first[i];
+		bool ok;
+		if (!all_passed(c, input + all->first[i], n, &ok, e))
+			return false;
+		if (ok)
+			c->passed[t - c->p->target] = newest(c);
+		else
+			give_passed(c, t, arena_printf(c->p->arena, "%s did not pass on validation rows", c->state_name));
+	}
+	return go_on(c, e);
+}
+
+/* False: no target tries the newest state. */
+static bool plan_trials(struct chain *c)
+{
+	struct arena *a = c->p->arena;
+	struct trials *all = arena_new(a, struct trials);
+	*all = (struct trials){.c = c, .first = arena_array(a, size_t, c->p->ntarget + 1)};
+	for (size_t i = 0; i < c->p->ntarget; i++) {
+		struct plan_target *t = &c->p->target[i];
+		if (!is_waiting(c, t) || keep_of(c, t)->kind != VALUE_GATE)
+			continue;
+		plan_verdicts(c, t, newest(c), SPLIT_VALIDATION,
+			arena_printf(a, "%s/round-%d/gate", t->spec->name, c->round), &all->verdicts);
+		*arena_push(a, all->t, all->n) = t;
+		all->first[all->n] = all->verdicts.n;
+	}
+	if (all->n)
+		build_generate(c->p->build, named(c, "tried"), all->verdicts.input, all->verdicts.n, tried, all);
+	return all->n;
 }
 
 /* ---- rounds ---- */
 
-static bool next_round(struct chain *c, struct err *e);
+/* What there is to do with the newest state, then the next round if a target still waits. */
+static bool take_state(struct chain *c, struct err *e)
+{
+	give_states(c);
+	return plan_trials(c) || go_on(c, e);
+}
 
 static bool chosen(struct build *b, void *ctx, const struct buf *input, struct err *e)
 {
@@ -423,18 +555,36 @@ static bool chosen(struct build *b, void *ctx, const struct buf *input, struct e
 	struct action *dropped = plan_action(c->p, named(c, "drop"), &rule_drop, &(struct inputs){in, 2}, (struct fields){0});
 	c->state = plan_tune(c, dropped);
 	c->state_name = arena_printf(a, "%s/round-%d", c->spec->name, c->round);
-	return !give_states(c) || next_round(c, e);
+	return take_state(c, e);
 }
 
-static bool next_round(struct chain *c, struct err *e)
+static void next_round(struct chain *c)
 {
-	size_t left = units_of(&c->shadow);
-	if (left < (size_t)c->spec->per_round)
-		return err_set(e, ERR_SPEC, "schedule '%s': no units are left to drop", c->spec->name);
 	c->round++;
 	c->choose = plan_choose(c);
 	struct input in = input_output("units", c->choose, 0);
 	build_generate(c->p->build, named(c, "next"), &in, 1, chosen, c);
+}
+
+/* The chain is at its end: what was found by trying is taken. */
+static bool no_units_left(struct chain *c, struct err *e)
+{
+	for (size_t i = 0; i < c->p->ntarget; i++) {
+		struct plan_target *t = &c->p->target[i];
+		if (is_waiting(c, t) && keep_of(c, t)->kind == VALUE_GATE)
+			give_passed(c, t, "the last of the chain");
+	}
+	return !any_waiting(c) ||
+		err_set(e, ERR_SPEC, "schedule '%s': no units are left to drop", c->spec->name);
+}
+
+static bool go_on(struct chain *c, struct err *e)
+{
+	if (!any_waiting(c))
+		return true;
+	if (units_of(&c->shadow) < (size_t)c->spec->per_round)
+		return no_units_left(c, e);
+	next_round(c);
 	return true;
 }
 
@@ -470,7 +620,7 @@ static bool imported(struct build *b, void *ctx, const struct buf *input, struct
 	c->trainable = plan_trainable(c);
 	c->state = c->tuned = plan_tune(c, c->p->import);
 	c->state_name = arena_printf(c->p->arena, "%s/round-0", c->spec->name);
-	return !give_states(c) || next_round(c, e);
+	return take_state(c, e);
 }
 
 static bool start_chain(struct plan *p, const struct spec_schedule *s,
@@ -478,7 +628,8 @@ static bool start_chain(struct plan *p, const struct spec_schedule *s,
 {
 	struct chain *c = arena_new(p->arena, struct chain);
 	bool used = false;
-	*c = (struct chain){.p = p, .spec = s, .found = found};
+	*c = (struct chain){.p = p, .spec = s, .found = found,
+		.passed = arena_array(p->arena, struct found, p->ntarget)};
 	for (size_t k = 0; k < p->ntarget; k++)
 		used = used || on_chain(c, &p->target[k]);
 	if (!used)

@@ -9,10 +9,16 @@
  *     S/parent/score, S/trainable        only when less than all blocks train
  *     S/round-0/tune, S/round-1/score, S/round-1/choose, S/round-1/drop, S/round-1/tune, ...
  *     STATE/evaluate-NUMERICS            of the parent, of round 0 and of each target's state: test rows
+ *     STATE/validate-NUMERICS, TARGET/round-N/gate-I
+ *                                        where a target keeps by gate: validation rows, of each state up to the
+ *                                        first that does not pass and of what it is compared with
  *     STATE/cost-NUMERICS                of each target's state, unless the class is f32: validation rows, if
  *                                        the spec asks for any
  *
  * Nothing in a round depends on how many follow, so targets that keep less only add rounds.
+ *
+ * keep="gate" takes the last state before the first that does not pass on validation rows, whatever other targets
+ * add to the chain; round 0 where nothing passed, or all of them. Test rows then decide as for any target.
  */
 #ifndef CHAIN_H
 #define CHAIN_H

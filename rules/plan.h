@@ -41,6 +41,8 @@ struct plan_target {
 	struct action **verdict;       /* of its gates; output 0: JSON (gate.h) */
 	size_t nverdict;
 	bool gate_failed;              /* known when the binary is planned */
+	const char *stop;              /* what its state was chosen for, for people; NULL: keep says it */
+	bool nothing_passed;           /* keep="gate", and no state passed on validation rows */
 	struct action *shape, *weights, *golden, *lock, *binary;
 	struct action **object;        /* for each of the hardware */
 	const char *path;              /* of the binary */

@@ -130,6 +130,20 @@ static bool gates_passed(const struct work *w)
 	return passed;
 }
 
+static void say_stops(const struct work *w)
+{
+	for (size_t i = 0; i < w->plan.ntarget; i++) {
+		const struct plan_target *t = &w->plan.target[i];
+		struct err e;
+		if (t->nothing_passed) {
+			spec_err_at(&e, t->spec->keep.at, "target '%s' %s", t->spec->name, t->stop);
+			cli_note(w->cli, &e);
+		} else if (t->stop) {
+			cli_say(w->cli, "target '%s' %s", t->spec->name, t->stop);
+		}
+	}
+}
+
 static void print_result(struct work *w, double took)
 {
 	const struct build_result *r = &w->result;
@@ -224,6 +238,7 @@ static int build_one(struct cli *c, const char *path)
 		} else {
 			/* Targets of a schedule have their folders only now. */
 			code = make_folders(&w, &e) ? finish(&w, ok) : cli_fail(c, &e);
+			say_stops(&w);
 			print_result(&w, seconds() - began);
 		}
 	}

@@ -457,6 +457,16 @@ static void derive(struct sema *s, struct xml_node *target, const struct profile
 	xml_attr(target, attr)->row = spec_attr_find(target->row, attr);
 }
 
+static bool keeps_by(struct sema *s, struct xml_node *target, enum spec_value_kind kind)
+{
+	int n = 0;
+	const struct spec_value *v = spec_values(s->a, target, "keep", &n);
+	bool any = false;
+	for (int i = 0; v && i < n; i++)
+		any = any || v[i].kind == kind;
+	return any;
+}
+
 static void check_target(struct sema *s, struct xml_node *n)
 {
 	struct profiles profiles = find_profiles(s, n), *hardware = &profiles;
@@ -493,6 +503,8 @@ static void check_target(struct sema *s, struct xml_node *n)
 	derive(s, n, &(struct profiles){0}, "keep", xml_value(schedule, "keep"));
 	if (!xml_attr(n, "keep"))
 		spec_error(s->log, &n->at, "missing attribute 'keep' on <target> or its <schedule>");
+	else if (keeps_by(s, n, VALUE_GATE) && !xml_child(n, "gate", 0) && !xml_child(s->root, "gate", 0))
+		spec_error(s->log, place_of(n, "keep"), "keep=\"gate\" without a <gate> to pass");
 }
 
 static void check_hardware(struct sema *s, struct xml_node *n)
