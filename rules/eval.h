@@ -4,7 +4,8 @@
  *   rows      file -> row table (data.h). One action for each file: an edited file reads itself alone
  *   split     rows..., ids.R.P (the file of a part that is a list) -> a list (split.h) for each split
  *   tokenise  rows..., list, tokenizer -> token table (tokens.h). One action for each split: only what
- *             was handed the test list can name a test row. An earlier table saves work
+ *             was handed the test list can name a test row. An earlier table saves work. Parameter
+ *             records: that many are enough; absent: all
  *   evaluate  shape, weights, tokens -> "metrics", "rows" (measure.h). Parameter numerics
  *   cost      state, weights, tokens -> what the class costs (cost.h). Parameters numerics, windows: how many
  *             records at most, from the first, hence by (seed, hash). It is handed validation rows: no action

@@ -445,11 +445,26 @@ static bool choose_targets(struct plan *p, struct err *e)
 	return true;
 }
 
+static int64_t at_most(int64_t n, int64_t most)
+{
+	return n < most ? n : most;
+}
+
+void plan_shrink(struct spec *s)
+{
+	for (int i = 0; i < s->nschedule; i++) {
+		struct spec_schedule *schedule = &s->schedule[i];
+		schedule->score.rows = at_most(schedule->score.rows, SMOKE_ROWS);
+		schedule->tune.epochs = at_most(schedule->tune.epochs, 1);
+		schedule->tune.steps = at_most(schedule->tune.steps, 1);
+	}
+}
+
 bool plan_spec(struct plan *p, struct err *e)
 {
 	const char *slash = strrchr(p->o->path, '/');
-	p->out = arena_printf(p->arena, "%.*sout/%s", slash ? (int)(slash + 1 - p->o->path) : 0, p->o->path,
-		p->spec->name);
+	p->outputs = arena_printf(p->arena, "%.*sout", slash ? (int)(slash + 1 - p->o->path) : 0, p->o->path);
+	p->out = arena_printf(p->arena, "%s/%s%s", p->outputs, p->o->smoke ? "_smoke/" : "", p->spec->name);
 	if (!choose_targets(p, e) || !find_tools(p, e) || !stage_model(p, e))
 		return false;
 	for (size_t i = 0; i < p->ntarget; i++)

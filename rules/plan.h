@@ -41,6 +41,7 @@ struct plan_target {
 	struct action **verdict;       /* of its gates; output 0: JSON (gate.h) */
 	size_t nverdict;
 	bool gate_failed;              /* known when the binary is planned */
+	bool gate_unasked;             /* a smoke test: verdicts on its few rows mean nothing */
 	const char *stop;              /* what its state was chosen for, for people; NULL: keep says it */
 	bool nothing_passed;           /* keep="gate", and no state passed on validation rows */
 	struct action *shape, *weights, *golden, *lock, *binary;
@@ -74,6 +75,7 @@ struct plan_options {
 	 * return NULL: what it is here. */
 	const char *(*hardware)(void *ctx, const char *target);
 	void *ctx;
+	bool smoke; /* every stage, quickly: see plan_shrink */
 };
 
 struct plan {
@@ -82,7 +84,8 @@ struct plan {
 	const struct spec *spec;
 	const struct plan_options *o;
 	struct rule_env *env;
-	const char *out;              /* out/SPEC beside the spec */
+	const char *outputs;          /* out beside the spec */
+	const char *out;              /* out/SPEC, of a smoke test out/_smoke/SPEC, which is no name */
 	struct action *import, *tokenizer;
 	struct action *task;          /* a task's record (task.h); NULL: none */
 	struct plan_data *data;       /* chain.c: rows and splits; NULL: not planned yet */
@@ -99,6 +102,12 @@ struct plan {
 /* Fills p, whose arena, build, spec, options and env the caller has set; env is completed. False if nothing
  * can be built, or a name of options.target is unknown. */
 bool plan_spec(struct plan *p, struct err *e);
+
+/* A spec as a smoke test builds it, before plan_spec: short scores and tunes. With options.smoke the rest follows:
+ * a split's first SMOKE_ROWS rows (fewer where rows are documents of several windows), one round for every target that
+ * drops anything. */
+enum { SMOKE_ROWS = 8, SMOKE_ROUNDS = 1 };
+void plan_shrink(struct spec *s);
 
 /* The numerics class that a target's attributes name. */
 bool plan_numerics(const struct spec_target *s, enum numerics *out, struct err *e);

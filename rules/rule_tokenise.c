@@ -32,7 +32,7 @@ static bool tokenise(struct rule_call *c, struct tokenise_job *job, struct err *
 	if (ok && earlier.p && token_table_open(&seed, earlier, NULL))
 		job->seed = &seed;
 	ok = ok && data_tokenise(job, &table, e) && call_output(c, 0, strbuf_buf(&table), e);
-	if (ok)
+	if (ok && !job->records)
 		call_seed_put(c, strbuf_buf(&name), 0);
 	strbuf_release(&table);
 	strbuf_release(&name);
@@ -54,7 +54,8 @@ static bool run(struct rule_call *c, struct err *e)
 		return false;
 	struct tokeniser tok = task_tokenizer(&tokenizer);
 	struct tokenise_job job = {.t = t, .nt = nt, .list = &list, .task = &task, .tok = &tok,
-		.made_by = made_by(c, &task)};
+		.made_by = made_by(c, &task),
+		.records = call_param(c, "records") ? (uint64_t)fields_int(call_params(c), "records") : 0};
 	bool ok = tokenise(c, &job, e);
 	return ok;
 }

@@ -116,22 +116,41 @@ static void check_score(struct checker *c, const struct spec_score *s)
 	}
 }
 
-static void check_gate(struct checker *c, const struct spec_gate *s)
+static void check_gate(struct checker *c, const struct spec_gate *s, enum split split)
 {
 	struct gate g = gate_of(s);
 	uint64_t needed = gate_rows_needed(&g);
 	for (int i = 0; i < c->s->ndataset; i++) {
 		const struct checked *k = &c->set[i];
 		struct err e;
-		size_t n = k->read ? k->rows.split.nrow[SPLIT_TEST] : 0;
+		size_t n = k->read ? k->rows.split.nrow[split] : 0;
 		if (!k->read || (s->dataset >= 0 && s->dataset != i) || n >= needed)
 			continue;
-		spec_err_at(&e, s->at, "the gate cannot pass: dataset '%s' has %zu test row%s, and without "
+		spec_err_at(&e, s->at, "the gate cannot pass: dataset '%s' has %zu %s row%s, and without "
 			"any loss it takes %llu to prove one below %g%s at %g%% confidence", k->spec->name,
-			n, plural(n), (unsigned long long)needed,
+			n, split_names[split], plural(n), (unsigned long long)needed,
 			g.metric == GATE_ACCURACY ? g.margin * 100 : g.margin,
 			g.metric == GATE_ACCURACY ? "pp" : "", g.confidence * 100);
 		add_warning(c, &e);
+	}
+}
+
+/* A gate that chooses a state asks the same of validation rows; once for each, however many targets it chooses for. */
+static void check_tries(struct checker *c)
+{
+	const struct spec_gate **seen = NULL;
+	size_t nseen = 0;
+	for (int i = 0; i < c->s->ntarget; i++) {
+		const struct spec_target *t = &c->s->target[i];
+		for (int k = 0; k < t->ngate && t->keep.kind == VALUE_GATE; k++) {
+			bool again = false;
+			for (size_t n = 0; n < nseen; n++)
+				again = again || seen[n] == t->gate[k];
+			if (again)
+				continue;
+			*arena_push(c->a, seen, nseen) = t->gate[k];
+			check_gate(c, t->gate[k], SPLIT_VALIDATION);
+		}
 	}
 }
 
@@ -176,13 +195,14 @@ void data_report(struct arena *a, const struct spec *s, struct data_report *out)
 		if (!i || strcmp(s->schedule[i].group, s->schedule[i - 1].group) != 0)
 			check_score(&c, &s->schedule[i].score);
 	for (int i = 0; i < s->ngate; i++)
-		check_gate(&c, &s->gate[i]);
+		check_gate(&c, &s->gate[i], SPLIT_TEST);
 	for (int i = 0; i < s->ntarget; i++)
 		for (int k = 0; k < s->target[i].ngate; k++) {
 			const struct spec_gate *g = s->target[i].gate[k];
 			if (g < s->gate || g >= s->gate + s->ngate)
-				check_gate(&c, g);
+				check_gate(&c, g, SPLIT_TEST);
 		}
+	check_tries(&c);
 	check_leaks(&c);
 	for (int i = 0; i < s->ndataset; i++)
 		dataset_rows_release(&c.set[i].rows);

@@ -18,8 +18,7 @@ static double seconds(void)
 /* out/ with a .gitignore of its own, and the targets' folders. */
 static bool make_folders(struct work *w, struct err *e)
 {
-	const char *out = w->plan.out, *slash = strrchr(out, '/');
-	const char *ignore = arena_printf(w->cli->arena, "%.*s/.gitignore", (int)(slash - out), out);
+	const char *ignore = arena_printf(w->cli->arena, "%s/.gitignore", w->plan.outputs);
 	for (size_t i = 0; i < w->plan.ntarget; i++) {
 		const char *path = w->plan.target[i].path;
 		const char *folder = path ? arena_strndup(w->cli->arena, path,
@@ -28,7 +27,7 @@ static bool make_folders(struct work *w, struct err *e)
 		if (folder && access(folder, F_OK) != 0 && !make_directories(folder, e))
 			return false;
 	}
-	if (access(ignore, F_OK) == 0 || access(arena_strndup(w->cli->arena, out, (size_t)(slash - out)), F_OK))
+	if (access(ignore, F_OK) == 0 || access(w->plan.outputs, F_OK))
 		return true;
 	return file_write(ignore, (struct buf){"*\n", 2}, 0644, e);
 }
@@ -144,6 +143,13 @@ static void say_stops(const struct work *w)
 	}
 }
 
+static void say_smoke(const struct work *w)
+{
+	if (w->options.smoke)
+		cli_say(w->cli, "a smoke test: every stage on %d rows and %d round; gates say nothing on so few", SMOKE_ROWS,
+			SMOKE_ROUNDS);
+}
+
 static void print_result(struct work *w, double took)
 {
 	const struct build_result *r = &w->result;
@@ -208,6 +214,8 @@ static int finish(struct work *w, bool ok)
 	for (size_t i = 0; i < w->plan.ntarget; i++)
 		if (w->plan.target[i].failed)
 			code = worse(code, cli_fail(w->cli, &w->plan.target[i].err));
+	if (w->options.smoke) /* nothing of it is to stay */
+		return code;
 	if (ok && !(put_roots(w, &e) && finish_lock(w, &e)))
 		code = worse(code, cli_fail(w->cli, &e));
 	if (ok && !gates_passed(w))
@@ -239,6 +247,7 @@ static int build_one(struct cli *c, const char *path)
 			/* Targets of a schedule have their folders only now. */
 			code = make_folders(&w, &e) ? finish(&w, ok) : cli_fail(c, &e);
 			say_stops(&w);
+			say_smoke(&w);
 			print_result(&w, seconds() - began);
 		}
 	}

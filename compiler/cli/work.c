@@ -47,14 +47,16 @@ static bool open_store(struct work *w, struct err *e)
 	return ok;
 }
 
-/* The journal's file name without its ending is unique for a spec on this machine: it names the root. */
+/* The journal's file name without its ending is unique for a spec on this machine: it names the root. A smoke test
+ * has one of its own: what it took says nothing of a build. */
 static void open_journal(struct work *w)
 {
 	struct strbuf path;
 	struct err e;
 	strbuf_init(&path);
 	if (journal_default_path(&path, w->path, &e)) {
-		w->journal = arena_strdup(w->cli->arena, path.s);
+		w->journal = arena_printf(w->cli->arena, "%.*s%s.journal", (int)(path.n - strlen(".journal")), path.s,
+			w->options.smoke ? "-smoke" : "");
 		const char *base = strrchr(w->journal, '/') + 1;
 		w->root = arena_strndup(w->cli->arena, base, strlen(base) - strlen(".journal"));
 	} else {
@@ -84,6 +86,11 @@ static bool choose(struct work *w, long *jobs, long *checkpoint, struct err *e)
 	w->options = (struct plan_options){.path = w->path, .target = target, .ntarget = (size_t)n, .ctx = w};
 	if (cli_verb_takes(c->verb, cli_option_find("locked")) && cli_flag(c, "locked"))
 		w->options.hardware = hardware;
+	w->options.smoke = cli_verb_takes(c->verb, cli_option_find("smoke")) && cli_flag(c, "smoke");
+	if (w->options.smoke && w->options.hardware)
+		return err_set(e, ERR_SPEC, "a smoke test has no lock: --smoke or --locked");
+	if (w->options.smoke)
+		plan_shrink(w->spec);
 	if (cli_verb_takes(c->verb, cli_option_find("checkpoint")) &&
 		!cli_option_int(c, "checkpoint", 0, 1 << 20, checkpoint, e))
 		return false;
@@ -95,8 +102,8 @@ static bool prepare(struct work *w, enum build_flags flags, struct err *e)
 {
 	long jobs = 0, checkpoint = 60;
 	w->lock_path = lock_path(w->cli->arena, w->path);
-	if (!choose(w, &jobs, &checkpoint, e) || !lock_read(w->cli->arena, w->lock_path, &w->lock, e) ||
-		!open_store(w, e) || !open_events(w, e))
+	if (!choose(w, &jobs, &checkpoint, e) ||
+		(!w->options.smoke && !lock_read(w->cli->arena, w->lock_path, &w->lock, e)) || !open_store(w, e) || !open_events(w, e))
 		return false;
 	open_journal(w);
 	catch_signals();

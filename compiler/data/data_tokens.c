@@ -141,6 +141,11 @@ static bool make_row(struct maker *m, size_t table, size_t at, struct err *e)
 	return true;
 }
 
+static bool enough(const struct maker *m)
+{
+	return m->job->records && m->records.n / sizeof(struct token_record) >= m->job->records;
+}
+
 static bool make_all(struct maker *m, struct err *e)
 {
 	const struct tokenise_job *j = m->job;
@@ -151,7 +156,7 @@ static bool make_all(struct maker *m, struct err *e)
 		}
 		return true;
 	}
-	for (size_t i = 0; i < j->list->n; i++) {
+	for (size_t i = 0; i < j->list->n && !enough(m); i++) {
 		const struct found *f = find(m->row, m->nrow, j->list->row[i]);
 		if (!f) {
 			char hex[DIGEST_HEX];

@@ -44,6 +44,7 @@ struct tokenise_job {
 	const struct tokeniser *tok;
 	struct digest made_by;          /* of task record and tokenizer */
 	const struct token_table *seed; /* may be NULL; ignored if its made_by is another */
+	uint64_t records;               /* of a list: no more rows once there are that many; 0: all */
 };
 
 /* ERR_SPEC with the row's file and line; ERR_IO when a row of the list is in no table. */
