@@ -259,6 +259,15 @@ void build_generate(struct build *b, const char *name, const struct input *input
 	a->generate_ctx = ctx;
 }
 
+void build_measure(struct build *b, const char *name, const struct input *input, size_t ninput,
+	generate_fn fn, void *ctx)
+{
+	struct action *a = add(b, ACTION_GENERATE, name, input, ninput);
+	a->generate = fn;
+	a->generate_ctx = ctx;
+	a->alone = true;
+}
+
 void build_want(struct build *b, struct action *a)
 {
 	struct input all = input_output("out", a, OUTPUT_ALL);

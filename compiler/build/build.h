@@ -195,6 +195,10 @@ struct action *build_find(struct build *b, const char *name); /* NULL: none */
 typedef bool (*generate_fn)(struct build *b, void *ctx, const struct buf *input, struct err *e);
 void build_generate(struct build *b, const char *name, const struct input *input, size_t ninput,
 	generate_fn fn, void *ctx);
+/* The same for a decision that takes a clock: nothing else of the build runs meanwhile, and a dry run never calls it.
+ * What was measured stays with the graph's author; no rule can see it. */
+void build_measure(struct build *b, const char *name, const struct input *input, size_t ninput,
+	generate_fn fn, void *ctx);
 
 /* The objects of all outputs (and what they name) shall be in the store when the build ends. */
 void build_want(struct build *b, struct action *a);

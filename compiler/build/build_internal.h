@@ -50,6 +50,7 @@ enum action_state {
 	STATE_UNKNOWN,
 };
 
+enum pool_place { POOL_NONE, POOL_COMPUTE };
 enum { OUTPUT_ALL = SIZE_MAX }; /* as struct edge.output: whatever the action made */
 
 /* An input of an action: of a file (source), of bytes, or of an action. */
@@ -93,6 +94,7 @@ struct action {
 	size_t nref;
 	int64_t wall_ns;
 
+	bool alone; /* runs while nothing else does, and never in a dry run */
 	generate_fn generate;
 	void *generate_ctx;
 
@@ -177,7 +179,7 @@ struct build {
 	size_t nsource;
 	struct digest_map by_path;
 
-	struct pool_state *pool; /* [0]: no pool, [1]: compute */
+	struct pool_state *pool; /* by enum pool_place, then the others */
 	size_t npool;
 	struct queue steps;   /* actions to look at */
 	struct queue blocked; /* by the lock of their key */

@@ -98,8 +98,10 @@ static void settle(struct build *b, struct action *a, bool was_known)
 
 static struct pool_state *pool_of(struct build *b, const struct action *a)
 {
+	if (a->alone)
+		return &b->pool[POOL_COMPUTE];
 	if (a->kind != ACTION_RULE || !a->rule->pool)
-		return &b->pool[0];
+		return &b->pool[POOL_NONE];
 	for (size_t i = 1; i < b->npool; i++)
 		if (strcmp(b->pool[i].name, a->rule->pool) == 0)
 			return &b->pool[i];
@@ -152,9 +154,9 @@ static void need(struct build *b, struct action *a)
 				a->reason = explain_run(b, a);
 			build_emit(b, EVENT_WOULD, a, a->reason);
 		} else {
-			a->state = a->kind == ACTION_GENERATE && a->nabsent ? STATE_UNKNOWN :
-									      STATE_WOULD;
-			if (a->kind == ACTION_GENERATE && !a->nabsent)
+			bool called = !a->nabsent && !a->alone;
+			a->state = a->kind == ACTION_GENERATE && !called ? STATE_UNKNOWN : STATE_WOULD;
+			if (a->kind == ACTION_GENERATE && called)
 				become_ready(b, a);
 		}
 		return;
