@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "speed.h"
 
 struct chain {
 	struct plan *p;
@@ -20,6 +21,7 @@ struct chain {
 	struct action *tuned;             /* of round 0 */
 	struct action *score, *choose;    /* of the round being planned; score NULL: chosen without */
 	struct found *passed;             /* by target: the newest state that passed its gates on validation rows */
+	double *speed;                    /* by target: what was measured last, tokens/s */
 };
 
 /* A state of the chain. */
@@ -289,21 +291,16 @@ static struct found untouched(const struct chain *c)
 	return (struct found){c->p->import, "import", 0};
 }
 
-/* NULL: compiled as it is. */
-static const struct spec_keep *keep_of(const struct chain *c, const struct plan_target *t)
+static bool satisfies(const struct chain *c, const struct plan_target *t)
 {
-	if (!c->spec)
-		return NULL;
-	return t->spec->keep.kind == VALUE_TEXT ? &c->spec->keep : &t->spec->keep;
-}
-
-static bool satisfies(const struct chain *c, const struct spec_keep *k)
-{
+	const struct spec_keep *k = plan_keep(c->p, t);
 	if (!k || (c->p->o->smoke && c->round >= SMOKE_ROUNDS))
 		return true;
 	switch (k->kind) {
 	case VALUE_GATE:
 		return false; /* found by trying */
+	case VALUE_SPEED:
+		return t->stop_units >= 0 && units_of(&c->shadow) <= (size_t)t->stop_units;
 	case VALUE_SHARE:
 		return (double)bytes_of(&c->shadow) <= k->value * (double)c->import_bytes + 0.5;
 	case VALUE_UNITS:
@@ -326,12 +323,28 @@ static uint64_t least_bytes(const struct state *s)
 	return bytes;
 }
 
+/* A depth that the lock knows is taken; another has to be measured here. */
+static bool check_speed(const struct chain *c, struct plan_target *t, const struct spec_keep *k)
+{
+	const struct plan_options *o = c->p->o;
+	t->stop_of = speed_identity(c->p, t, &c->import);
+	t->stop_units = o->units ? o->units(o->ctx, t->spec->name, t->stop_of) : -1;
+	if (t->stop_units >= 0 || speed_cpu(t))
+		return true;
+	spec_err_at(&t->err, k->at, "keep=\"%s\" of target '%s' is to be measured on a machine that runs code for '%s'; "
+		"this one does not, and the lock has no depth that was", k->text, t->spec->name, t->hardware.names);
+	t->err.kind = ERR_TOOL;
+	return false;
+}
+
 static bool check_keep(const struct chain *c, struct plan_target *t)
 {
-	const struct spec_keep *k = keep_of(c, t);
+	const struct spec_keep *k = plan_keep(c->p, t);
 	double least = (double)least_bytes(&c->import), total = (double)c->import_bytes, want = total;
 	if (!k)
 		return true;
+	if (k->kind == VALUE_SPEED)
+		return check_speed(c, t, k);
 	if (k->kind == VALUE_SHARE)
 		want = k->value * total;
 	else if (k->kind == VALUE_BYTES)
@@ -460,19 +473,21 @@ static void give_states(struct chain *c)
 {
 	for (size_t i = 0; i < c->p->ntarget; i++) {
 		struct plan_target *t = &c->p->target[i];
-		if (is_waiting(c, t) && satisfies(c, keep_of(c, t)))
+		if (is_waiting(c, t) && satisfies(c, t))
 			give(c, t, newest(c));
 	}
 }
 
-/* ---- keep="gate": the last state before the first that does not pass on validation rows ---- */
+/* ---- states that are found by trying: by a gate, the last before the first that does not pass on validation rows;
+ * by speed, the first that is as fast ---- */
 
-/* Targets that try the newest state; verdicts of trial i are the inputs first[i] to first[i + 1]. */
+/* Targets that try the newest state; trial i has the inputs first[i] to first[i + 1]: verdicts, or code and weights. */
 struct trials {
 	struct chain *c;
 	struct plan_target **t;
 	size_t *first, n;
-	struct inputs verdicts;
+	struct inputs in;
+	bool measures;
 };
 
 static void give_passed(struct chain *c, struct plan_target *t, const char *why)
@@ -488,6 +503,41 @@ static void give_passed(struct chain *c, struct plan_target *t, const char *why)
 	give(c, t, s);
 }
 
+static bool try_gates(struct chain *c, struct plan_target *t, const struct buf *verdict, size_t n, struct err *e)
+{
+	bool ok;
+	if (!all_passed(c, verdict, n, &ok, e))
+		return false;
+	if (ok || c->p->o->smoke)
+		c->passed[t - c->p->target] = newest(c);
+	else
+		give_passed(c, t, arena_printf(c->p->arena, "%s did not pass on validation rows", c->state_name));
+	return true;
+}
+
+static void plan_speed(struct chain *c, const struct plan_target *t, struct inputs *out)
+{
+	struct found s = newest(c);
+	plan_add_input(c->p, out, input_output("object", plan_compile(c->p, t, speed_cpu(t), plan_shape(c->p, s.name,
+		s.state), arena_printf(c->p->arena, "%s/round-%d/compile", t->spec->name, c->round)), 0));
+	plan_add_input(c->p, out, input_output("weights", plan_weights(c->p, s.name, s.state, t->numerics), 0));
+}
+
+static bool try_speed(struct chain *c, struct plan_target *t, const struct buf *input, struct err *e)
+{
+	const struct plan_options *o = c->p->o;
+	struct speed_job job = {t, c->state_name, input[0], input[1],
+		(uint32_t)(t->spec->context ? t->spec->context : c->import.config.context)};
+	if (!o->speed(o->ctx, &job, &c->speed[t - c->p->target], e))
+		return false;
+	if (c->speed[t - c->p->target] < plan_keep(c->p, t)->value || o->smoke)
+		return true;
+	t->stop_units = (int64_t)units_of(&c->shadow);
+	t->stop = arena_printf(c->p->arena, "takes %s, the first at %s or more", c->state_name, plan_keep(c->p, t)->text);
+	give(c, t, newest(c));
+	return true;
+}
+
 static bool go_on(struct chain *c, struct err *e);
 
 static bool tried(struct build *b, void *ctx, const struct buf *input, struct err *e)
@@ -497,14 +547,11 @@ static bool tried(struct build *b, void *ctx, const struct buf *input, struct er
 	(void)b;
 	for (size_t i = 0; i < all->n; i++) {
 		struct plan_target *t = all->t[i];
-		size_t n = all->first[i + 1] - all->first[i];
-		bool ok;
-		if (!all_passed(c, input + all->first[i], n, &ok, e))
+		const struct buf *own = input + all->first[i];
+		if (plan_keep(c->p, t)->kind == VALUE_SPEED
+				? !try_speed(c, t, own, e)
+				: !try_gates(c, t, own, all->first[i + 1] - all->first[i], e))
 			return false;
-		if (ok || c->p->o->smoke)
-			c->passed[t - c->p->target] = newest(c);
-		else
-			give_passed(c, t, arena_printf(c->p->arena, "%s did not pass on validation rows", c->state_name));
 	}
 	return go_on(c, e);
 }
@@ -517,15 +564,22 @@ static bool plan_trials(struct chain *c)
 	*all = (struct trials){.c = c, .first = arena_array(a, size_t, c->p->ntarget + 1)};
 	for (size_t i = 0; i < c->p->ntarget; i++) {
 		struct plan_target *t = &c->p->target[i];
-		if (!is_waiting(c, t) || keep_of(c, t)->kind != VALUE_GATE)
+		enum spec_value_kind kind = is_waiting(c, t) ? plan_keep(c->p, t)->kind : VALUE_TEXT;
+		bool measures = kind == VALUE_SPEED && t->stop_units < 0;
+		if (measures)
+			plan_speed(c, t, &all->in);
+		else if (kind == VALUE_GATE)
+			plan_verdicts(c, t, newest(c), SPLIT_VALIDATION,
+				arena_printf(a, "%s/round-%d/gate", t->spec->name, c->round), &all->in);
+		else
 			continue;
-		plan_verdicts(c, t, newest(c), SPLIT_VALIDATION,
-			arena_printf(a, "%s/round-%d/gate", t->spec->name, c->round), &all->verdicts);
+		all->measures = all->measures || measures;
 		*arena_push(a, all->t, all->n) = t;
-		all->first[all->n] = all->verdicts.n;
+		all->first[all->n] = all->in.n;
 	}
 	if (all->n)
-		build_generate(c->p->build, named(c, "tried"), all->verdicts.input, all->verdicts.n, tried, all);
+		(all->measures ? build_measure : build_generate)(c->p->build, named(c, "tried"), all->in.input, all->in.n,
+			tried, all);
 	return all->n;
 }
 
@@ -569,13 +623,24 @@ static void next_round(struct chain *c)
 	build_generate(c->p->build, named(c, "next"), &in, 1, chosen, c);
 }
 
+static void too_slow(const struct chain *c, struct plan_target *t)
+{
+	const struct spec_keep *k = plan_keep(c->p, t);
+	t->failed = true;
+	spec_err_at(&t->err, k->at, "no state of the chain gives target '%s' keep=\"%s\"; the last one, with %zu units, decodes "
+		"%.2f tokens/s here", t->spec->name, k->text, units_of(&c->shadow), c->speed[t - c->p->target]);
+}
+
 /* The chain is at its end: what was found by trying is taken. */
 static bool no_units_left(struct chain *c, struct err *e)
 {
 	for (size_t i = 0; i < c->p->ntarget; i++) {
 		struct plan_target *t = &c->p->target[i];
-		if (is_waiting(c, t) && keep_of(c, t)->kind == VALUE_GATE)
+		enum spec_value_kind kind = is_waiting(c, t) ? plan_keep(c->p, t)->kind : VALUE_TEXT;
+		if (kind == VALUE_GATE)
 			give_passed(c, t, "the last of the chain");
+		else if (kind == VALUE_SPEED)
+			too_slow(c, t);
 	}
 	return !any_waiting(c) ||
 		err_set(e, ERR_SPEC, "schedule '%s': no units are left to drop", c->spec->name);
@@ -632,7 +697,8 @@ static bool start_chain(struct plan *p, const struct spec_schedule *s,
 	struct chain *c = arena_new(p->arena, struct chain);
 	bool used = false;
 	*c = (struct chain){.p = p, .spec = s, .found = found,
-		.passed = arena_array(p->arena, struct found, p->ntarget)};
+		.passed = arena_array(p->arena, struct found, p->ntarget),
+		.speed = arena_array(p->arena, double, p->ntarget)};
 	for (size_t k = 0; k < p->ntarget; k++)
 		used = used || on_chain(c, &p->target[k]);
 	if (!used)

@@ -15,6 +15,8 @@
  *     STATE/cost-NUMERICS                of each target's state, unless the class is f32: validation rows, if
  *                                        the spec asks for any
  *
+ *     TARGET/round-N/compile             where a speed is measured, of each state up to the first that is as fast
+ *
  * Nothing in a round depends on how many follow, so targets that keep less only add rounds.
  *
  * keep="gate" takes the last state before the first that does not pass on validation rows, whatever other targets

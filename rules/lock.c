@@ -49,6 +49,14 @@ const char *lock_hardware(const struct json *lock, const char *target)
 	return v && v->kind == JSON_STRING ? v->text : NULL;
 }
 
+int64_t lock_stop_units(const struct json *lock, const char *target, const char *identity)
+{
+	const struct json *stop = json_get(json_get(json_get(lock, "targets"), target), "stop"), *of = json_get(stop, "of");
+	int64_t units;
+	bool same = of && of->kind == JSON_STRING && !strcmp(of->text, identity);
+	return same && json_int(json_get(stop, "units"), &units) ? units : -1;
+}
+
 /* ---- writing ---- */
 
 /* "\n    NAME: ", with a comma before it unless it is the first. */
@@ -136,7 +144,10 @@ static bool add_chain(struct strbuf *out, const struct plan *p, const struct jso
 	struct arena a = {0};
 	bool ok = true;
 	strbuf_adds(out, "  \"chain\": [");
-	if (p->o->ntarget && old && old->nitem > p->nround) {
+	size_t nround = 0;
+	for (int s = 0; s < p->spec->nschedule; s++)
+		nround += furthest(p, s) ? (size_t)furthest(p, s)->nround : 0;
+	if (p->o->ntarget && old && old->nitem > nround) {
 		add_rounds(out, old);
 	} else {
 		for (int s = 0; ok && s < p->spec->nschedule; s++) {

@@ -16,6 +16,7 @@
  *       "targets": {
  *         "laptop": {"hardware":"zen5","numerics":"f32","context":0,"state":"HEX",
  *           "metrics":{...},"parent":{...},"cost":{...},"gates":[...]}
+ *                                                   also "stop", where a speed chose the state (speed.h);
  *                                                   test rows (eval.h, gate.h), but of cost validation rows
  *                                                   (cost.h); absent without data, cost also for f32
  *       },
@@ -45,6 +46,9 @@ bool lock_read(struct arena *a, const char *path, struct json **out, struct err 
 
 /* What was recorded as the hardware of a target; NULL when nothing was. */
 const char *lock_hardware(const struct json *lock, const char *target);
+
+/* As plan_options.units. */
+int64_t lock_stop_units(const struct json *lock, const char *target, const char *identity);
 
 /* Inputs of the rule: LOCK_FILE and a file's name; the units a round chose, and its scores if it had any. */
 #define LOCK_FILE "file "

@@ -272,6 +272,13 @@ static bool resolve_hardware(struct plan *p, struct plan_target *t, struct err *
 	return p->env->runtime_folder[arch] || err_context(e, "target '%s'", t->spec->name);
 }
 
+const struct spec_keep *plan_keep(const struct plan *p, const struct plan_target *t)
+{
+	if (t->spec->schedule < 0)
+		return NULL;
+	return t->spec->keep.kind == VALUE_TEXT ? &p->spec->schedule[t->spec->schedule].keep : &t->spec->keep;
+}
+
 struct action *plan_shape(struct plan *p, const char *state_name, struct action *state)
 {
 	struct inputs in = {0};
@@ -306,12 +313,12 @@ static void stage_weights(struct plan *p, struct plan_target *t)
 		&golden, param);
 }
 
-static struct action *compile(struct plan *p, const struct plan_target *t, const struct target *cpu)
+struct action *plan_compile(struct plan *p, const struct plan_target *t, const struct target *cpu,
+	struct action *shape, const char *name)
 {
-	const char *each = t->hardware.n > 1 ? arena_printf(p->arena, "-%s", cpu->name) : "";
 	struct inputs in = {0};
 	struct fields param = {0};
-	plan_add_input(p, &in, input_output("shape", t->shape, 0));
+	plan_add_input(p, &in, input_output("shape", shape, 0));
 	add_file(p, &in, "trim", p->emitter.program);
 	add_file(p, &in, "emitter", p->emitter.module);
 	if (p->emitter.llvm)
@@ -320,15 +327,18 @@ static struct action *compile(struct plan *p, const struct plan_target *t, const
 	fields_add(p->arena, &param, "target", cpu->name);
 	fields_add(p->arena, &param, "rows", plan_number(p, STEP_ROWS));
 	fields_add(p->arena, &param, "context", plan_number(p, t->spec->context));
-	return plan_action(p, arena_printf(p->arena, "%s/compile%s", t->spec->name, each), &rule_compile, &in,
-		param);
+	return plan_action(p, name, &rule_compile, &in, param);
 }
 
 static void stage_compile(struct plan *p, struct plan_target *t)
 {
 	t->object = arena_array(p->arena, struct action *, t->hardware.n);
-	for (size_t i = 0; i < t->hardware.n; i++)
-		t->object[i] = compile(p, t, t->hardware.target[i]);
+	for (size_t i = 0; i < t->hardware.n; i++) {
+		const struct target *cpu = t->hardware.target[i];
+		const char *each = t->hardware.n > 1 ? arena_printf(p->arena, "-%s", cpu->name) : "";
+		t->object[i] = plan_compile(p, t, cpu, t->shape,
+			arena_printf(p->arena, "%s/compile%s", t->spec->name, each));
+	}
 }
 
 static void add_runtime(struct plan *p, struct inputs *in, enum target_arch arch)
@@ -374,6 +384,11 @@ static void stage_lock(struct plan *p, struct plan_target *t)
 	fields_add(p->arena, &param, "context", plan_number(p, t->spec->context));
 	if (schedule)
 		fields_add(p->arena, &param, "schedule", schedule);
+	if (t->stop_of) {
+		fields_add(p->arena, &param, "stop.keep", plan_keep(p, t)->text);
+		fields_add(p->arena, &param, "stop.units", plan_number(p, t->stop_units));
+		fields_add(p->arena, &param, "stop.of", t->stop_of);
+	}
 	t->lock = plan_action(p, arena_printf(p->arena, "%s/lock", t->spec->name), &rule_lock, &in, param);
 	build_want(p->build, t->lock);
 }
@@ -440,7 +455,7 @@ static bool choose_targets(struct plan *p, struct err *e)
 			chosen |= !strcmp(p->o->target[k], p->spec->target[i].name);
 		if (chosen)
 			*arena_push(p->arena, p->target, p->ntarget) =
-				(struct plan_target){.spec = &p->spec->target[i]};
+				(struct plan_target){.spec = &p->spec->target[i], .stop_units = -1};
 	}
 	return true;
 }

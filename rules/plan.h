@@ -43,6 +43,8 @@ struct plan_target {
 	bool gate_failed;              /* known when the binary is planned */
 	bool gate_unasked;             /* a smoke test: verdicts on its few rows mean nothing */
 	const char *stop;              /* what its state was chosen for, for people; NULL: keep says it */
+	int64_t stop_units;            /* keep by speed: units that are left at the depth it takes; -1: not known */
+	const char *stop_of;           /* identity of that choice (speed.h); NULL: no speed decides */
 	bool nothing_passed;           /* keep="gate", and no state passed on validation rows */
 	struct action *shape, *weights, *golden, *lock, *binary;
 	struct action **object;        /* for each of the hardware */
@@ -67,6 +69,7 @@ struct plan_round {
 	struct action *choose; /* output 0: names of units */
 };
 
+struct speed_job;
 struct plan_options {
 	const char *path; /* of the spec, as given: outputs stand beside it */
 	const char *const *target; /* names; ntarget 0: all */
@@ -74,6 +77,11 @@ struct plan_options {
 	/* What the hardware of a target was resolved to (from the lock), which says what its `native` is; may
 	 * return NULL: what it is here. */
 	const char *(*hardware)(void *ctx, const char *target);
+	/* The units left at the depth that a measured speed chose for a target, as the lock has it; -1: it has none
+	 * with that identity (speed.h). */
+	int64_t (*units)(void *ctx, const char *target, const char *identity);
+	/* Measures, and may tell people; NULL: nothing here is to be measured. */
+	bool (*speed)(void *ctx, const struct speed_job *job, double *tokens_per_second, struct err *e);
 	void *ctx;
 	bool smoke; /* every stage, quickly: see plan_shrink */
 };
@@ -128,6 +136,13 @@ struct action *plan_action(struct plan *p, const char *name, const struct rule *
 
 /* As a parameter's text. In the arena. */
 const char *plan_number(struct plan *p, int64_t n);
+
+/* Code for one CPU of a shape that is a state's; `name` of the action. */
+struct action *plan_compile(struct plan *p, const struct plan_target *t, const struct target *cpu,
+	struct action *shape, const char *name);
+
+/* What a target keeps: its own or its schedule's. NULL: compiled as it is. */
+const struct spec_keep *plan_keep(const struct plan *p, const struct plan_target *t);
 
 /* Of a state, planned once: what code depends on; its weights as code of that class binds them. */
 struct action *plan_shape(struct plan *p, const char *state_name, struct action *state);

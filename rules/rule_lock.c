@@ -93,6 +93,9 @@ static bool add_section(struct strbuf *out, struct rule_call *c, struct err *e)
 	strbuf_addf(out, "{\"hardware\":\"%s\",\"numerics\":\"%s\",\"context\":%s,\"state\":",
 		call_param(c, "hardware"), call_param(c, "numerics"), call_param(c, "context"));
 	lock_add_digest(out, call_input_digest(c, (size_t)call_find(c, "state")));
+	if (call_param(c, "stop.of"))
+		strbuf_addf(out, ",\"stop\":{\"keep\":\"%s\",\"units\":%s,\"of\":\"%s\"}", call_param(c, "stop.keep"),
+			call_param(c, "stop.units"), call_param(c, "stop.of"));
 	if (!add_metrics(out, c, "metrics", e) || !add_metrics(out, c, "parent", e) ||
 		!add_metrics(out, c, "cost", e))
 		return false;

@@ -17,7 +17,7 @@
  *                                                           rows, context
  * lock        state, metrics, parent, cost, verdict...,     target, hardware,    excerpt of the lock
  *             units.N, scores.N, the user's files           numerics, context,   (lock.h), JSON
- *                                                           schedule
+ *                                                           schedule, stop.*
  * link        object..., state, weights, tokenizer, golden, name, target, arch,  recipe (store.h)
  *             lock, linker, the runtime's files, [task]     hardware, numerics,
  *                                                           context, threads

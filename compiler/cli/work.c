@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "file.h"
+#include "speed.h"
 
 /* 0 run, 1 save and stop, 2 stop now. A signal handler can reach nothing but a global. */
 static atomic_int stop_level;
@@ -30,6 +31,22 @@ static const char *hardware(void *ctx, const char *target)
 {
 	const struct work *w = ctx;
 	return lock_hardware(w->lock, target);
+}
+
+static int64_t stop_units(void *ctx, const char *target, const char *identity)
+{
+	const struct work *w = ctx;
+	return lock_stop_units(w->lock, target, identity);
+}
+
+static bool speed(void *ctx, const struct speed_job *job, double *tokens_per_second, struct err *e)
+{
+	struct work *w = ctx;
+	if (!speed_measure(w->store, job, tokens_per_second, e))
+		return false;
+	view_clear(&w->view);
+	cli_say(w->cli, "target '%s': %s decodes %.2f tokens/s", job->target->spec->name, job->state, *tokens_per_second);
+	return true;
 }
 
 static bool open_store(struct work *w, struct err *e)
@@ -83,7 +100,8 @@ static bool choose(struct work *w, long *jobs, long *checkpoint, struct err *e)
 	int n = 0;
 	while (cli_verb_takes(c->verb, cli_option_find("target")) && (name = cli_option_at(c, "target", n)))
 		*arena_push(c->arena, target, n) = name;
-	w->options = (struct plan_options){.path = w->path, .target = target, .ntarget = (size_t)n, .ctx = w};
+	w->options = (struct plan_options){.path = w->path, .target = target, .ntarget = (size_t)n, .units = stop_units,
+		.speed = speed, .ctx = w};
 	if (cli_verb_takes(c->verb, cli_option_find("locked")) && cli_flag(c, "locked"))
 		w->options.hardware = hardware;
 	w->options.smoke = cli_verb_takes(c->verb, cli_option_find("smoke")) && cli_flag(c, "smoke");

@@ -211,6 +211,23 @@ bool state_read(struct arena *a, struct buf text, const char *file, struct state
 	return true;
 }
 
+struct state state_shape(struct arena *a, const struct state *s)
+{
+	struct state out = *s;
+	out.ndropped = 0;
+	out.config.bos_id = -1;
+	out.config.neos = 0;
+	out.tensor = arena_copy(a, s->tensor, s->ntensor * sizeof(*s->tensor));
+	for (size_t i = 0; i < s->ntensor; i++) {
+		struct state_tensor *t = &out.tensor[i];
+		uint64_t elements = t->bytes / model_dtypes[t->dtype].bytes;
+		t->dtype = MODEL_F32;
+		t->bytes = elements * model_dtypes[MODEL_F32].bytes;
+		t->digest = (struct digest){0};
+	}
+	return out;
+}
+
 const struct state_tensor *state_find(const struct state *s, const char *name)
 {
 	for (size_t i = 0; i < s->ntensor; i++)

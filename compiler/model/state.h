@@ -49,6 +49,9 @@ void state_write(struct strbuf *out, const struct state *s);
 /* Into the arena; file is for messages. */
 bool state_read(struct arena *a, struct buf text, const char *file, struct state *out, struct err *e);
 
+/* s without what generated code does not depend on: bytes, dtypes in store, order of dropping, tokens. In the arena. */
+struct state state_shape(struct arena *a, const struct state *s);
+
 const struct state_tensor *state_find(const struct state *s, const char *name); /* NULL: gone */
 
 /* s without the unit: its tensors, norm included, are gone. ERR_SPEC when it is gone already. */

@@ -139,7 +139,7 @@ static const struct spec_attr answer_attrs[] = {
 
 static const struct spec_attr schedule_attrs[] = {
 	A("name", name, .deflt = "main", .doc = "by which targets choose it"),
-	A("keep", keep, .later = "*tokens/s",
+	A("keep", keep,
 		.doc = "where the chain may stop, for targets without keep of their own"),
 	A("unit", enum, .values = spec_units, .deflt = "half",
 		.doc = "what one drop removes"),
@@ -228,7 +228,7 @@ static const struct spec_attr target_attrs[] = {
 		.doc = "default: the profile's, else as weights, int8 with int4"),
 	A("kv", enum, .values = cache_dtypes,
 		.doc = "dtype of the KV cache (default: the profile's, else as activations, bf16 for int8)"),
-	A("keep", keep, .list = true, .later = "*tokens/s",
+	A("keep", keep, .list = true,
 		.doc = "where it stops on the chain; a list makes one target for each"),
 	A("schedule", name, .refers = "schedule", .doc = "default: the only one"),
 	A("context", count, .min = 2, .max = 1 << 24,

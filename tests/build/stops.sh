@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Where a chain stops that was not told how far: by a gate on validation rows. Which rounds run, which rows are
-# named, what is chosen. Then the smoke test: every stage, its own folder, no lock.
+# Where a chain stops that was not told how far: by a gate on validation rows, by a measured speed. Which rounds run,
+# which rows are named, what is chosen. Then the smoke test: every stage, its own folder, no lock.
 set -u
 . tests/build/world.bash
 
@@ -91,6 +91,30 @@ build 0 && grep -q '"event":"hit".*"import/validate-f32"' events; verdict gate/p
 spec 0.01 gate 'test="60%" train="10%" calibration="10%" validation="20%"' >g.xml
 "$TRIM" check g.xml >log 2>&1; [ $? -eq 0 ] && grep -q "has 1[0-9] validation rows, and without any loss it takes" log
 verdict gate/check-warns $?
+
+# ---- keep="N tokens/s": any machine makes 0.001 and none a billion ----
+rm -rf out g.lock
+export TRIM_CACHE=$TMP/cache-first
+decodes() { grep -c ' decodes .* tokens/s$' log; }
+spec 9 '0.001 tokens/s' >g.xml
+build 0 && [ "$(decodes)" = 1 ] && grep -q "takes main/round-0, the first at 0.001 tokens/s or more" log &&
+	ran 'round-.*/(compile|choose)' 'g/round-0/compile' && test_rows_last
+verdict speed/measured $?
+python3 - >log 2>&1 <<'PY'
+import json
+stop = json.load(open("g.lock"))["targets"]["g"]["stop"]
+assert stop.keys() == {"keep", "units", "of"} and (stop["keep"], stop["units"]) == ("0.001 tokens/s", 4), stop
+PY
+verdict speed/lock-has-depth-alone $?
+cp g.lock chosen.lock
+TRIM_CACHE=$TMP/cache-speed build 0 --locked && [ "$(decodes)" = 0 ] && ran 'round-.*/compile' '' && cmp g.lock chosen.lock >>log
+verdict speed/read-from-lock $?
+spec 9 '1e9 tokens/s' >g.xml
+build 2 && grep -q "no state of the chain gives target 'g' keep=\"1e9 tokens/s\"; the last one, with 0 units, decodes" log &&
+	[ "$(decodes)" = 5 ] && ran 'evaluate|link' ''
+verdict speed/out-of-reach $?
+build 0 --smoke && [ "$(decodes)" = 1 ] && [ -x out/_smoke/g/g/g ]
+verdict speed/smoke $?
 
 # ---- trim build --smoke ----
 rm -rf out g.lock "$XDG_STATE_HOME"
