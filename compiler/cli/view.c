@@ -23,18 +23,62 @@ static void say_done(struct view *v, const struct build_event *ev)
 	say_line(v, ev, "done", took);
 }
 
-/* One line that is redrawn: what runs, how far it is, how long it takes yet is the rule's own text. */
-static void redraw(struct view *v, const struct build_event *ev)
+/* "3.2 steps/s, 4 min left"; nothing while an action has told but once. */
+static void add_rate(struct strbuf *out, const struct view *v, const struct build_event *ev)
 {
-	if (!v->cli->progress || v->cli->quiet)
+	double seconds = (double)(ev->time_ns - v->first_ns) / 1e9;
+	if (seconds <= 0 || ev->done <= v->first_done)
 		return;
-	fprintf(v->cli->err, "\r\033[K%s", ev->action);
+	double rate = (ev->done - v->first_done) / seconds, left = (ev->total - ev->done) / rate;
+	strbuf_addf(out, ", %.3g %s/s", rate, ev->unit);
+	if (ev->total <= 0)
+		return;
+	if (left < 90)
+		strbuf_addf(out, ", %.0f s left", left);
+	else if (left < 90 * 60)
+		strbuf_addf(out, ", %.0f min left", left / 60);
+	else
+		strbuf_addf(out, ", %.1f h left", left / 3600);
+}
+
+static void add_progress(struct strbuf *out, const struct view *v, const struct build_event *ev)
+{
 	if (ev->total > 0)
-		fprintf(v->cli->err, " %3.0f %%", 100 * ev->done / ev->total);
+		strbuf_addf(out, "%.0f %%", 100 * ev->done / ev->total);
+	else
+		strbuf_addf(out, "%.0f %s", ev->done, ev->unit);
+	add_rate(out, v, ev);
 	if (ev->text)
-		fprintf(v->cli->err, " %.60s", ev->text);
+		strbuf_addf(out, ", %.60s", ev->text);
+}
+
+/* One line that is redrawn: what runs, and how far it is. */
+static void redraw(struct view *v, const struct build_event *ev, const char *text)
+{
+	fprintf(v->cli->err, "\r\033[K%s %.100s", ev->action, text);
 	fflush(v->cli->err);
 	v->line = true;
+}
+
+static void progress(struct view *v, const struct build_event *ev)
+{
+	static const int64_t line_every_ns = 30000000000;
+	struct strbuf text;
+	if (strcmp(v->action, ev->action)) {
+		snprintf(v->action, sizeof(v->action), "%s", ev->action);
+		v->first_done = ev->done;
+		v->first_ns = v->said_ns = ev->time_ns;
+	}
+	if (v->cli->quiet || (!v->cli->progress && ev->time_ns - v->said_ns < line_every_ns))
+		return;
+	strbuf_init(&text);
+	add_progress(&text, v, ev);
+	if (v->cli->progress)
+		redraw(v, ev, text.s);
+	else
+		say_line(v, ev, text.s, NULL);
+	v->said_ns = ev->time_ns;
+	strbuf_release(&text);
 }
 
 void view_event(void *ctx, const struct build_event *ev)
@@ -54,10 +98,12 @@ void view_event(void *ctx, const struct build_event *ev)
 		v->nrun++;
 		if (talk && !v->cli->progress)
 			say_line(v, ev, "runs", ev->text);
-		redraw(v, ev);
+		else if (talk)
+			redraw(v, ev, ev->text ? ev->text : "");
+		v->action[0] = '\0';
 		break;
 	case EVENT_PROGRESS:
-		redraw(v, ev);
+		progress(v, ev);
 		break;
 	case EVENT_DONE:
 		if (talk)

@@ -8,12 +8,16 @@
 #include "cli.h"
 #include "lock.h"
 
-/* Events as lines on stderr (redrawn on a terminal) and as JSON lines in a file. */
+/* Events as lines on stderr (redrawn on a terminal) and as JSON lines in a file. An action that takes long says how far
+ * it is, its rate and the time left: on a terminal whenever it tells, elsewhere a line every half minute. */
 struct view {
 	struct cli *cli;
 	FILE *events;      /* NULL: none */
 	size_t nrun, nfail;
 	bool line;         /* a redrawn line stands there */
+	char action[128];  /* that told last how far it is; its rate is from its first word on, what it resumed behind it */
+	double first_done;
+	int64_t first_ns, said_ns;
 };
 void view_event(void *ctx, const struct build_event *ev);
 void view_clear(struct view *v);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "work.h"
 
 TEST(cli_tables_are_sound)
 {
@@ -132,4 +132,52 @@ TEST(cli_says_what_is_wrong)
 			FAIL("case %zu ended with %d: %s", i, code, out);
 		free(out);
 	}
+}
+
+/* What a terminal, or a file, was shown by an action that tells how far it is at these times. */
+static void show(struct strbuf *out, bool terminal)
+{
+	static const struct {
+		int64_t s;
+		double done, total;
+		const char *text;
+	} told[] = {{10, 100, 1000, "loss 2.5"}, {20, 130, 1000, "loss 2.25"}, {39, 157, 1000, "loss 2"},
+		{40, 160, 1000, "loss 2"}, {130, 700, 1000, NULL}, {140, 1000, 1000, NULL}};
+	char *text = NULL;
+	size_t n = 0;
+	struct cli c = {.err = open_memstream(&text, &n), .progress = terminal};
+	struct view v = {.cli = &c};
+	view_event(&v, &(struct build_event){.kind = EVENT_RUN, .action = "a/tune", .text = "it is new"});
+	for (size_t i = 0; i < sizeof(told) / sizeof(*told); i++)
+		view_event(&v, &(struct build_event){.kind = EVENT_PROGRESS, .action = "a/tune", .unit = "steps",
+			.done = told[i].done, .total = told[i].total, .text = told[i].text,
+			.time_ns = told[i].s * 1000000000});
+	/* another action's rate is its own; of how much is not known */
+	view_event(&v, &(struct build_event){.kind = EVENT_RUN, .action = "b/score", .text = "it is new"});
+	for (int i = 0; i < 2; i++)
+		view_event(&v, &(struct build_event){.kind = EVENT_PROGRESS, .action = "b/score", .unit = "rows",
+			.done = 10 * i, .time_ns = (150 + 40 * (int64_t)i) * 1000000000});
+	view_event(&v, &(struct build_event){.kind = EVENT_DONE, .action = "b/score", .wall_ns = 41000000000});
+	fclose(c.err);
+	strbuf_adds(out, text);
+	free(text);
+}
+
+TEST(progress_tells_rate_and_time_left)
+{
+#define LINE "\r\033[K"
+	struct strbuf text;
+	strbuf_init(&text);
+	show(&text, true);
+	CHECK_STR(text.s, LINE "a/tune it is new" LINE "a/tune 10 %, loss 2.5"
+		LINE "a/tune 13 %, 3 steps/s, 5 min left, loss 2.25" LINE "a/tune 16 %, 1.97 steps/s, 7 min left, loss 2"
+		LINE "a/tune 16 %, 2 steps/s, 7 min left, loss 2" LINE "a/tune 70 %, 5 steps/s, 60 s left"
+		LINE "a/tune 100 %, 6.92 steps/s, 0 s left" LINE "b/score it is new" LINE "b/score 0 rows"
+		LINE "b/score 10 rows, 0.25 rows/s" LINE "trim: b/score: done: 41.00 s\n");
+	strbuf_clear(&text);
+	show(&text, false);
+	CHECK_STR(text.s, "trim: a/tune: runs: it is new\ntrim: a/tune: 16 %, 2 steps/s, 7 min left, loss 2\n"
+		"trim: a/tune: 70 %, 5 steps/s, 60 s left\ntrim: b/score: runs: it is new\n"
+		"trim: b/score: 10 rows, 0.25 rows/s\ntrim: b/score: done: 41.00 s\n");
+	strbuf_release(&text);
 }
