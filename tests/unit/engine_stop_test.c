@@ -352,3 +352,87 @@ TEST(a_temporary_folder_ends_with_its_call)
 	CHECK_INT(world_leftovers(&w), 0);
 	world_release(&w);
 }
+
+/* ---- measuring ---- */
+
+/* "beside" works until "first" is done, when the measurement could begin. */
+struct beside {
+	struct world w;
+	pthread_cond_t done;
+	bool first_done;
+	int ncalled, nactive_then;
+};
+
+static void hold_beside(struct rule_call *c, void *ctx)
+{
+	struct beside *x = ctx;
+	if (strcmp(call_param(c, "name"), "beside"))
+		return;
+	pthread_mutex_lock(&x->w.mutex);
+	while (!x->first_done)
+		pthread_cond_wait(&x->done, &x->w.mutex);
+	pthread_mutex_unlock(&x->w.mutex);
+}
+
+static void see_first_done(void *ctx, const struct build_event *ev)
+{
+	struct beside *x = ctx;
+	if (ev->kind != EVENT_DONE || strcmp(ev->action, "first"))
+		return;
+	pthread_mutex_lock(&x->w.mutex);
+	x->first_done = true;
+	pthread_cond_broadcast(&x->done);
+	pthread_mutex_unlock(&x->w.mutex);
+}
+
+static bool measure(struct build *b, void *ctx, const struct buf *input, struct err *e)
+{
+	struct beside *x = ctx;
+	(void)b, (void)input, (void)e;
+	pthread_mutex_lock(&x->w.mutex);
+	x->ncalled++;
+	x->nactive_then += x->w.nactive;
+	pthread_mutex_unlock(&x->w.mutex);
+	build_want(x->w.build, world_action(&x->w, "end", &mix_rule, NULL, "first"));
+	return true;
+}
+
+static void measure_build(struct beside *x)
+{
+	REQUIRE(world_open(&x->w));
+	struct input in = input_output("first", world_action(&x->w, "first", &mix_rule, NULL, "@seed"), 0);
+	world_action(&x->w, "beside", &mix_rule, NULL, "@seed");
+	build_measure(x->w.build, "speed", &in, 1, measure, x);
+	world_run(&x->w);
+	CHECK(x->w.ok);
+}
+
+TEST(a_measurement_has_the_machine_to_itself_and_no_dry_run_measures)
+{
+	struct beside x = {.done = PTHREAD_COND_INITIALIZER};
+	world_init(&x.w, "w");
+	x.w.in_rule = hold_beside;
+	x.w.on_event = see_first_done;
+	x.w.in_rule_ctx = x.w.on_event_ctx = &x;
+	world_write(&x.w, "seed", "x");
+	measure_build(&x);
+	CHECK_STR(world_ran(&x.w), "beside end first");
+	CHECK(x.ncalled == 1 && x.nactive_then == 0);
+	world_close(&x.w);
+	/* its inputs are cached, and a build would measure again */
+	x.w.flags = BUILD_DRY_RUN;
+	measure_build(&x);
+	CHECK(x.ncalled == 1 && !build_find(x.w.build, "end"));
+	struct strbuf plan;
+	strbuf_init(&plan);
+	build_plan(x.w.build, REPORT_TEXT, &plan);
+	CHECK(strstr(plan.s, "then   what follows from speed\n") != NULL);
+	strbuf_release(&plan);
+	world_close(&x.w);
+	x.w.flags = 0;
+	measure_build(&x);
+	CHECK(x.ncalled == 2 && x.w.nran == 0);
+	world_close(&x.w);
+	world_release(&x.w);
+	pthread_cond_destroy(&x.done);
+}
