@@ -9,8 +9,11 @@
  *     S/parent/score, S/trainable        only when less than all blocks train
  *     S/round-0/tune, S/round-1/score, S/round-1/choose, S/round-1/drop, S/round-1/tune, ...
  *     STATE/evaluate-NUMERICS            of the parent, of round 0 and of each target's state: test rows
+ *     TARGET/gate-1, ...                 its gates
  *     STATE/cost-NUMERICS                of each target's state, unless the class is f32: validation rows, if
  *                                        the spec asks for any
+ *
+ * With several datasets evaluate, cost and gate are actions for each, named ".../DATASET".
  *
  * Nothing in a round depends on how many follow, so targets that keep less only add rounds.
  */
@@ -31,7 +34,9 @@ bool chain_plan(struct plan *p, void (*found)(struct plan *p, struct plan_target
 /* JSON: null without gates, else "passed", "failed", or "undecided" while a verdict is not known. */
 const char *plan_gate_json(const struct plan_target *t);
 
-/* The action that trains the spec's tokenizer on its dataset's train rows. NULL and an error on failure. */
+/* The action that trains the spec's tokenizer on train rows. NULL and an error on failure. */
 struct action *plan_bpe(struct plan *p, struct err *e);
+/* Before the names of what bpe knows of the i-th of n sets: "" where it is the only one. In the arena. */
+const char *bpe_prefix(struct arena *a, size_t i, size_t n);
 
 #endif
