@@ -14,7 +14,7 @@
 
 /* A step whose loss is this much above the mean of the first steps, in nats, is a divergence. */
 #define SPIKE_NATS 4.0
-enum { SPIKE_STEPS = 8 };
+enum { SPIKE_STEPS = 8, MANY_PASSES = 4 };
 
 struct tune {
 	struct rule_call *call;
@@ -229,12 +229,26 @@ static bool run_steps(struct tune *t, struct err *e)
 	return ok;
 }
 
+/* Sets whose rows bear few tokens, like answers of a word, may need to come again and again for their weight. */
+static void warn_repeats(const struct tune *t, const struct mix *mix)
+{
+	for (size_t i = 0; i < t->nset; i++) {
+		double passes = mix_passes(mix, i);
+		if (passes >= MANY_PASSES)
+			call_warn(t->call, "each row of train set %zu of %zu comes %.0f times an epoch: its weight is %.1f%% of "
+				"the tokens that bear a loss, its rows have %.2g%% of them", i + 1, t->nset, passes,
+				100 * (double)mix->part[i].weight / (double)mix->weight,
+				100 * (double)mix->part[i].tokens / (double)mix->epoch_tokens);
+	}
+}
+
 /* Steps of the epochs, or those that the spec counts; 0: no row trains. */
 static int64_t count_steps(const struct tune *t)
 {
 	int64_t steps = t->nsteps;
 	struct mix mix;
 	mix_init(t->a, &mix, t->set, t->nset, (uint64_t)t->seed);
+	warn_repeats(t, &mix);
 	for (int64_t i = 0; i < t->epochs && mix.epoch_tokens; i++) {
 		struct arena scratch = {0};
 		size_t n;

@@ -22,15 +22,14 @@ void mix_init(struct arena *a, struct mix *m, const struct mix_set *set, size_t 
 	*m = (struct mix){.part = arena_array(a, struct mix_part, n), .npart = n, .seed = seed};
 	for (size_t i = 0; i < n; i++) {
 		struct mix_part *p = &m->part[i];
-		uint64_t tokens = 0;
 		*p = (struct mix_part){.t = set[i].t, .base = base};
 		base += set[i].t->nrecord;
 		begin_pass(m, p);
 		for (size_t k = 0; k < p->norder; k++)
-			tokens += tokens_of(p, k);
-		p->weight = !p->norder ? 0 : set[i].weight ? set[i].weight : tokens;
+			p->tokens += tokens_of(p, k);
+		p->weight = !p->norder ? 0 : set[i].weight ? set[i].weight : p->tokens;
 		m->weight += p->weight;
-		m->epoch_tokens += tokens;
+		m->epoch_tokens += p->tokens;
 	}
 }
 
@@ -39,6 +38,12 @@ void mix_release(struct mix *m)
 	for (size_t i = 0; i < m->npart; i++)
 		arena_release(&m->part[i].arena);
 	*m = (struct mix){0};
+}
+
+double mix_passes(const struct mix *m, size_t set)
+{
+	const struct mix_part *p = &m->part[set];
+	return p->tokens ? (double)m->epoch_tokens * (double)p->weight / (double)m->weight / (double)p->tokens : 0;
 }
 
 /* Where the part's next record ends, times the part's weight. */

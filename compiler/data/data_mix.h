@@ -28,6 +28,7 @@ struct mix_part {
 	uint64_t weight;
 	uint64_t base;        /* number of the table's first record in the tables joined */
 	uint64_t pass;        /* how many are behind it */
+	uint64_t tokens;      /* of a pass */
 	uint64_t taken;       /* tokens */
 	uint32_t *order;      /* of this pass, in the part's arena */
 	size_t norder, at;    /* norder 0: no record trains */
@@ -43,6 +44,9 @@ struct mix {
 
 void mix_init(struct arena *a, struct mix *m, const struct mix_set *set, size_t n, uint64_t seed);
 void mix_release(struct mix *m);
+
+/* How often each record of a set comes in an epoch. */
+double mix_passes(const struct mix *m, size_t set);
 
 /* The next epoch, from the first on: numbers of records in the tables joined (token_tables_join). In the
  * arena. n 0: no record trains. */

@@ -202,8 +202,13 @@ static bool any_asks_for(const struct sema *s, const char *part)
 static void check_weights(struct sema *s)
 {
 	struct xml_node *n, *first = NULL;
+	double sum = 0;
 	for (int i = 0; !first && (n = xml_next(s->root, "dataset", &i));)
 		first = xml_attr(n, "weight") ? n : NULL;
+	for (int i = 0; (n = xml_next(s->root, "dataset", &i));) {
+		struct spec_value *v = spec_values(s->a, n, "weight", NULL);
+		sum += v ? v->number : 0;
+	}
 	for (int i = 0; first && (n = xml_next(s->root, "dataset", &i));) {
 		bool train = spec_asks_for(n, "train");
 		if (xml_attr(n, "weight") && !train)
@@ -212,6 +217,9 @@ static void check_weights(struct sema *s)
 			spec_error(s->log, &n->at,
 				"missing attribute 'weight' on <dataset>: the one at %s:%d has one, and weights are shares "
 				"of one whole", first->at.file->name, first->at.line);
+		struct spec_value *v = spec_values(s->a, n, "weight", NULL);
+		if (v && v->number < sum / 1e6)
+			spec_error(s->log, place_of(n, "weight"), "a weight below one millionth of all");
 	}
 }
 
