@@ -14,7 +14,8 @@ struct chain {
 	struct state import;              /* with the import's digests */
 	struct state shadow;              /* the import without what is dropped so far: for bytes */
 	uint64_t import_bytes;
-	struct action *tokens[NSPLIT], *trainable;
+	struct action **tokens[NSPLIT];   /* by dataset */
+	struct action *trainable;
 	struct action *state;             /* tuned, of the newest round */
 	const char *state_name;
 	int round;
@@ -39,7 +40,20 @@ struct plan_data {
 	struct action *split;
 };
 
-static void plan_rows(struct plan *p, struct plan_data *data)
+/* A file of the user, named once, whatever the sets that read it. */
+static bool add_file(struct plan *p, const struct plan_data *data, const struct dataset_file *f, struct err *e)
+{
+	for (size_t i = 0; i < p->ninput; i++) {
+		if (!strcmp(p->input[i].path, f->path))
+			return true;
+		if (!strcmp(p->input[i].name, f->name))
+			return spec_err_at(e, data->d.spec->at, "two files are '%s' below their roots", f->name);
+	}
+	*arena_push(p->arena, p->input, p->ninput) = (struct plan_input){f->name, f->path};
+	return true;
+}
+
+static bool plan_rows(struct plan *p, struct plan_data *data, struct err *e)
 {
 	const struct dataset *d = &data->d;
 	for (size_t i = 0; i < d->nfile; i++) {
@@ -50,9 +64,10 @@ static void plan_rows(struct plan *p, struct plan_data *data)
 		struct action *a = plan_action(p, arena_printf(p->arena, "data/%s/rows.%s", d->spec->name,
 			d->file[i].name), &rule_rows, &in, param);
 		plan_add_input(p, &data->rows, input_output("rows", a, 0));
-		*arena_push(p->arena, p->input, p->ninput) =
-			(struct plan_input){d->file[i].name, d->file[i].path};
+		if (!add_file(p, data, &d->file[i], e))
+			return false;
 	}
+	return true;
 }
 
 /* The rows, before other inputs. */
@@ -79,44 +94,71 @@ static void plan_split(struct plan *p, struct plan_data *data)
 		param);
 }
 
-/* Rows and splits of the spec's dataset, planned once. */
+/* Rows and splits of the spec's datasets, planned once. */
 static struct plan_data *data_of(struct plan *p, struct err *e)
 {
 	if (p->data)
 		return p->data;
-	struct plan_data *data = arena_new(p->arena, struct plan_data);
-	if (!dataset_open(p->arena, &p->spec->dataset[0], &data->d, e))
-		return NULL;
-	plan_rows(p, data);
-	plan_split(p, data);
+	struct plan_data *data = arena_array(p->arena, struct plan_data, p->spec->ndataset);
+	for (int i = 0; i < p->spec->ndataset; i++) {
+		if (!dataset_open(p->arena, &p->spec->dataset[i], &data[i].d, e) || !plan_rows(p, &data[i], e))
+			return NULL;
+		plan_split(p, &data[i]);
+	}
 	return p->data = data;
+}
+
+/* Whether a split of the dataset asks for such rows; then there are some (split.h). */
+static bool has_rows(const struct dataset *d, enum split split)
+{
+	for (size_t i = 0; i < d->nrule; i++)
+		if (d->rule[i].part[split].from != FROM_NOWHERE)
+			return true;
+	return false;
 }
 
 struct action *plan_bpe(struct plan *p, struct err *e)
 {
 	const struct spec_model *m = &p->spec->model;
+	const struct spec_tokenizer *t = &m->tokenizer;
 	struct plan_data *data = data_of(p, e);
 	struct fields param = {0};
+	struct inputs in = {0};
 	if (!data)
 		return NULL;
-	struct inputs in = with_rows(p, data);
-	plan_add_input(p, &in, input_output("list", data->split, SPLIT_TRAIN));
-	dataset_tokenise_param(p->arena, &data->d, m->context, &param);
-	fields_add(p->arena, &param, "vocab", plan_number(p, m->tokenizer.vocab));
+	if (!t->ndataset) {
+		spec_err_at(e, t->at, "no <dataset> has train rows to train a tokenizer on");
+		return NULL;
+	}
+	for (int i = 0; i < t->ndataset; i++) {
+		const struct plan_data *set = &data[t->dataset[i]];
+		const char *prefix = bpe_prefix(p->arena, (size_t)i, (size_t)t->ndataset);
+		struct fields of_set = {0};
+		for (size_t k = 0; k < set->rows.n; k++)
+			plan_add_input(p, &in, input_output(arena_printf(p->arena, "%srows", prefix),
+				set->rows.input[k].action, 0));
+		plan_add_input(p, &in, input_output(arena_printf(p->arena, "%slist", prefix), set->split, SPLIT_TRAIN));
+		dataset_tokenise_param(p->arena, &set->d, m->context, &of_set);
+		for (size_t k = 0; k < of_set.nfield; k++)
+			fields_add(p->arena, &param, arena_printf(p->arena, "%s%s", prefix, of_set.field[k].name),
+				of_set.field[k].value);
+	}
+	fields_add(p->arena, &param, "vocab", plan_number(p, t->vocab));
 	return plan_action(p, "tokenizer", &rule_bpe, &in, param);
 }
 
-static void plan_split_tokens(struct chain *c, enum split split)
+static void plan_split_tokens(struct chain *c, enum split split, int set)
 {
 	struct plan *p = c->p;
-	struct inputs in = with_rows(p, p->data);
+	const struct plan_data *data = &p->data[set];
+	struct inputs in = with_rows(p, data);
 	struct fields param = {0};
-	dataset_tokenise_param(p->arena, &p->data->d, c->import.config.context, &param);
+	dataset_tokenise_param(p->arena, &data->d, c->import.config.context, &param);
 	if (p->o->smoke)
 		fields_add(p->arena, &param, "records", plan_number(p, SMOKE_ROWS));
-	plan_add_input(p, &in, input_output("list", p->data->split, (size_t)split));
+	plan_add_input(p, &in, input_output("list", data->split, (size_t)split));
 	plan_add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
-	c->tokens[split] = plan_action(p, arena_printf(p->arena, "data/%s/tokens.%s", p->data->d.spec->name,
+	c->tokens[split][set] = plan_action(p, arena_printf(p->arena, "data/%s/tokens.%s", data->d.spec->name,
 		split_names[split]), &rule_tokenise, &in, param);
 }
 
@@ -124,17 +166,45 @@ static void plan_split_tokens(struct chain *c, enum split split)
 static bool plan_tokens(struct chain *c, struct err *e)
 {
 	struct plan *p = c->p;
-	struct plan_data *data = data_of(p, e);
-	struct fields param = {0};
-	if (!data)
+	if (!data_of(p, e))
 		return false;
-	for (enum split k = 0; k < NSPLIT; k++)
-		if (k != SPLIT_TEST)
-			plan_split_tokens(c, k);
-	dataset_tokenise_param(p->arena, &data->d, c->import.config.context, &param);
-	p->task = plan_action(p, arena_printf(p->arena, "data/%s/task", data->d.spec->name), &rule_task,
-		&(struct inputs){0}, param);
+	p->task = arena_array(p->arena, struct action *, p->spec->ndataset);
+	for (int k = 0; k < NSPLIT; k++)
+		c->tokens[k] = arena_array(p->arena, struct action *, p->spec->ndataset);
+	for (int i = 0; i < p->spec->ndataset; i++) {
+		const struct dataset *d = &p->data[i].d;
+		struct fields param = {0};
+		for (enum split k = 0; k < NSPLIT; k++)
+			if (k != SPLIT_TEST)
+				plan_split_tokens(c, k, i);
+		dataset_tokenise_param(p->arena, d, c->import.config.context, &param);
+		p->task[i] = plan_action(p, arena_printf(p->arena, "data/%s/task", d->spec->name), &rule_task,
+			&(struct inputs){0}, param);
+	}
 	return true;
+}
+
+/* Tokens of several sets as inputs "rows", and their shares as the parameter "weights", in millionths, where
+ * all of them have one. */
+static void add_sets(struct chain *c, enum split split, const int *set, int n, struct inputs *in,
+	struct fields *param)
+{
+	double sum = 0;
+	bool weights = n > 1;
+	struct strbuf text;
+	for (int i = 0; i < n; i++) {
+		double weight = c->p->spec->dataset[set[i]].weight;
+		plan_add_input(c->p, in, input_output("rows", c->tokens[split][set[i]], 0));
+		weights = weights && weight > 0;
+		sum += weight;
+	}
+	if (!weights)
+		return;
+	strbuf_init(&text);
+	for (int i = 0; i < n; i++)
+		strbuf_addf(&text, "%s%.0f", i ? " " : "", c->p->spec->dataset[set[i]].weight / sum * SHARE_ALL);
+	fields_add(c->p->arena, param, "weights", arena_strdup(c->p->arena, text.s));
+	strbuf_release(&text);
 }
 
 /* ---- actions of a round ---- */
@@ -146,12 +216,14 @@ static const char *named(struct chain *c, const char *what)
 
 static struct action *plan_score(struct chain *c, const char *name, struct action *state)
 {
+	const struct spec_score *s = &c->spec->score;
 	struct fields param = {0};
-	struct input in[] = {input_output("state", state, 0),
-		input_output("rows", c->tokens[SPLIT_CALIBRATION], 0)};
+	struct inputs in = {0};
+	plan_add_input(c->p, &in, input_output("state", state, 0));
+	add_sets(c, SPLIT_CALIBRATION, s->on, s->non, &in, &param);
 	fields_add(c->p->arena, &param, "numerics", numerics_classes[c->numerics].name);
-	fields_add(c->p->arena, &param, "rows", plan_number(c->p, c->spec->score.rows));
-	return plan_action(c->p, name, &rule_score, &(struct inputs){in, 2}, param);
+	fields_add(c->p->arena, &param, "rows", plan_number(c->p, s->rows));
+	return plan_action(c->p, name, &rule_score, &in, param);
 }
 
 static struct action *plan_trainable(struct chain *c)
@@ -175,9 +247,15 @@ static struct action *plan_tune(struct chain *c, struct action *state)
 	const struct spec_tune *t = &c->spec->tune;
 	struct arena *a = c->p->arena;
 	struct fields param = {0};
-	struct input in[] = {input_output("state", state, 0),
-		input_output("rows", c->tokens[SPLIT_TRAIN], 0), input_output("trainable", c->trainable, 0)};
+	struct inputs in = {0};
+	int *set = NULL, nset = 0;
 	enum { MICRO_ROWS = 512 };
+	for (int i = 0; i < c->p->spec->ndataset; i++)
+		if (has_rows(&c->p->data[i].d, SPLIT_TRAIN))
+			*arena_push(a, set, nset) = i;
+	plan_add_input(c->p, &in, input_output("state", state, 0));
+	add_sets(c, SPLIT_TRAIN, set, nset, &in, &param);
+	plan_add_input(c->p, &in, input_output("trainable", c->trainable, 0));
 	fields_add(a, &param, "numerics", numerics_classes[c->numerics].name);
 	if (t->steps)
 		fields_add(a, &param, "steps", plan_number(c->p, t->steps));
@@ -191,7 +269,7 @@ static struct action *plan_tune(struct chain *c, struct action *state)
 	fields_add(a, &param, "weight-decay", arena_printf(a, "%.9g", t->weight_decay));
 	fields_add(a, &param, "clip", arena_printf(a, "%.9g", t->clip));
 	fields_add(a, &param, "decay", spec_decays[t->decay]);
-	return plan_action(c->p, named(c, "tune"), &rule_tune, &(struct inputs){in, 3}, param);
+	return plan_action(c->p, named(c, "tune"), &rule_tune, &in, param);
 }
 
 static struct action *plan_choose(struct chain *c)
@@ -219,41 +297,39 @@ static struct action *plan_choose(struct chain *c)
 	return plan_action(c->p, named(c, "choose"), &rule_choose, &(struct inputs){in, n}, param);
 }
 
-static struct action *plan_measure(struct chain *c, struct found s, enum numerics numerics, enum split split)
+/* What is measured of a state in a class, on a dataset: "NAME" of the action below the state. */
+static const char *measure_name(const struct chain *c, struct found s, enum numerics numerics, const char *what, int set)
+{
+	return plan_set_name(c->p, arena_printf(c->p->arena, "%s/%s-%s", s.name, what, numerics_classes[numerics].name),
+		set);
+}
+
+static struct action *plan_measure(struct chain *c, struct found s, enum numerics numerics, enum split split, int set)
 {
 	static const char *const name[NSPLIT] = {[SPLIT_TEST] = "evaluate", [SPLIT_VALIDATION] = "validate"};
 	struct fields param = {0};
-	if (!c->tokens[split])
-		plan_split_tokens(c, split);
+	if (!c->tokens[split][set])
+		plan_split_tokens(c, split, set);
 	struct input in[] = {input_output("shape", plan_shape(c->p, s.name, s.state), 0),
 		input_output("weights", plan_weights(c->p, s.name, s.state, numerics), 0),
-		input_output("tokens", c->tokens[split], 0)};
+		input_output("tokens", c->tokens[split][set], 0)};
 	evaluate_param(c->p->arena, numerics, &param);
-	return plan_action(c->p, arena_printf(c->p->arena, "%s/%s-%s", s.name, name[split],
-		numerics_classes[numerics].name), &rule_evaluate, &(struct inputs){in, 3}, param);
-}
-
-/* Whether a split of the dataset asks for such rows; then there are some (split.h). */
-static bool has_rows(const struct dataset *d, enum split split)
-{
-	for (size_t i = 0; i < d->nrule; i++)
-		if (d->rule[i].part[split].from != FROM_NOWHERE)
-			return true;
-	return false;
+	return plan_action(c->p, measure_name(c, s, numerics, name[split], set), &rule_evaluate, &(struct inputs){in, 3},
+		param);
 }
 
 /* What the target's class costs its state; NULL: nothing, or there is nothing to measure it on. */
-static struct action *plan_cost(struct chain *c, const struct plan_target *t)
+static struct action *plan_cost(struct chain *c, struct found s, enum numerics numerics, int set)
 {
 	struct fields param = {0};
-	if (t->numerics == NUMERICS_F32 || !has_rows(&c->p->data->d, SPLIT_VALIDATION))
+	if (numerics == NUMERICS_F32 || !has_rows(&c->p->data[set].d, SPLIT_VALIDATION))
 		return NULL;
-	struct input in[] = {input_output("state", t->state, 0),
-		input_output("weights", plan_weights(c->p, t->state_name, t->state, t->numerics), 0),
-		input_output("tokens", c->tokens[SPLIT_VALIDATION], 0)};
-	cost_param(c->p->arena, t->numerics, &param);
-	struct action *cost = plan_action(c->p, arena_printf(c->p->arena, "%s/cost-%s", t->state_name,
-		numerics_classes[t->numerics].name), &rule_cost, &(struct inputs){in, 3}, param);
+	struct input in[] = {input_output("state", s.state, 0),
+		input_output("weights", plan_weights(c->p, s.name, s.state, numerics), 0),
+		input_output("tokens", c->tokens[SPLIT_VALIDATION][set], 0)};
+	cost_param(c->p->arena, numerics, &param);
+	struct action *cost = plan_action(c->p, measure_name(c, s, numerics, "cost", set), &rule_cost,
+		&(struct inputs){in, 3}, param);
 	build_want(c->p->build, cost);
 	return cost;
 }
@@ -396,22 +472,33 @@ const char *plan_gate_json(const struct plan_target *t)
 	return !t->path || t->gate_unasked ? "\"undecided\"" : t->gate_failed ? "\"failed\"" : "\"passed\"";
 }
 
-/* Verdicts of the target's gates on a state by rows of a split; `name` of their actions, without a number. */
+static struct action *plan_verdict(struct chain *c, const struct spec_gate *g, enum numerics numerics, struct found s,
+	enum split split, const char *name, int set)
+{
+	struct found against = g->against == AGAINST_PARENT ? untouched(c) : round_0(c);
+	struct input in[] = {
+		input_output("reference", plan_measure(c, against, numerics, split, set), EVALUATE_ROWS),
+		input_output("candidate", plan_measure(c, s, numerics, split, set), EVALUATE_ROWS)};
+	struct fields param = {0};
+	gate_param(c->p->arena, g, &param);
+	if (c->p->spec->ndataset > 1)
+		fields_add(c->p->arena, &param, "dataset", c->p->spec->dataset[set].name);
+	return plan_action(c->p, plan_set_name(c->p, name, set), &rule_gate, &(struct inputs){in, 2}, param);
+}
+
+/* Verdicts of the target's gates on a state by rows of a split, dataset by dataset; `name` of their actions, without
+ * a number. */
 static void plan_verdicts(struct chain *c, const struct plan_target *t, struct found s, enum split split,
 	const char *name, struct inputs *out)
 {
-	struct arena *a = c->p->arena;
-	for (int i = 0; i < t->spec->ngate; i++) {
-		const struct spec_gate *g = t->spec->gate[i];
-		struct found against = g->against == AGAINST_PARENT ? untouched(c) : round_0(c);
-		struct input in[] = {
-			input_output("reference", plan_measure(c, against, t->numerics, split), EVALUATE_ROWS),
-			input_output("candidate", plan_measure(c, s, t->numerics, split), EVALUATE_ROWS)};
-		struct fields param = {0};
-		gate_param(a, g, &param);
-		plan_add_input(c->p, out, input_output("verdict", plan_action(c->p,
-			arena_printf(a, "%s-%d", name, i + 1), &rule_gate, &(struct inputs){in, 2}, param), 0));
-	}
+	for (int i = 0; i < t->spec->ngate; i++)
+		for (int k = 0; k < c->p->spec->ndataset; k++) {
+			const struct spec_gate *g = t->spec->gate[i];
+			const char *numbered = arena_printf(c->p->arena, "%s-%d", name, i + 1);
+			if (g->dataset < 0 || g->dataset == k)
+				plan_add_input(c->p, out, input_output("verdict",
+					plan_verdict(c, g, t->numerics, s, split, numbered, k), 0));
+		}
 }
 
 /* The binary is planned when the gates have spoken: where it goes depends on them. */
@@ -445,13 +532,17 @@ static void give(struct chain *c, struct plan_target *t, struct found s)
 	t->state = s.state;
 	t->state_name = s.name;
 	t->nround = s.round;
-	t->evaluate_parent = plan_measure(c, untouched(c), t->numerics, SPLIT_TEST);
-	if (c->spec)
-		t->evaluate_tuned = plan_measure(c, round_0(c), t->numerics, SPLIT_TEST);
-	t->evaluate = plan_measure(c, s, t->numerics, SPLIT_TEST);
-	t->cost = plan_cost(c, t);
-	build_want(c->p->build, t->evaluate_parent);
-	build_want(c->p->build, t->evaluate);
+	t->on = arena_array(c->p->arena, struct plan_measures, c->p->spec->ndataset);
+	for (int k = 0; k < c->p->spec->ndataset; k++) {
+		struct plan_measures *m = &t->on[k];
+		m->evaluate_parent = plan_measure(c, untouched(c), t->numerics, SPLIT_TEST, k);
+		if (c->spec)
+			m->evaluate_tuned = plan_measure(c, round_0(c), t->numerics, SPLIT_TEST, k);
+		m->evaluate = plan_measure(c, s, t->numerics, SPLIT_TEST, k);
+		m->cost = plan_cost(c, s, t->numerics, k);
+		build_want(c->p->build, m->evaluate_parent);
+		build_want(c->p->build, m->evaluate);
+	}
 	plan_gates(c, t, s);
 }
 
@@ -660,11 +751,14 @@ static bool imported(struct build *b, void *ctx, const struct buf *input, struct
 {
 	struct chain *c = ctx;
 	bool any = false;
-	struct split_list calibration;
 	(void)b;
-	if (c->spec && (!split_list_open(&calibration, input[1], e) ||
-			       !dataset_enough(c->p->data->d.spec, &c->spec->score, calibration.n, e)))
-		return false;
+	for (int i = 0; c->spec && i < c->spec->score.non; i++) {
+		const struct spec_score *s = &c->spec->score;
+		struct split_list calibration;
+		if (!split_list_open(&calibration, input[1 + i], e) ||
+			!dataset_enough(&c->p->spec->dataset[s->on[i]], s, calibration.n, e))
+			return false;
+	}
 	if (!state_read(c->p->arena, input[0], "import", &c->import, e))
 		return false;
 	c->shadow = c->import;
@@ -708,16 +802,15 @@ static bool start_chain(struct plan *p, const struct spec_schedule *s,
 			spec_dtypes[s->arithmetic]);
 	if (s && !p->spec->ndataset)
 		return spec_err_at(e, s->at, "a schedule needs a <dataset>");
-	struct input in[2] = {input_output("state", p->import, 0)};
-	size_t n = 1;
-	if (s) {
-		/* Too few rows are to be known before anything takes long. */
-		struct plan_data *data = data_of(p, e);
-		if (!data)
-			return false;
-		in[n++] = input_output("list", data->split, SPLIT_CALIBRATION);
-	}
-	build_generate(p->build, arena_printf(p->arena, "%s/start", s ? s->name : "data"), in, n, imported, c);
+	struct inputs in = {0};
+	plan_add_input(p, &in, input_output("state", p->import, 0));
+	if (s && !data_of(p, e))
+		return false;
+	/* Too few rows are to be known before anything takes long. */
+	for (int i = 0; s && i < s->score.non; i++)
+		plan_add_input(p, &in, input_output("list", p->data[s->score.on[i]].split, SPLIT_CALIBRATION));
+	build_generate(p->build, arena_printf(p->arena, "%s/start", s ? s->name : "data"), in.input, in.n, imported,
+		c);
 	return true;
 }
 

@@ -9,6 +9,7 @@
  *     S/parent/score, S/trainable        only when less than all blocks train
  *     S/round-0/tune, S/round-1/score, S/round-1/choose, S/round-1/drop, S/round-1/tune, ...
  *     STATE/evaluate-NUMERICS            of the parent, of round 0 and of each target's state: test rows
+ *     TARGET/gate-1, ...                 its gates
  *     STATE/validate-NUMERICS, TARGET/round-N/gate-I
  *                                        where a target keeps by gate: validation rows, of each state up to the
  *                                        first that does not pass and of what it is compared with
@@ -16,6 +17,8 @@
  *                                        the spec asks for any
  *
  *     TARGET/round-N/compile             where a speed is measured, of each state up to the first that is as fast
+ *
+ * With several datasets evaluate, validate, cost and gate are actions for each, named ".../DATASET".
  *
  * Nothing in a round depends on how many follow, so targets that keep less only add rounds.
  *
@@ -39,7 +42,9 @@ bool chain_plan(struct plan *p, void (*found)(struct plan *p, struct plan_target
 /* JSON: null without gates, else "passed", "failed", or "undecided" while a verdict is not known. */
 const char *plan_gate_json(const struct plan_target *t);
 
-/* The action that trains the spec's tokenizer on its dataset's train rows. NULL and an error on failure. */
+/* The action that trains the spec's tokenizer on train rows. NULL and an error on failure. */
 struct action *plan_bpe(struct plan *p, struct err *e);
+/* Before the names of what bpe knows of the i-th of n sets: "" where it is the only one. In the arena. */
+const char *bpe_prefix(struct arena *a, size_t i, size_t n);
 
 #endif

@@ -12,7 +12,7 @@
  *             but evaluate can name a test row. Bits belong to the class, so like `golden` it names no
  *             target, and one cost serves all targets of a class, also those that cannot run here
  *   gate      reference, candidate ("rows" of two evaluations) -> verdict (gate.h). Parameters
- *             metric, margin, confidence
+ *             metric, margin, confidence; dataset: its name, where there are several
  *
  * Inputs are named as above; there may be several `rows`.
  *
@@ -24,6 +24,7 @@
 #ifndef EVAL_H
 #define EVAL_H
 
+#include "data_mix.h"
 #include "dataset.h"
 #include "forward.h"
 #include "gate.h"
@@ -43,7 +44,12 @@ void gate_param(struct arena *a, const struct spec_gate *gate, struct fields *ou
 /* The input of that name, a list of weights (weights.h), as a session takes them; until the call ends. */
 bool call_weights(struct rule_call *c, const char *name, struct param_source *out, struct err *e);
 
-/* The inputs `rows` as row tables, in order; in the call's arena. */
-bool call_row_tables(struct rule_call *c, struct row_table **out, size_t *n, struct err *e);
+/* The inputs of that name as row tables, in order; in the call's arena. */
+bool call_row_tables(struct rule_call *c, const char *name, struct row_table **out, size_t *n, struct err *e);
+
+/* The inputs `rows` as token tables, in order, one for each set, with their shares in millionths as the
+ * parameter `weights` says (absent: by size); and joined. In the call's arena. */
+bool call_token_sets(struct rule_call *c, struct mix_set **set, size_t *n, struct token_table *joined,
+	struct err *e);
 
 #endif

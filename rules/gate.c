@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "json.h"
 #include "sample.h"
@@ -248,9 +249,15 @@ uint64_t gate_rows_needed(const struct gate *g)
 	return (uint64_t)floor(sample_log(1 - g->confidence) / sample_log(1 - g->margin)) + 1;
 }
 
-void verdict_write(struct strbuf *out, const struct gate *g, const struct verdict *v)
+void verdict_write(struct strbuf *out, const char *dataset, const struct gate *g, const struct verdict *v)
 {
-	strbuf_addf(out, "{\"metric\":\"%s\"", gate_metrics[g->metric]);
+	strbuf_addc(out, '{');
+	if (dataset) {
+		strbuf_adds(out, "\"dataset\":");
+		strbuf_add_json(out, dataset, strlen(dataset));
+		strbuf_addc(out, ',');
+	}
+	strbuf_addf(out, "\"metric\":\"%s\"", gate_metrics[g->metric]);
 	json_add_number(out, "margin", g->margin);
 	json_add_number(out, "confidence", g->confidence);
 	json_add_number(out, "rows", (double)v->rows);

@@ -18,7 +18,7 @@
  *
  * The verdict is JSON: {"metric":"accuracy","margin":0.02,"confidence":0.95,"rows":500,"reference":0.71,
  * "candidate":0.7,"loss":0.01,"bound":0.031,"lost":12,"won":7,"passed":false}; lost and won, the discordant
- * rows, with accuracy only; "bound":null is infinite.
+ * rows, with accuracy only; "bound":null is infinite. Where the spec has several datasets, "dataset" is the first member.
  */
 #ifndef GATE_H
 #define GATE_H
@@ -44,7 +44,8 @@ struct verdict {
 /* ERR_IO when the tables are not of the same rows; ERR_SPEC when no row has what the metric needs. */
 bool gate_judge(const struct gate *g, const struct measured_table *reference,
 	const struct measured_table *candidate, struct verdict *out, struct err *e);
-void verdict_write(struct strbuf *out, const struct gate *g, const struct verdict *v);
+/* dataset NULL: the spec has one. */
+void verdict_write(struct strbuf *out, const char *dataset, const struct gate *g, const struct verdict *v);
 
 /* The least number of rows with which the gate could pass if the candidate lost nothing. */
 uint64_t gate_rows_needed(const struct gate *g);

@@ -25,6 +25,8 @@
  *       }
  *     }
  *
+ * Where the spec has several datasets, metrics, parent and cost have one level more, by dataset.
+ *
  * HEX is the XXH3-128 of the bytes. "hardware" is resolved: it pins what `native` was; CPUs of one binary stand
  * beside each other, "x86-64-v3 zen5". Building some targets leaves the sections of the others as they were; those
  * of targets that left the spec go.

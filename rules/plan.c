@@ -17,6 +17,12 @@ const char *plan_number(struct plan *p, int64_t n)
 	return arena_printf(p->arena, "%lld", (long long)n);
 }
 
+const char *plan_set_name(const struct plan *p, const char *name, int dataset)
+{
+	return p->spec->ndataset == 1 ? name
+				      : arena_printf(p->arena, "%s/%s", name, p->spec->dataset[dataset].name);
+}
+
 void plan_add_input(struct plan *p, struct inputs *in, struct input i)
 {
 	*arena_push(p->arena, in->input, in->n) = i;
@@ -360,12 +366,14 @@ static void stage_lock(struct plan *p, struct plan_target *t)
 	struct fields param = {0};
 	const char *schedule = t->spec->schedule < 0 ? NULL : p->spec->schedule[t->spec->schedule].name;
 	plan_add_input(p, &in, input_output("state", t->state, 0));
-	if (t->evaluate) {
-		plan_add_input(p, &in, input_output("metrics", t->evaluate, EVALUATE_METRICS));
-		plan_add_input(p, &in, input_output("parent", t->evaluate_parent, EVALUATE_METRICS));
+	for (int i = 0; t->on && i < p->spec->ndataset; i++) {
+		const struct plan_measures *m = &t->on[i];
+		plan_add_input(p, &in, input_output(plan_set_name(p, "metrics", i), m->evaluate, EVALUATE_METRICS));
+		plan_add_input(p, &in,
+			input_output(plan_set_name(p, "parent", i), m->evaluate_parent, EVALUATE_METRICS));
+		if (m->cost)
+			plan_add_input(p, &in, input_output(plan_set_name(p, "cost", i), m->cost, 0));
 	}
-	if (t->cost)
-		plan_add_input(p, &in, input_output("cost", t->cost, 0));
 	for (size_t i = 0; i < t->nverdict; i++)
 		plan_add_input(p, &in, input_output("verdict", t->verdict[i], 0));
 	for (size_t i = 0; schedule && i < p->nround; i++) {
@@ -404,8 +412,8 @@ static void stage_link(struct plan *p, struct plan_target *t)
 	plan_add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
 	plan_add_input(p, &in, input_output("golden", t->golden, 0));
 	plan_add_input(p, &in, input_output("lock", t->lock, 0));
-	if (p->task)
-		plan_add_input(p, &in, input_output("task", p->task, 0));
+	for (int i = 0; p->task && i < p->spec->ndataset; i++)
+		plan_add_input(p, &in, input_output(plan_set_name(p, "task", i), p->task[i], 0));
 	add_file(p, &in, "linker", p->linker);
 	add_runtime(p, &in, arch_of(t));
 	fields_add(p->arena, &param, "name", p->spec->name);

@@ -29,6 +29,12 @@ struct plan_hardware {
 	const char *names; /* "x86-64-v3 zen5" */
 };
 
+/* What is measured of a target on one dataset. */
+struct plan_measures {
+	struct action *evaluate, *evaluate_parent, *evaluate_tuned; /* test rows; tuned NULL: no schedule */
+	struct action *cost; /* of its class, validation rows; NULL: none */
+};
+
 struct plan_target {
 	const struct spec_target *spec;
 	struct plan_hardware hardware;
@@ -36,9 +42,8 @@ struct plan_target {
 	const char *state_name;        /* of actions */
 	struct action *state;          /* output 0: a state */
 	int nround;                    /* of its schedule, up to that state */
-	struct action *evaluate, *evaluate_parent, *evaluate_tuned; /* test rows; NULL: no data */
-	struct action *cost;           /* of its class, validation rows; NULL: none */
-	struct action **verdict;       /* of its gates; output 0: JSON (gate.h) */
+	struct plan_measures *on;      /* by dataset; NULL: no data, or no state yet */
+	struct action **verdict;       /* of its gates, of each by dataset; output 0: JSON (gate.h) */
 	size_t nverdict;
 	bool gate_failed;              /* known when the binary is planned */
 	bool gate_unasked;             /* a smoke test: verdicts on its few rows mean nothing */
@@ -95,8 +100,8 @@ struct plan {
 	const char *outputs;          /* out beside the spec */
 	const char *out;              /* out/SPEC, of a smoke test out/_smoke/SPEC, which is no name */
 	struct action *import, *tokenizer;
-	struct action *task;          /* a task's record (task.h); NULL: none */
-	struct plan_data *data;       /* chain.c: rows and splits; NULL: not planned yet */
+	struct action **task;         /* by dataset: its task's record (task.h); NULL: none */
+	struct plan_data *data;       /* chain.c: by dataset, rows and splits; NULL: not planned yet */
 	struct emit_files emitter;
 	const char *linker;
 	struct plan_input *input;
@@ -133,6 +138,9 @@ void plan_add_input(struct plan *p, struct inputs *in, struct input i);
 /* An action, or the one of that name that there is. */
 struct action *plan_action(struct plan *p, const char *name, const struct rule *rule,
 	const struct inputs *in, struct fields param);
+
+/* What belongs to one dataset is called "NAME" where the spec has one, else "NAME/DATASET". In the arena. */
+const char *plan_set_name(const struct plan *p, const char *name, int dataset);
 
 /* As a parameter's text. In the arena. */
 const char *plan_number(struct plan *p, int64_t n);

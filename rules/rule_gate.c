@@ -27,7 +27,7 @@ static bool run_gate(struct rule_call *c, struct err *e)
 		!gate_judge(&g, &reference, &candidate, &v, e))
 		return false;
 	strbuf_init(&text);
-	verdict_write(&text, &g, &v);
+	verdict_write(&text, fields_get(param, "dataset"), &g, &v);
 	return rule_output(c, &text, e);
 }
 

@@ -27,18 +27,21 @@ static void add_part(struct rule_call *c, struct parts *p, const char *name, enu
 		(struct part){{.name = name, .kind = kind, .fd = -1, .bytes = bytes}, digest};
 }
 
-/* An input as it is; one that is absent is left out. */
+/* The input of that name, or those of several datasets ("NAME/DATASET"), as they are; absent ones are left out. */
 static bool add_input(struct rule_call *c, struct parts *p, const char *name, enum entry_kind kind,
 	struct err *e)
 {
-	struct buf bytes;
-	int i = call_find(c, name);
-	if (i < 0)
-		return true;
-	if (!call_input(c, (size_t)i, &bytes, e))
-		return false;
-	call_ref(c, call_input_digest(c, (size_t)i), bytes.n);
-	add_part(c, p, name, kind, call_input_digest(c, (size_t)i), bytes.n);
+	size_t n = strlen(name);
+	for (size_t i = 0; i < call_ninput(c); i++) {
+		const char *input = call_input_name(c, i);
+		struct buf bytes;
+		if (strncmp(input, name, n) || (input[n] && input[n] != '/'))
+			continue;
+		if (!call_input(c, i, &bytes, e))
+			return false;
+		call_ref(c, call_input_digest(c, i), bytes.n);
+		add_part(c, p, input, kind, call_input_digest(c, i), bytes.n);
+	}
 	return true;
 }
 

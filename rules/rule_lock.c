@@ -78,13 +78,29 @@ static bool add_json_input(struct strbuf *out, struct rule_call *c, size_t input
 	return true;
 }
 
+/* "NAME": what the input of that name says; of inputs "NAME/DATASET" an object of them. */
 static bool add_metrics(struct strbuf *out, struct rule_call *c, const char *name, struct err *e)
 {
 	int input = call_find(c, name);
-	if (input < 0)
-		return true;
-	strbuf_addf(out, ",\"%s\":", name);
-	return add_json_input(out, c, (size_t)input, e);
+	size_t n = strlen(name);
+	bool any = false;
+	if (input >= 0) {
+		strbuf_addf(out, ",\"%s\":", name);
+		return add_json_input(out, c, (size_t)input, e);
+	}
+	for (size_t i = 0; i < call_ninput(c); i++) {
+		const char *set = call_input_name(c, i);
+		if (strncmp(set, name, n) || set[n] != '/')
+			continue;
+		strbuf_addf(out, any ? "," : ",\"%s\":{", name);
+		any = true;
+		add_text(out, set + n + 1);
+		strbuf_addc(out, ':');
+		if (!add_json_input(out, c, i, e))
+			return false;
+	}
+	strbuf_adds(out, any ? "}" : "");
+	return true;
 }
 
 static bool add_section(struct strbuf *out, struct rule_call *c, struct err *e)

@@ -1,5 +1,7 @@
 /*
- * Scores every unit of a state by a scan over calibration rows. The second output remembers each record's
+ * Scores every unit of a state by a scan over calibration rows: the first `rows` of each input "rows", one for
+ * each set. One set ranks by its metric. Several rank by nll of gold answers: with the parameter `weights` the
+ * weighted mean over sets of each one's nll per token, else over the tokens of all. The second output remembers each record's
  * numbers: a later call for the same state and class takes them from there and runs new records alone.
  *
  * The memory: "TRIMMEMO", u64 units, u64 records, then per record its digest (hi, lo) and 1 + units cells
@@ -8,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "eval.h"
 #include "rules.h"
 #include "scan.h"
 
@@ -17,12 +20,15 @@ struct score {
 	struct rule_call *call;
 	struct arena *a;
 	struct state state;
-	struct token_table tokens;
+	struct token_table tokens; /* of all sets */
+	struct mix_set *set;
+	size_t nset;
 	enum numerics numerics;
 	struct unit *unit;
 	size_t nunit;
-	uint64_t *record; /* that count, in order */
+	uint64_t *record; /* that count, in order: set by set */
 	size_t nrecord;
+	size_t *end;      /* by set: where its records end in that list */
 	struct scan_cell **cell; /* per record; NULL until it is known */
 };
 
@@ -31,15 +37,22 @@ static size_t row_bytes(const struct score *s)
 	return sizeof(struct digest) + (1 + s->nunit) * sizeof(struct scan_cell);
 }
 
-/* The first `rows` rows of the table: a row may be several records (windows of a document). */
+/* The first `rows` rows of each set: a row may be several records (windows of a document). */
 static void choose_records(struct score *s, int64_t rows)
 {
-	int64_t seen = 0;
-	for (uint64_t i = 0; i < s->tokens.nrecord; i++) {
-		seen += s->tokens.record[i].part == 0;
-		if (seen > rows)
-			break;
-		*arena_push(s->a, s->record, s->nrecord) = i;
+	uint64_t base = 0;
+	s->end = arena_array(s->a, size_t, s->nset);
+	for (size_t k = 0; k < s->nset; k++) {
+		const struct token_table *t = s->set[k].t;
+		int64_t seen = 0;
+		for (uint64_t i = 0; i < t->nrecord; i++) {
+			seen += t->record[i].part == 0;
+			if (seen > rows)
+				break;
+			*arena_push(s->a, s->record, s->nrecord) = base + i;
+		}
+		s->end[k] = s->nrecord;
+		base += t->nrecord;
 	}
 	s->cell = arena_array(s->a, struct scan_cell *, s->nrecord + 1);
 }
@@ -129,20 +142,47 @@ static bool run_missing(struct score *s, struct err *e)
 	return ok;
 }
 
+struct sums {
+	double nll, tokens, correct, norm2;
+};
+
+static struct sums sum_cells(const struct score *s, size_t first, size_t end, size_t at)
+{
+	struct sums sum = {0};
+	for (size_t i = first; i < end; i++) {
+		const struct scan_cell *c = &s->cell[i][at];
+		sum.nll += c->nll;
+		sum.tokens += c->tokens;
+		sum.correct += c->correct;
+		sum.norm2 += c->norm2;
+	}
+	return sum;
+}
+
+/* Of several sets with weights: the weighted mean of each set's nll per token. */
+static double weighted_nll(const struct score *s, size_t at)
+{
+	double nll = 0, weight = 0;
+	for (size_t k = 0; k < s->nset; k++) {
+		struct sums sum = sum_cells(s, k ? s->end[k - 1] : 0, s->end[k], at);
+		if (!(sum.tokens > 0))
+			continue;
+		nll += (double)s->set[k].weight * sum.nll / sum.tokens;
+		weight += (double)s->set[k].weight;
+	}
+	return weight > 0 ? nll / weight : 0;
+}
+
 static bool add_up(const struct score *s, size_t at, double *accuracy, double *nll, double *norm,
 	struct err *e)
 {
-	double sum = 0, tokens = 0, correct = 0, norm2 = 0;
-	for (size_t i = 0; i < s->nrecord; i++) {
-		const struct scan_cell *c = &s->cell[i][at];
-		sum += c->nll;
-		tokens += c->tokens;
-		correct += c->correct;
-		norm2 += c->norm2;
-	}
-	*accuracy = correct / (double)s->nrecord;
-	*nll = tokens > 0 ? sum / tokens : 0;
-	*norm = sqrt(norm2);
+	struct sums all = sum_cells(s, 0, s->nrecord, at);
+	double sum = all.nll;
+	*accuracy = s->nset == 1 ? all.correct / (double)s->nrecord : 0;
+	*nll = all.tokens > 0 ? sum / all.tokens : 0;
+	if (s->set[0].weight)
+		*nll = weighted_nll(s, at);
+	*norm = sqrt(all.norm2);
 	if (!isfinite(sum) && at == 0)
 		return err_set(e, ERR_NUMERIC, "the state's loss on calibration rows is not finite");
 	if (!isfinite(sum))
@@ -152,7 +192,7 @@ static bool add_up(const struct score *s, size_t at, double *accuracy, double *n
 
 static bool write_scores(struct score *s, struct err *e)
 {
-	struct scores out = {.nunit = s->nunit, .by_accuracy = true};
+	struct scores out = {.nunit = s->nunit, .by_accuracy = s->nset == 1};
 	struct strbuf text, memo;
 	double norm;
 	for (size_t i = 0; i < s->nrecord; i++)
@@ -177,10 +217,10 @@ static bool write_scores(struct score *s, struct err *e)
 static bool run_score(struct rule_call *c, struct err *e)
 {
 	struct score s = {.call = c, .a = call_arena(c)};
-	struct buf rows, memo;
+	struct buf memo;
 	uint64_t step;
 	if (!rule_state(c, "state", &s.state, e) || !rule_numerics(c, &s.numerics, e) ||
-		!call_input_named(c, "rows", &rows, e) || !token_table_open(&s.tokens, rows, e))
+		!call_token_sets(c, &s.set, &s.nset, &s.tokens, e))
 		return false;
 	s.unit = state_units(s.a, &s.state, &s.nunit);
 	choose_records(&s, fields_int(call_params(c), "rows"));

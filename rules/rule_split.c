@@ -3,13 +3,13 @@
 
 #include "eval.h"
 
-bool call_row_tables(struct rule_call *c, struct row_table **out, size_t *n, struct err *e)
+bool call_row_tables(struct rule_call *c, const char *name, struct row_table **out, size_t *n, struct err *e)
 {
 	*out = arena_array(call_arena(c), struct row_table, call_ninput(c));
 	*n = 0;
 	for (size_t i = 0; i < call_ninput(c); i++) {
 		struct buf bytes;
-		if (strcmp(call_input_name(c, i), "rows") != 0)
+		if (strcmp(call_input_name(c, i), name) != 0)
 			continue;
 		if (!call_input(c, i, &bytes, e) || !row_table_open(&(*out)[(*n)++], bytes, e))
 			return false;
@@ -37,7 +37,7 @@ static bool run(struct rule_call *c, struct err *e)
 	struct strbuf list;
 	size_t nt, nrule;
 	fields_split(a, call_params(c), &rule, &nrule);
-	if (!call_row_tables(c, &t, &nt, e) || !read_ids(c, rule, nrule, e) ||
+	if (!call_row_tables(c, "rows", &t, &nt, e) || !read_ids(c, rule, nrule, e) ||
 		!data_split(a, t, nt, rule, nrule, &result, e))
 		return false;
 	uint64_t seed = (uint64_t)fields_int(call_params(c), "seed");

@@ -1,4 +1,7 @@
 /* The rows of one split -> tokens. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "eval.h"
 #include "task_tokenizer.h"
 
@@ -47,7 +50,7 @@ static bool run(struct rule_call *c, struct err *e)
 	struct tokenizer tokenizer;
 	struct buf list_bytes, tokenizer_bytes;
 	size_t nt;
-	if (!fields_task(call_arena(c), call_params(c), &task, e) || !call_row_tables(c, &t, &nt, e) ||
+	if (!fields_task(call_arena(c), call_params(c), &task, e) || !call_row_tables(c, "rows", &t, &nt, e) ||
 		!call_input_named(c, "list", &list_bytes, e) || !split_list_open(&list, list_bytes, e) ||
 		!call_input_named(c, "tokenizer", &tokenizer_bytes, e) ||
 		!tokenizer_load(&tokenizer, tokenizer_bytes, e))
@@ -58,6 +61,29 @@ static bool run(struct rule_call *c, struct err *e)
 		.records = call_param(c, "records") ? (uint64_t)fields_int(call_params(c), "records") : 0};
 	bool ok = tokenise(c, &job, e);
 	return ok;
+}
+
+bool call_token_sets(struct rule_call *c, struct mix_set **set, size_t *n, struct token_table *joined,
+	struct err *e)
+{
+	struct arena *a = call_arena(c);
+	const char *weight = call_param(c, "weights");
+	struct token_table *t = arena_array(a, struct token_table, call_ninput(c));
+	*set = arena_array(a, struct mix_set, call_ninput(c));
+	*n = 0;
+	for (size_t i = 0; i < call_ninput(c); i++) {
+		struct buf bytes;
+		char *end;
+		if (strcmp(call_input_name(c, i), "rows") != 0)
+			continue;
+		if (!call_input(c, i, &bytes, e) || !token_table_open(&t[*n], bytes, e))
+			return false;
+		(*set)[*n] = (struct mix_set){&t[*n], weight ? strtoull(weight, &end, 10) : 0};
+		weight = weight ? end : NULL;
+		++*n;
+	}
+	token_tables_join(a, t, *n, joined);
+	return true;
 }
 
 const struct rule rule_tokenise = {.name = "tokenise", .version = 1, .run = run};

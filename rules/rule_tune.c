@@ -1,24 +1,28 @@
 /*
  * Tunes a state on token rows: AdamW over generated gradients, warm-up and decay over this call alone, so
- * nothing depends on how long the chain will be. What the steps see is fixed by (seed, epoch) and the rows.
+ * nothing depends on how long the chain will be. What the steps see is fixed by the seed and the sets' rows
+ * (data_mix.h); a step does not reach into the next epoch.
  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "eval.h"
 #include "rules.h"
 #include "trainer.h"
 
 /* A step whose loss is this much above the mean of the first steps, in nats, is a divergence. */
 #define SPIKE_NATS 4.0
-enum { SPIKE_STEPS = 8 };
+enum { SPIKE_STEPS = 8, MANY_PASSES = 4 };
 
 struct tune {
 	struct rule_call *call;
 	struct arena *a;
 	struct state state;
-	struct token_table rows;
+	struct token_table rows; /* of all sets */
+	struct mix_set *set;
+	size_t nset;
 	enum numerics numerics;
 	int64_t epochs, batch, seed, micro; /* epochs: of rows; unused where the spec counts steps */
 	double rate, warm_up, weight_decay, clip;
@@ -207,10 +211,12 @@ static bool run_steps(struct tune *t, struct err *e)
 {
 	int64_t at = 0;
 	bool ok = true;
-	for (uint64_t epoch = 0; ok && at < t->nsteps; epoch++) {
+	struct mix mix;
+	mix_init(t->a, &mix, t->set, t->nset, (uint64_t)t->seed);
+	while (ok && at < t->nsteps) {
 		struct arena scratch = {0};
 		size_t n;
-		uint32_t *order = pack_order(&scratch, &t->rows, (uint64_t)t->seed, epoch, &n);
+		uint32_t *order = mix_epoch(&scratch, &mix, &n);
 		for (size_t i = 0; ok && i < n && at < t->nsteps; i += (size_t)t->batch, at++) {
 			size_t left = n - i, take = left < (size_t)t->batch ? left : (size_t)t->batch;
 			if (at < t->step)
@@ -219,7 +225,40 @@ static bool run_steps(struct tune *t, struct err *e)
 		}
 		arena_release(&scratch);
 	}
+	mix_release(&mix);
 	return ok;
+}
+
+/* Sets whose rows bear few tokens, like answers of a word, may need to come again and again for their weight. */
+static void warn_repeats(const struct tune *t, const struct mix *mix)
+{
+	for (size_t i = 0; i < t->nset; i++) {
+		double passes = mix_passes(mix, i);
+		if (passes >= MANY_PASSES)
+			call_warn(t->call, "each row of train set %zu of %zu comes %.0f times an epoch: its weight is %.1f%% of "
+				"the tokens that bear a loss, its rows have %.2g%% of them", i + 1, t->nset, passes,
+				100 * (double)mix->part[i].weight / (double)mix->weight,
+				100 * (double)mix->part[i].tokens / (double)mix->epoch_tokens);
+	}
+}
+
+/* Steps of the epochs, or those that the spec counts; 0: no row trains. */
+static int64_t count_steps(const struct tune *t)
+{
+	int64_t steps = t->nsteps;
+	struct mix mix;
+	mix_init(t->a, &mix, t->set, t->nset, (uint64_t)t->seed);
+	warn_repeats(t, &mix);
+	for (int64_t i = 0; i < t->epochs && mix.epoch_tokens; i++) {
+		struct arena scratch = {0};
+		size_t n;
+		mix_epoch(&scratch, &mix, &n);
+		steps += ((int64_t)n + t->batch - 1) / t->batch;
+		arena_release(&scratch);
+	}
+	steps = mix.epoch_tokens ? steps : 0;
+	mix_release(&mix);
+	return steps;
 }
 
 static bool write_state(struct tune *t, struct err *e)
@@ -261,15 +300,11 @@ static bool open_trainer(struct tune *t, struct err *e)
 static bool run_tune(struct rule_call *c, struct err *e)
 {
 	struct tune t = {.call = c, .a = call_arena(c)};
-	struct buf rows;
 	strbuf_init(&t.log);
 	bool ok = read_params(&t, e) && rule_state(c, "state", &t.state, e) &&
-		call_input_named(c, "rows", &rows, e) && token_table_open(&t.rows, rows, e);
+		call_token_sets(c, &t.set, &t.nset, &t.rows, e);
 	if (ok) {
-		size_t n;
-		pack_order(t.a, &t.rows, (uint64_t)t.seed, 0, &n);
-		int64_t in_epoch = ((int64_t)n + t.batch - 1) / t.batch;
-		t.nsteps = in_epoch ? t.nsteps + t.epochs * in_epoch : 0;
+		t.nsteps = count_steps(&t);
 		if (t.nsteps)
 			ok = open_trainer(&t, e) && resume(&t, e) && run_steps(&t, e);
 	}

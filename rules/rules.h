@@ -22,6 +22,8 @@
  *             lock, linker, the runtime's files, [task]     hardware, numerics,
  *                                                           context, threads
  *
+ * Of several datasets metrics, parent, cost and task are inputs for each, "metrics/DATASET".
+ *
  * The numerics class with its version is part of the keys of quantise, golden and compile; the target's
  * CPU, the emitter and LLVM (as files, by content) of compile alone; the linker and the runtime archive of
  * link alone. So another LLVM compiles and links again, never more.

@@ -9,7 +9,8 @@
  *     unit blk.0.attn ACCURACY NLL NORM    with that unit gone; NORM: Frobenius norm of what the unit
  *                                          added to the residual stream, over all rows
  *
- * Units in order of layer, attention first. ACCURACY is 0 where rows have no choices.
+ * Units in order of layer, attention first. ACCURACY is 0 where rows have no choices, and over
+ * several datasets.
  */
 #ifndef SCORES_H
 #define SCORES_H

@@ -26,6 +26,7 @@ struct options {
 	const char *mode;     /* NULL: none named */
 	const char *argument; /* what stands behind the mode; NULL: nothing */
 	const char *prompt, *file;
+	const char *dataset; /* whose task predict uses; NULL: the one that has answers */
 	const char *cpu;    /* whose code runs; NULL: the most capable that does */
 	int64_t max_tokens; /* -1: until the end token or the context is full */
 	double temperature, top_p;

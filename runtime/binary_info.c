@@ -1,5 +1,20 @@
+#include <string.h>
+
 #include "binary.h"
 #include "golden.h"
+
+/* What predict can be asked for: of several datasets their names. */
+static void print_tasks(struct strbuf *out, const struct container *c)
+{
+	size_t prefix = sizeof(CONTAINER_TASK_PREFIX) - 1, n = 0;
+	strbuf_addf(out, "tasks         %s", container_find(c, "task").p ? "predict" : "");
+	for (uint64_t i = 0; i < c->nentry; i++) {
+		struct container_entry entry = container_get(c, i);
+		if (entry.kind == ENTRY_TASK && !strncmp(entry.name, CONTAINER_TASK_PREFIX, prefix))
+			strbuf_addf(out, "%s%s", n++ ? ", " : "predict --dataset ", entry.name + prefix);
+	}
+	strbuf_adds(out, n || container_find(c, "task").p ? "\n" : "none\n");
+}
 
 bool run_info(struct binary *b, struct err *e)
 {
@@ -12,8 +27,7 @@ bool run_info(struct binary *b, struct err *e)
 	} else {
 		ok = model_info_print(&out, &b->info, e);
 		variants_print(&out, b->variants, &b->cpu, b->variant);
-		strbuf_addf(&out, "tasks         %s\n",
-			container_find(&b->container, "task").p ? "predict" : "none");
+		print_tasks(&out, &b->container);
 	}
 	ok = ok && binary_print(&out, e);
 	strbuf_release(&out);

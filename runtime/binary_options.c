@@ -47,6 +47,8 @@ static const struct option options[] = {
 		"end before this text (may be repeated)"},
 	{"--field", "NAME=VALUE", TYPE_REPEATED, AT(field), PREDICT, 0, 0,
 		"a field of the row, or of every row (may be repeated)"},
+	{"--dataset", "NAME", TYPE_TEXT, AT(dataset), PREDICT, 0, 0,
+		"whose rows they are, where several datasets have answers"},
 	{"--cpu", "NAME", TYPE_TEXT, AT(cpu), ALL, 0, 0,
 		"run the code for this CPU (default: the most capable that runs here; see info)"},
 	{"--threads", "N", TYPE_COUNT, AT(threads), ALL & ~INFO, 0, MAX_THREADS,

@@ -216,14 +216,71 @@ static bool predict_lines(struct prediction *p, const char *file, struct err *e)
 	return ok;
 }
 
+/* The task of each dataset of a program that was built for several; task_read borrows from the container. */
+struct tasks {
+	const char **name;
+	struct task *task;
+	size_t n;
+};
+
+static bool read_tasks(struct binary *b, struct tasks *t, struct err *e)
+{
+	size_t prefix = strlen(CONTAINER_TASK_PREFIX), nname = 0;
+	for (uint64_t i = 0; i < b->container.nentry; i++) {
+		struct container_entry entry = container_get(&b->container, i);
+		if (entry.kind != ENTRY_TASK || strncmp(entry.name, CONTAINER_TASK_PREFIX, prefix))
+			continue;
+		*arena_push(&b->arena, t->name, nname) = entry.name + prefix;
+		if (!task_read(&b->arena, entry.data, arena_push(&b->arena, t->task, t->n), e))
+			return false;
+	}
+	return true;
+}
+
+/* The task that --dataset names; without it the only one that has answers. */
+static bool choose_task(struct binary *b, const struct tasks *t, struct task *out, struct err *e)
+{
+	const char *want = b->options.dataset, *names = "", *near;
+	size_t nanswer = 0;
+	for (size_t i = 0; i < t->n; i++) {
+		if (want ? !strcmp(t->name[i], want) : t->task[i].kind != TASK_TEXT)
+			*out = t->task[i];
+		else
+			continue;
+		names = arena_printf(&b->arena, "%s%s%s", names, nanswer++ ? ", " : "", t->name[i]);
+	}
+	if (nanswer == 1)
+		return true;
+	if (nanswer)
+		return err_set(e, ERR_SPEC, "the rows of which dataset? --dataset is one of %s", names);
+	if (!want) {
+		*out = t->task[0]; /* a text, of which predict says so */
+		return true;
+	}
+	near = nearest_name(want, t->name, t->n);
+	return err_set(e, ERR_SPEC, "the program has no dataset '%s'%s%s%s", want, near ? "; did you mean '" : "",
+		near ? near : "", near ? "'?" : "");
+}
+
+static bool find_task(struct binary *b, struct task *out, struct err *e)
+{
+	struct buf record = container_find(&b->container, "task");
+	struct tasks tasks = {0};
+	if (record.p)
+		return b->options.dataset ? err_set(e, ERR_SPEC, "the program was built for one dataset: no --dataset")
+					  : task_read(&b->arena, record, out, e);
+	if (!read_tasks(b, &tasks, e))
+		return false;
+	if (!tasks.n)
+		return err_set(
+			e, ERR_SPEC, "the program was built without a task; -p continues texts");
+	return choose_task(b, &tasks, out, e);
+}
+
 bool run_predict(struct binary *b, struct err *e)
 {
 	struct prediction p = {.b = b, .tokeniser = task_tokenizer(&b->tokenizer)};
-	struct buf record = container_find(&b->container, "task");
-	if (!record.p)
-		return err_set(
-			e, ERR_SPEC, "the program was built without a task; -p continues texts");
-	if (!task_read(&b->arena, record, &p.task, e))
+	if (!find_task(b, &p.task, e))
 		return false;
 	if (p.task.kind == TASK_TEXT)
 		return err_set(e, ERR_SPEC, "the program's task is text, which has no answers; "

@@ -22,7 +22,8 @@
  * Entries, by name:
  *     "t:NAME"     a tensor exactly as generated code reads it (NAME: canonical)
  *     "tokenizer"  the block of tokenizer.h
- *     "task"       the record of task.h; absent when the spec has no task
+ *     "task"       the record of task.h; absent when the spec has no task. With several
+ *                  datasets one for each, "task/NAME"
  *     "info"       JSON, model_info.h
  *     "golden"     tokens and their logits, golden.h
  */
@@ -33,6 +34,7 @@
 
 #define CONTAINER_MAGIC "TRIMSEG1"
 #define CONTAINER_TENSOR_PREFIX "t:"
+#define CONTAINER_TASK_PREFIX "task/"
 enum { CONTAINER_ALIGN = 64, CONTAINER_HEADER_BYTES = 64, CONTAINER_ENTRY_BYTES = 32 };
 
 enum entry_kind { ENTRY_TENSOR, ENTRY_TOKENIZER, ENTRY_TASK, ENTRY_INFO, ENTRY_GOLDEN,

@@ -105,14 +105,19 @@ static void add_value(struct strbuf *out, const struct json *v)
 }
 
 /* "NAME VALUE, NAME VALUE". */
-static void add_members(struct strbuf *out, const char *label, const struct json *object)
+static void add_pairs(struct strbuf *out, const struct json *object)
 {
-	add_label(out, label);
 	for (size_t i = 0; i < object->nitem; i++) {
 		strbuf_addf(out, "%s%s ", i ? ", " : "", object->key[i]);
 		add_value(out, &object->item[i]);
 	}
 	strbuf_addc(out, '\n');
+}
+
+static void add_members(struct strbuf *out, const char *label, const struct json *object)
+{
+	add_label(out, label);
+	add_pairs(out, object);
 }
 
 /* "UNIT (NAME VALUE), UNIT": what left in a round. */
@@ -142,8 +147,17 @@ static void add_target(struct strbuf *out, const struct json *target)
 	const struct json *gates = json_get(target, "gates");
 	for (size_t i = 0; i < NELEM(measured); i++) {
 		const struct json *v = json_get(target, measured[i]);
-		if (v && v->kind == JSON_OBJECT)
+		bool object = v && v->kind == JSON_OBJECT;
+		/* Of several datasets there is one line for each. */
+		bool sets = object && v->nitem && v->item[0].kind == JSON_OBJECT;
+		if (object && !sets)
 			add_members(out, measured[i], v);
+		for (size_t k = 0; sets && k < v->nitem; k++) {
+			add_label(out, measured[i]);
+			strbuf_addf(out, "%s: ", v->key[k]);
+			if (v->item[k].kind == JSON_OBJECT)
+				add_pairs(out, &v->item[k]);
+		}
 	}
 	for (size_t i = 0; gates && gates->kind == JSON_ARRAY && i < gates->nitem; i++)
 		if (gates->item[i].kind == JSON_OBJECT)

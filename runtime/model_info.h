@@ -13,6 +13,8 @@
  *     {"inputs":{"models:smollm/config.json":"HEX"},
  *      "chain":[{"schedule":"main","round":1,"dropped":[{"unit":"blk.3.mlp","nll":1.25}]}],
  *      "targets":{"laptop":{"hardware":"zen5",...,"metrics":{...},"parent":{...},"cost":{...},"gates":[...]}}}
+ *
+ * With several datasets metrics, parent and cost have one level more, by dataset.
  */
 #ifndef MODEL_INFO_H
 #define MODEL_INFO_H

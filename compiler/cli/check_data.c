@@ -52,11 +52,15 @@ static void text_row(struct strbuf *out, const char *label, const size_t n[NSPLI
 	strbuf_addc(out, '\n');
 }
 
-static void write_text(struct strbuf *out, const struct checked *k)
+/* weights: of all sets. */
+static void write_text(struct strbuf *out, const struct checked *k, double weights)
 {
 	size_t rows = rows_of(k);
-	strbuf_addf(out, "%s: %zu row%s in %zu file%s\n  %-12s", k->spec->name, rows, plural(rows),
-		k->rows.nt, plural(k->rows.nt), "");
+	strbuf_addf(out, "%s: %zu row%s in %zu file%s", k->spec->name, rows, plural(rows), k->rows.nt,
+		plural(k->rows.nt));
+	if (k->spec->weight > 0)
+		strbuf_addf(out, ", %.1f%% of the tuned tokens", 100 * k->spec->weight / weights);
+	strbuf_addf(out, "\n  %-12s", "");
 	for (int i = 0; i <= NSPLIT; i++)
 		strbuf_addf(out, " %11s", split_names[i]);
 	strbuf_addc(out, '\n');
@@ -65,11 +69,14 @@ static void write_text(struct strbuf *out, const struct checked *k)
 	text_row(out, "all", k->rows.split.nrow);
 }
 
-static void write_json(struct strbuf *out, const struct checked *k)
+static void write_json(struct strbuf *out, const struct checked *k, double weights)
 {
 	strbuf_adds(out, out->n ? ",{\"dataset\":" : "{\"dataset\":");
 	strbuf_add_json(out, k->spec->name, strlen(k->spec->name));
-	strbuf_addf(out, ",\"rows\":%zu,\"files\":%zu,\"splits\":{", rows_of(k), k->rows.nt);
+	strbuf_addf(out, ",\"rows\":%zu,\"files\":%zu", rows_of(k), k->rows.nt);
+	if (k->spec->weight > 0)
+		strbuf_addf(out, ",\"share\":%.6g", k->spec->weight / weights);
+	strbuf_adds(out, ",\"splits\":{");
 	for (int i = 0; i <= NSPLIT; i++) {
 		strbuf_addf(out, "%s\"%s\":{\"rows\":%zu", i ? "," : "", split_names[i],
 			k->rows.split.nrow[i]);
@@ -88,13 +95,16 @@ static void write_json(struct strbuf *out, const struct checked *k)
 static void read_dataset(struct checker *c, struct checked *k)
 {
 	struct err e = {0};
+	double weights = 0;
+	for (int i = 0; i < c->s->ndataset; i++)
+		weights += c->s->dataset[i].weight;
 	if (k->spec->task.kind == SPEC_CHAT || k->spec->format == FORMAT_PARQUET)
 		return; /* the log says so already */
 	k->read = dataset_open(c->a, k->spec, &k->d, &e) && dataset_read(&k->d, &k->rows, &e) &&
 		split_count(c->a, k->rows.t, k->rows.nt, &k->rows.split, &k->d.task, &k->counts, &e);
 	if (k->read) {
-		write_text(&c->out->text, k);
-		write_json(&c->out->json, k);
+		write_text(&c->out->text, k, weights);
+		write_json(&c->out->json, k, weights);
 		return;
 	}
 	if (e.file[0] || e.kind != ERR_SPEC) {
@@ -154,30 +164,76 @@ static void check_tries(struct checker *c)
 	}
 }
 
+struct leak_check {
+	struct checker *c;
+	struct leak_set *set;
+	const struct checked **of; /* each set */
+	size_t nset;
+	struct leak *leak;
+	size_t nleak;
+};
+
+static void write_leak_row(struct strbuf *out, const char *name, const struct leak_check *l, struct leak_row r)
+{
+	const struct row_table *t = &l->set[r.set].t[r.table];
+	strbuf_addf(out, "\"%s\":{\"dataset\":", name);
+	strbuf_add_json(out, l->set[r.set].name, strlen(l->set[r.set].name));
+	strbuf_adds(out, ",\"file\":");
+	strbuf_add_json(out, t->file, strlen(t->file));
+	strbuf_addf(out, ",\"line\":%u}", t->row[r.row].line);
+}
+
+/* Test rows of one set that are train rows of one, as a warning with an example. */
+static void warn_leaks(const struct leak_check *l, size_t test_set, size_t train_set)
+{
+	const struct leak *first = NULL;
+	struct arena *a = l->c->a;
+	size_t n = 0;
+	for (size_t i = 0; i < l->nleak; i++) {
+		if (l->leak[i].test.set != test_set || l->leak[i].train.set != train_set)
+			continue;
+		first = first ? first : &l->leak[i];
+		n++;
+	}
+	if (!first)
+		return;
+	const struct row_table *train = &l->set[train_set].t[first->train.table];
+	const struct row_table *test = &l->set[test_set].t[first->test.table];
+	bool several = l->c->s->ndataset > 1;
+	struct err e;
+	spec_err_at(&e, l->of[test_set]->spec->at,
+		"%zu test row%s%s as good as equal to a train row%s, %s:%u to %s:%u for one%s", n, plural(n),
+		several ? arena_printf(a, " of '%s' %s", l->set[test_set].name, n == 1 ? "is" : "are")
+			: n == 1 ? " is" : " are",
+		several ? arena_printf(a, " of '%s'", l->set[train_set].name) : "", test->file,
+		test->row[first->test.row].line, train->file, train->row[first->train.row].line,
+		n == 1 ? "" : " (--json lists them)");
+	add_warning(l->c, &e);
+}
+
 static void check_leaks(struct checker *c)
 {
-	struct leak_set *set = arena_array(c->a, struct leak_set, c->s->ndataset);
-	struct checked **of = arena_array(c->a, struct checked *, c->s->ndataset);
-	struct leak *leak;
-	size_t nset = 0;
+	struct leak_check l = {.c = c, .set = arena_array(c->a, struct leak_set, c->s->ndataset),
+		.of = arena_array(c->a, const struct checked *, c->s->ndataset)};
+	struct strbuf *out = &c->out->leaks;
 	for (int i = 0; i < c->s->ndataset; i++) {
-		struct checked *k = &c->set[i];
+		const struct checked *k = &c->set[i];
 		if (!k->read)
 			continue;
-		of[nset] = k;
-		set[nset++] = (struct leak_set){k->spec->name, k->rows.t, k->rows.nt, &k->rows.split};
+		l.of[l.nset] = k;
+		l.set[l.nset++] = (struct leak_set){k->spec->name, k->rows.t, k->rows.nt, &k->rows.split};
 	}
-	size_t n = data_leaks(c->a, set, nset, &leak);
-	if (!n)
-		return;
-	const struct row_table *train = &set[leak->train.set].t[leak->train.table];
-	const struct row_table *test = &set[leak->test.set].t[leak->test.table];
-	struct err e;
-	spec_err_at(&e, of[leak->test.set]->spec->at,
-		"%zu test row%s as good as equal to a train row, %s:%u to %s:%u for one", n,
-		n == 1 ? " is" : "s are", test->file, test->row[leak->test.row].line, train->file,
-		train->row[leak->train.row].line);
-	add_warning(c, &e);
+	l.nleak = data_leaks(c->a, l.set, l.nset, &l.leak);
+	for (size_t i = 0; i < l.nset; i++)
+		for (size_t k = 0; k < l.nset; k++)
+			warn_leaks(&l, i, k);
+	for (size_t i = 0; i < l.nleak; i++) {
+		strbuf_adds(out, i ? ",{" : "{");
+		write_leak_row(out, "test", &l, l.leak[i].test);
+		strbuf_addc(out, ',');
+		write_leak_row(out, "train", &l, l.leak[i].train);
+		strbuf_addc(out, '}');
+	}
 }
 
 void data_report(struct arena *a, const struct spec *s, struct data_report *out)
@@ -186,6 +242,7 @@ void data_report(struct arena *a, const struct spec *s, struct data_report *out)
 	*out = (struct data_report){0};
 	strbuf_init(&out->text);
 	strbuf_init(&out->json);
+	strbuf_init(&out->leaks);
 	for (int i = 0; i < s->ndataset; i++) {
 		c.set[i].spec = &s->dataset[i];
 		read_dataset(&c, &c.set[i]);
@@ -212,4 +269,5 @@ void data_report_release(struct data_report *r)
 {
 	strbuf_release(&r->text);
 	strbuf_release(&r->json);
+	strbuf_release(&r->leaks);
 }

@@ -10,7 +10,8 @@
 
 struct data_report {
 	struct strbuf text;    /* a table of each dataset */
-	struct strbuf json;    /* the same: a list */
+	struct strbuf json;    /* the same: items of a list */
+	struct strbuf leaks;   /* test rows that are as good as equal to a train row: items of a JSON list */
 	struct err *error;     /* in the arena */
 	size_t nerror;
 	struct err *warning;

@@ -71,24 +71,59 @@ static void add_outputs(struct strbuf *out, const struct work *w)
 	}
 }
 
-/* "NAME": the metrics of an evaluation, where they were measured, and what the numerics class costs. */
-static bool add_metrics(struct strbuf *out, struct work *w, const char *name, struct action *evaluate,
-	const char *measured, struct action *cost)
+/* "NAME":, with a comma before it unless it is an object's first. */
+static void add_name(struct strbuf *out, const char *name)
 {
-	struct buf text;
-	if (!work_output(w, evaluate, EVALUATE_METRICS, &text))
-		return false;
 	strbuf_adds(out, out->s[out->n - 1] == '{' ? "" : ",");
 	strbuf_add_json(out, name, strlen(name));
 	strbuf_addc(out, ':');
+}
+
+/* What is written of a target's measures. */
+struct told {
+	const char *name;
+	const struct plan_measures *on;
+	bool parent; /* of the untouched model */
+	const char *measured;
+};
+
+/* The metrics of an evaluation, where they were measured, and what the numerics class costs. */
+static bool add_measures(struct strbuf *out, struct work *w, const char *name, const struct told *t, int set)
+{
+	const struct plan_measures *m = &t->on[set];
+	struct buf text;
+	if (!work_output(w, t->parent ? m->evaluate_parent : m->evaluate, EVALUATE_METRICS, &text))
+		return false;
+	add_name(out, name);
 	strbuf_add(out, text.p, text.n - 1); /* an object: what follows goes into it */
-	strbuf_addf(out, ",\"measured\":\"%s\"", measured);
-	if (work_output(w, cost, 0, &text)) {
+	strbuf_addf(out, ",\"measured\":\"%s\"", t->measured);
+	if (!t->parent && work_output(w, m->cost, 0, &text)) {
 		strbuf_adds(out, ",\"cost\":");
 		strbuf_add(out, text.p, text.n);
 	}
 	strbuf_addc(out, '}');
 	return true;
+}
+
+/* Of several datasets an object by their names. */
+static bool add_metrics(struct strbuf *out, struct work *w, const struct told *t)
+{
+	struct strbuf sets;
+	bool any = false;
+	if (!t->on)
+		return false;
+	if (w->spec->ndataset == 1)
+		return add_measures(out, w, t->name, t, 0);
+	strbuf_init(&sets);
+	strbuf_addc(&sets, '{');
+	for (int i = 0; i < w->spec->ndataset; i++)
+		any |= add_measures(&sets, w, w->spec->dataset[i].name, t, i);
+	if (any) {
+		add_name(out, t->name);
+		strbuf_addf(out, "%s}", sets.s);
+	}
+	strbuf_release(&sets);
+	return any;
 }
 
 static bool runs_here(const struct plan_hardware *h)
@@ -103,12 +138,12 @@ static void add_all_metrics(struct strbuf *out, struct work *w)
 {
 	bool parent = false;
 	for (size_t i = 0; i < w->plan.ntarget && !parent; i++)
-		parent = add_metrics(out, w, "parent", w->plan.target[i].evaluate_parent, "here", NULL);
+		parent = add_metrics(out, w, &(struct told){"parent", w->plan.target[i].on, true, "here"});
 	for (size_t i = 0; i < w->plan.ntarget; i++) {
 		const struct plan_target *t = &w->plan.target[i];
 		if (!t->failed)
-			add_metrics(out, w, t->spec->name, t->evaluate,
-				runs_here(&t->hardware) ? "here" : "twin", t->cost);
+			add_metrics(out, w, &(struct told){t->spec->name, t->on, false,
+				runs_here(&t->hardware) ? "here" : "twin"});
 	}
 }
 

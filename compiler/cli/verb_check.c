@@ -31,6 +31,8 @@ static void print_json(struct cli *c, const char *path, const struct spec_log *l
 		add_message(&b, "warning", &data->warning[i]);
 	strbuf_adds(&b, "],\"data\":[");
 	strbuf_add(&b, data->json.s, data->json.n);
+	strbuf_adds(&b, "],\"leaks\":[");
+	strbuf_add(&b, data->leaks.s, data->leaks.n);
 	strbuf_adds(&b, "]}");
 	fprintf(c->out, "%s\n", b.s);
 	strbuf_release(&b);
@@ -62,6 +64,7 @@ static int check(struct cli *c, const char *path, const struct spec_roots *roots
 	int code = cli_print_log(c, &log);
 	strbuf_init(&data.text);
 	strbuf_init(&data.json);
+	strbuf_init(&data.leaks);
 	if (ok && !cli_flag(c, "no-data")) {
 		data_report(c->arena, s, &data);
 		code = print_data(c, &data);

@@ -3,6 +3,7 @@
 #include "work.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "chain.h"
@@ -17,6 +18,26 @@ static void add_output(struct work *w, struct strbuf *out, const char *name, str
 		return;
 	strbuf_addf(out, ",\"%s\":", name);
 	strbuf_add(out, text.p, text.n);
+}
+
+/* The same for an action of struct plan_measures: of several datasets an object by their names. */
+static void add_measured(struct work *w, struct strbuf *out, const char *name, const struct plan_measures *on,
+	size_t member)
+{
+	struct buf text;
+	bool any = false;
+	for (int i = 0; on && i < w->spec->ndataset; i++) {
+		struct action *action = *(struct action *const *)((const char *)&on[i] + member);
+		if (w->spec->ndataset == 1)
+			add_output(w, out, name, action);
+		if (w->spec->ndataset == 1 || !work_output(w, action, 0, &text))
+			continue;
+		strbuf_addf(out, any ? "," : ",\"%s\":{", name);
+		any = true;
+		strbuf_addf(out, "\"%s\":", w->spec->dataset[i].name);
+		strbuf_add(out, text.p, text.n);
+	}
+	strbuf_adds(out, any ? "}" : "");
 }
 
 /* Halves that a state has, and the bytes of its tensors. */
@@ -60,21 +81,21 @@ static bool add_target(struct work *w, struct strbuf *out, const struct plan_tar
 	}
 	if (!add_state(w, out, t->state, e))
 		return false;
-	add_output(w, out, "metrics", t->evaluate);
-	add_output(w, out, "cost", t->cost);
+	add_measured(w, out, "metrics", t->on, offsetof(struct plan_measures, evaluate));
+	add_measured(w, out, "cost", t->on, offsetof(struct plan_measures, cost));
 	strbuf_addc(out, '}');
 	return true;
 }
 
 static bool add_targets(struct work *w, struct strbuf *out, struct err *e)
 {
-	struct action *parent = NULL;
-	for (size_t i = 0; i < w->plan.ntarget && !parent; i++)
-		parent = w->plan.target[i].evaluate_parent;
+	const struct plan_measures *on = NULL;
+	for (size_t i = 0; i < w->plan.ntarget && !on; i++)
+		on = w->plan.target[i].on;
 	strbuf_adds(out, "\"targets\":[\n{\"target\":\"untouched\"");
 	if (!add_state(w, out, w->plan.import, e))
 		return false;
-	add_output(w, out, "metrics", parent);
+	add_measured(w, out, "metrics", on, offsetof(struct plan_measures, evaluate_parent));
 	strbuf_addc(out, '}');
 	for (size_t i = 0; i < w->plan.ntarget; i++)
 		if (!w->plan.target[i].failed && !add_target(w, out, &w->plan.target[i], e))
@@ -161,6 +182,19 @@ static const char *text_of(const struct json *o, const char *key)
 	return v && v->kind == JSON_STRING ? v->text : "-";
 }
 
+/* Whether what was measured is by dataset: then its members are objects. */
+static bool by_dataset(const struct json *o)
+{
+	return o && o->nitem && o->item[0].kind == JSON_OBJECT;
+}
+
+static void print_metrics(FILE *out, const struct json *m)
+{
+	print_number(out, m ? json_get(m, "accuracy") : NULL, "%.1f %%", 100);
+	print_number(out, m ? json_get(m, "nll") : NULL, "%.4f", 1);
+}
+
+/* Datasets follow their target, indented. */
 static void print_targets(struct cli *c, const struct json *list)
 {
 	fprintf(c->out, "%-16s %10s %10s %10s %10s %10s  %-12s %s\n", "target", "units", "bytes", "accuracy", "nll",
@@ -170,10 +204,14 @@ static void print_targets(struct cli *c, const struct json *list)
 		fprintf(c->out, "%-16s", text_of(t, "target"));
 		print_number(c->out, json_get(t, "units"), "%.0f", 1);
 		print_number(c->out, json_get(t, "bytes"), "%.0f", 1);
-		print_number(c->out, m ? json_get(m, "accuracy") : NULL, "%.1f %%", 100);
-		print_number(c->out, m ? json_get(m, "nll") : NULL, "%.4f", 1);
+		print_metrics(c->out, by_dataset(m) ? NULL : m);
 		print_number(c->out, json_get(t, "binary_bytes"), "%.0f", 1);
 		fprintf(c->out, "  %-12s %s\n", text_of(t, "hardware"), text_of(t, "gate"));
+		for (size_t k = 0; by_dataset(m) && k < m->nitem; k++) {
+			fprintf(c->out, "  %-36.36s", m->key[k]);
+			print_metrics(c->out, &m->item[k]);
+			fputc('\n', c->out);
+		}
 	}
 }
 
@@ -183,21 +221,32 @@ static double number_of(const struct json *o, const char *key)
 	return v && v->kind == JSON_NUMBER ? v->number : 0;
 }
 
+static void print_class(struct cli *c, const struct json *t, const char *name, const struct json *o)
+{
+	fprintf(c->out, "%-16.16s %-14s %10.4f %11.4f %10.6f %10.2f %% %8.0f\n", name, text_of(t, "numerics"),
+		number_of(o, "perplexity"), number_of(o, "unquantised_perplexity"), number_of(o, "kl"),
+		100 * number_of(o, "same_argmax"), number_of(o, "tokens"));
+}
+
 /* What its class costs each target that is not f32. */
 static void print_classes(struct cli *c, const struct json *list)
 {
 	bool any = false;
 	for (size_t i = 0; i < list->nitem; i++) {
 		const struct json *t = &list->item[i], *o = json_get(t, "cost");
-		if (!json_get(o, "kl"))
+		if (!o || !o->nitem)
 			continue;
 		if (!any)
 			fprintf(c->out, "\n%-16s %-14s %10s %11s %10s %12s %8s\n", "quantised", "class",
 				"perplexity", "unquantised", "nats (KL)", "same argmax", "tokens");
 		any = true;
-		fprintf(c->out, "%-16s %-14s %10.4f %11.4f %10.6f %10.2f %% %8.0f\n", text_of(t, "target"),
-			text_of(t, "numerics"), number_of(o, "perplexity"), number_of(o, "unquantised_perplexity"),
-			number_of(o, "kl"), 100 * number_of(o, "same_argmax"), number_of(o, "tokens"));
+		if (!by_dataset(o)) {
+			print_class(c, t, text_of(t, "target"), o);
+			continue;
+		}
+		fprintf(c->out, "%s\n", text_of(t, "target"));
+		for (size_t k = 0; k < o->nitem; k++)
+			print_class(c, t, arena_printf(c->arena, "  %s", o->key[k]), &o->item[k]);
 	}
 }
 

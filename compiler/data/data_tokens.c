@@ -256,6 +256,45 @@ struct token_row token_table_row(const struct token_table *t, uint64_t record)
 		t->answer_tokens + r->answer_at, r->nanswer, r->gold};
 }
 
+/* Moves the records to where their table's answers and tokens lie in the whole. */
+static void add_table(struct token_record *record, uint32_t *answer, uint32_t *token,
+	const struct token_table *t, const struct token_table *whole)
+{
+	for (uint64_t i = 0; i < t->nrecord; i++) {
+		record[i] = t->record[i];
+		record[i].answer_at += whole->nanswer;
+		record[i].token_at += whole->ntoken;
+	}
+	if (t->nanswer)
+		memcpy(answer + whole->nanswer, t->answer_tokens, t->nanswer * sizeof(*answer));
+	if (t->ntoken)
+		memcpy(token + whole->ntoken, t->token, t->ntoken * sizeof(*token));
+}
+
+void token_tables_join(struct arena *a, const struct token_table *t, size_t n, struct token_table *out)
+{
+	uint64_t nrecord = 0, nanswer = 0, ntoken = 0;
+	if (n == 1) {
+		*out = *t;
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		nrecord += t[i].nrecord;
+		nanswer += t[i].nanswer;
+		ntoken += t[i].ntoken;
+	}
+	struct token_record *record = arena_array(a, struct token_record, nrecord);
+	uint32_t *answer = arena_array(a, uint32_t, nanswer), *token = arena_array(a, uint32_t, ntoken);
+	*out = (struct token_table){.record = record, .answer_tokens = answer, .token = token};
+	for (size_t i = 0; i < n; i++) {
+		add_table(record + out->nrecord, answer, token, &t[i], out);
+		out->nskipped += t[i].nskipped;
+		out->nrecord += t[i].nrecord;
+		out->nanswer += t[i].nanswer;
+		out->ntoken += t[i].ntoken;
+	}
+}
+
 uint32_t token_table_longest(const struct token_table *t)
 {
 	uint32_t longest = 1;

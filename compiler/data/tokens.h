@@ -53,6 +53,9 @@ bool data_tokenise(const struct tokenise_job *job, struct strbuf *out, struct er
 /* Borrows the bytes, which lie at a multiple of 8. Everything is checked; ERR_IO when damaged. */
 bool token_table_open(struct token_table *t, struct buf bytes, struct err *e);
 struct token_row token_table_row(const struct token_table *t, uint64_t record);
+/* Several tables as one: their records in order, the first's first. One is taken as it is; of several the
+ * arrays are copied into the arena. */
+void token_tables_join(struct arena *a, const struct token_table *t, size_t n, struct token_table *out);
 /* The most total_tokens of a record; at least 1. */
 uint32_t token_table_longest(const struct token_table *t);
 

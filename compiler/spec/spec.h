@@ -32,7 +32,8 @@ struct spec_tokenizer {
 	const struct spec_path *path; /* NULL: trained */
 	const char *train;            /* "bpe", or NULL */
 	int64_t vocab;
-	int dataset; /* index; -1: none */
+	int *dataset; /* trained on; all of them if the spec does not say */
+	int ndataset;
 	struct place at;
 };
 
@@ -86,7 +87,7 @@ struct spec_dataset {
 	const char *name;
 	enum spec_format format;
 	const struct spec_path *path; /* NULL: in each split */
-	double weight;                /* 0: by size */
+	double weight;                /* 0: by size; of all datasets with train rows or of none */
 	struct spec_split *split;
 	int nsplit;
 	struct spec_task task;
@@ -99,7 +100,7 @@ struct spec_score {
 	const char *units; /* SCORE_GIVEN: names, by spaces; else NULL */
 	enum spec_tie_break tie_break[2];
 	int ntie_break;
-	int *on; /* datasets that score; all of them if the spec does not say */
+	int *on; /* datasets that score; all with calibration rows if the spec does not say */
 	int non;
 	struct place at;
 };

@@ -44,6 +44,23 @@ static int get_index(struct build *b, const char *element, const char *name)
 	return -1;
 }
 
+/* The datasets that a list names, as they stand in the spec; without the list those with rows of that part. */
+static int *get_datasets(struct build *b, const struct xml_node *n, const char *attr, const char *part, int *count)
+{
+	const struct xml_node *dataset;
+	int *list = NULL, nv = 0;
+	struct spec_value *v = spec_values(b->a, n, attr, &nv);
+	*count = 0;
+	for (int i = 0, index = 0; (dataset = xml_next(b->root, "dataset", &i)); index++) {
+		bool named = !v && spec_asks_for(dataset, part);
+		for (int k = 0; v && k < nv; k++)
+			named = named || !strcmp(xml_value(dataset, "name"), v[k].word);
+		if (named)
+			*arena_push(b->a, list, *count) = index;
+	}
+	return list;
+}
+
 static const struct spec_path *get_path(const struct xml_node *n, const char *attr)
 {
 	const struct xml_attr *at = xml_attr(n, attr);
@@ -89,18 +106,19 @@ static void build_model(struct build *b, const struct xml_node *n, struct spec_m
 		.heads = get_count(b, n, "heads"),
 		.kv_heads = get_count(b, n, xml_attr(n, "kv-heads") ? "kv-heads" : "heads"),
 		.context = get_count(b, n, "context"),
-		.tokenizer = {.dataset = -1, .at = n->at},
+		.tokenizer = {.at = n->at},
 		.at = n->at,
 	};
 	const struct xml_node *t = xml_child(n, "tokenizer", 0);
-	if (t)
-		m->tokenizer = (struct spec_tokenizer){
-			.path = get_path(t, "path"),
-			.train = xml_value(t, "train"),
-			.vocab = get_count(b, t, "vocab"),
-			.dataset = get_index(b, "dataset", xml_value(t, "dataset")),
-			.at = t->at,
-		};
+	if (!t)
+		return;
+	m->tokenizer = (struct spec_tokenizer){
+		.path = get_path(t, "path"),
+		.train = xml_value(t, "train"),
+		.vocab = get_count(b, t, "vocab"),
+		.at = t->at,
+	};
+	m->tokenizer.dataset = get_datasets(b, t, "dataset", "train", &m->tokenizer.ndataset);
 }
 
 static void build_task(struct build *b, const struct xml_node *n, struct spec_task *t)
@@ -166,11 +184,7 @@ static void build_score(struct build *b, const struct xml_node *n, struct spec_s
 		if (!twice)
 			s->tie_break[s->ntie_break++] = (enum spec_tie_break)v[i].count;
 	}
-	v = spec_values(b->a, n, "on", &nv);
-	for (int i = 0; v && i < nv; i++)
-		*arena_push(b->a, s->on, s->non) = get_index(b, "dataset", v[i].word);
-	for (int i = 0, at = 0; !v && xml_next(b->root, "dataset", &at); i++)
-		*arena_push(b->a, s->on, s->non) = i;
+	s->on = get_datasets(b, n, "on", "calibration", &s->non);
 }
 
 static void build_tune(struct build *b, const struct xml_node *n, struct spec_tune *t)

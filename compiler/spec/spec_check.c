@@ -224,11 +224,6 @@ static void check_counts(struct arena *a, struct xml_node *n, struct spec_log *l
 		if (second && row->max == 1)
 			spec_error(log, &second->at, "more than one <%s> in <%s>; the first is at %s:%d",
 				row->name, n->name, first->at.file->name, first->at.line);
-		if (second && row->later && strcmp(row->later, "+") == 0) {
-			spec_later(log, &second->at, "more than one <%s> is not supported yet",
-				row->name);
-			mark_later(second);
-		}
 		if (first && row->later && strcmp(row->later, "*") == 0) {
 			spec_later(log, &first->at, "<%s> is not supported yet", row->name);
 			mark_later(first);

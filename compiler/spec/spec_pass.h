@@ -37,6 +37,9 @@ void spec_product(struct arena *a, struct xml_node *root, struct spec_log *log);
 /* Two elements of one name directly below root. */
 void spec_check_duplicates(struct xml_node *root, const char *element, struct spec_log *log);
 
+/* Whether a <split> of the dataset says which rows are that part. */
+bool spec_asks_for(const struct xml_node *dataset, const char *part);
+
 /* Parsed items of a checked attribute, NULL if it is absent or wrong. */
 struct spec_value *spec_values(
 	struct arena *a, const struct xml_node *n, const char *name, int *nvalue);

@@ -180,6 +180,49 @@ static const char *find_format(struct sema *s, struct xml_node *n)
 
 static const char *const parts[] = {"test", "train", "calibration", "validation", NULL};
 
+bool spec_asks_for(const struct xml_node *dataset, const char *part)
+{
+	const struct xml_node *split;
+	for (int i = 0; (split = xml_next(dataset, "split", &i));)
+		if (xml_attr(split, part))
+			return true;
+	return false;
+}
+
+static bool any_asks_for(const struct sema *s, const char *part)
+{
+	const struct xml_node *dataset;
+	for (int i = 0; (dataset = xml_next(s->root, "dataset", &i));)
+		if (spec_asks_for(dataset, part))
+			return true;
+	return false;
+}
+
+/* Shares of the same whole: all sets that train have one, or none has. */
+static void check_weights(struct sema *s)
+{
+	struct xml_node *n, *first = NULL;
+	double sum = 0;
+	for (int i = 0; !first && (n = xml_next(s->root, "dataset", &i));)
+		first = xml_attr(n, "weight") ? n : NULL;
+	for (int i = 0; (n = xml_next(s->root, "dataset", &i));) {
+		struct spec_value *v = spec_values(s->a, n, "weight", NULL);
+		sum += v ? v->number : 0;
+	}
+	for (int i = 0; first && (n = xml_next(s->root, "dataset", &i));) {
+		bool train = spec_asks_for(n, "train");
+		if (xml_attr(n, "weight") && !train)
+			spec_error(s->log, &xml_attr(n, "weight")->at, "weight on <dataset> without train rows");
+		else if (!xml_attr(n, "weight") && train)
+			spec_error(s->log, &n->at,
+				"missing attribute 'weight' on <dataset>: the one at %s:%d has one, and weights are shares "
+				"of one whole", first->at.file->name, first->at.line);
+		struct spec_value *v = spec_values(s->a, n, "weight", NULL);
+		if (v && v->number < sum / 1e6)
+			spec_error(s->log, place_of(n, "weight"), "a weight below one millionth of all");
+	}
+}
+
 static void check_dataset(struct sema *s, struct xml_node *n)
 {
 	const char *format = find_format(s, n);
@@ -212,8 +255,10 @@ static void check_dataset(struct sema *s, struct xml_node *n)
 				}
 			}
 	}
+	/* Each set has rows to be measured on; the other parts only have to be in some set. */
+	bool tells = n == xml_child(s->root, "dataset", 0) && xml_child(s->root, "schedule", 0);
 	for (int p = 0; parts[p] && any; p++)
-		if (!given[p] && (p == 0 || xml_child(s->root, "schedule", 0)))
+		if (!given[p] && (p == 0 || (tells && !any_asks_for(s, parts[p]))))
 			spec_error(s->log, &xml_child(n, "split", 0)->at,
 				"missing attribute '%s': no <split> of the dataset says which rows",
 				parts[p]);
@@ -233,16 +278,20 @@ static void check_schedule(struct sema *s, struct xml_node *n)
 
 static void check_gate(struct sema *s, struct xml_node *n)
 {
-	bool choice = true;
+	bool choice = true, any = false;
 	struct xml_node *dataset;
+	const char *only = xml_value(n, "dataset");
 	for (int i = 0; (dataset = xml_next(s->root, "dataset", &i));) {
 		const struct xml_node *task = xml_child(dataset, "task", 0);
+		if (only && !is(dataset, "name", only))
+			continue;
+		any = true;
 		choice = choice && task && is(task, "kind", "choice");
 	}
-	if (!xml_child(s->root, "dataset", 0)) {
+	if (!xml_child(s->root, "dataset", 0))
 		spec_error(s->log, &n->at, "<gate> without a <dataset> to measure on");
+	if (!any)
 		return;
-	}
 	if (is(n, "against", "tuned") && !xml_child(s->root, "schedule", 0))
 		spec_error(s->log, place_of(n, "against"),
 			"against=\"tuned\" without a <schedule>; use against=\"parent\"");
@@ -537,6 +586,7 @@ void spec_sema(struct spec_files *fs, struct xml_node *root)
 		check_model(&s, n);
 	for (int i = 0; (n = xml_next(root, "dataset", &i));)
 		check_dataset(&s, n);
+	check_weights(&s);
 	for (int i = 0; (n = xml_next(root, "schedule", &i));)
 		check_schedule(&s, n);
 	check_references(&s, root);

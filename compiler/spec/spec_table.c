@@ -85,8 +85,8 @@ static const struct spec_attr tokenizer_attrs[] = {
 	A("train", enum, .values = trains, .doc = "trains one over train rows"),
 	A("vocab", count, .when = "train", .required = true, .min = 260, .max = 1 << 20,
 		.doc = "number of tokens; all bytes are among them"),
-	A("dataset", name, .when = "train", .refers = "dataset", .required = true,
-		.doc = "whose train rows it is trained on"),
+	A("dataset", name, .when = "train", .refers = "dataset", .list = true,
+		.doc = "on whose train rows it is trained (default: all)"),
 	{0},
 };
 
@@ -95,8 +95,8 @@ static const struct spec_attr dataset_attrs[] = {
 	A("format", enum, .values = spec_formats, .later = "parquet",
 		.doc = "default: by the ending of path"),
 	A("path", path, .doc = "file, folder or pattern; may stand in each <split> instead"),
-	A("weight", number, .later = "*", .min_open = true,
-		.doc = "share of tuned tokens among several sets (default: by size)"),
+	A("weight", number, .min_open = true,
+		.doc = "share of tuned tokens among several sets, all of which have one (default: by size)"),
 	{0},
 };
 
@@ -166,8 +166,8 @@ static const struct spec_attr score_attrs[] = {
 		.doc = "the units to drop, in order: blk.3.mlp blk.1.attn ..."),
 	A("scan-every", count, .deflt = "1", .min = 1, .max = 1000, .later = "!1",
 		.doc = "rounds between two rankings"),
-	A("on", name, .refers = "dataset", .list = true, .later = "*",
-		.doc = "datasets that score (default: all)"),
+	A("on", name, .refers = "dataset", .list = true,
+		.doc = "datasets that score (default: all with calibration rows)"),
 	{0},
 };
 
@@ -213,7 +213,7 @@ static const struct spec_attr gate_attrs[] = {
 		.doc = "largest loss that passes: points of accuracy, nats of nll"),
 	A("confidence", percent, .deflt = "95%", .min = 50, .min_open = true, .max = 99.9999,
 		.doc = "of the one-sided bound"),
-	A("dataset", name, .refers = "dataset", .later = "*", .doc = "default: every one"),
+	A("dataset", name, .refers = "dataset", .doc = "default: every one"),
 	{0},
 };
 
@@ -263,7 +263,7 @@ const struct spec_element spec_elements[] = {
 		.doc = "where the base model comes from: one of path, hub, init"},
 	{"tokenizer", IN("model"), .content = CONTENT_NONE, .attr = tokenizer_attrs, .min = 1,
 		.max = 1, .when = "init", .doc = "of a model made from nothing: path or train"},
-	{"dataset", IN("trim"), .content = CONTENT_ELEMENTS, .attr = dataset_attrs, .later = "+",
+	{"dataset", IN("trim"), .content = CONTENT_ELEMENTS, .attr = dataset_attrs,
 		.doc = "rows of the domain, how they are divided and what they ask"},
 	{"split", IN("dataset"), .content = CONTENT_NONE, .attr = split_attrs, .min = 1,
 		.doc = "divides rows: each part a share (80%), a file or pattern, or ids:FILE"},

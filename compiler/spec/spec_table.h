@@ -71,7 +71,7 @@ struct spec_element {
 	const char *when; /* as of attributes, about the parent's attributes */
 	const struct spec_attr *attr; /* name NULL ends */
 	const char *doc;
-	/* "*": not built yet; "+": not more than one of it in its parent yet; NULL: built. */
+	/* "*": not built yet; NULL: built. */
 	const char *later;
 	bool implied; /* its absence means one with all defaults */
 };

@@ -163,7 +163,7 @@ TEST(accuracy_counts_discordant_rows)
 	CHECK(fabs(v.candidate - 293.0 / 299) < 1e-15);
 	strbuf_init(&text);
 	v = (struct verdict){300, 5, 2, 0.75, 0.5, 0.25, INFINITY, false};
-	verdict_write(&text, &g, &v);
+	verdict_write(&text, NULL, &g, &v);
 	CHECK_STR(text.s, "{\"metric\":\"accuracy\",\"margin\":0.02,\"confidence\":0.95,\"rows\":300,"
 		"\"reference\":0.75,\"candidate\":0.5,\"loss\":0.25,\"bound\":null,\"lost\":5,\"won\":2,"
 		"\"passed\":false}");

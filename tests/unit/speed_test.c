@@ -152,7 +152,7 @@ TEST(the_first_state_that_is_fast_enough_is_taken)
 		if (t->failed) {
 			CHECK_STR(t->err.msg, "no state of the chain gives target 't' keep=\"51 tokens/s\"; the last one, with 0 "
 				"units, decodes 50.00 tokens/s here");
-			CHECK(!t->state && !t->evaluate && !build_find(w.build, "main/round-4/evaluate-f32"));
+			CHECK(!t->state && !t->on && !build_find(w.build, "main/round-4/evaluate-f32"));
 		} else {
 			CHECK_INT(t->nround, cases[i].round);
 			CHECK_INT(t->stop_units, 4 - cases[i].round);
