@@ -49,3 +49,19 @@ done <now
 if [ -n "${BLESS:-}" ] && [ $kept -eq 0 ]; then cp now "$golden"; fi
 if [ "$(wc -l <now)" -eq "$(wc -l <"$golden")" ]; then echo "ok rules/no-row-left-over"
 else diff <(cut -d' ' -f1 <now) <(cut -d' ' -f1 "$golden"); echo "FAIL rules/no-row-left-over"; fi
+
+# Every method ranks all units of its kind, and the first of them went: report and lock have its numbers.
+"$TRIM" report --json scores.xml >report && python3 - <<'PY' && echo "ok rules/every-score-reported" || echo "FAIL rules/every-score-reported"
+import json
+chain = {c["schedule"]: c for c in json.load(open("scores.lock"))["chain"] if c["round"] == 1}
+for s in json.load(open("report"))["schedules"]:
+    r, name = s["rounds"][0], s["schedule"]
+    kind, method = name.split("-")[-1], "-".join(name.split("-")[:-1])
+    scores, units, rank = r["scores"], r["scores"]["units"], r["scores"]["rank"]
+    assert scores["method"] == chain[name]["method"] == method, s
+    assert len(units) == (2 if kind == "block" or method == "given" else 4), s
+    first = min(units, key=lambda u: -u[rank[1:]] if rank[0] == "-" else u[rank])
+    assert first["dropped"] == 1 and sum("dropped" in u for u in units) == 1, s
+    assert all(u.startswith(first["unit"]) for u in r["dropped"]) and len(r["dropped"]) == (2 if kind == "block" else 1), s
+    assert all(abs(d[rank.strip("-")] - first[rank.strip("-")]) < 1e-9 for d in chain[name]["dropped"]), s
+PY
