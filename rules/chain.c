@@ -20,7 +20,8 @@ struct chain {
 	const char *state_name;
 	int round;
 	struct action *tuned;             /* of round 0 */
-	struct action *score, *choose;    /* of the round being planned; score NULL: chosen without */
+	struct action *score, *choose;    /* that the round being planned goes by */
+	int scored;                       /* the round of score */
 	struct found *passed;             /* by target: the newest state that passed its gates on validation rows */
 	double *speed;                    /* by target: what was measured last, tokens/s */
 };
@@ -214,15 +215,28 @@ static const char *named(struct chain *c, const char *what)
 	return arena_printf(c->p->arena, "%s/round-%d/%s", c->spec->name, c->round, what);
 }
 
-static struct action *plan_score(struct chain *c, const char *name, struct action *state)
+static struct action *plan_score(struct chain *c, const char *name, struct action *state,
+	enum spec_score_method method, enum spec_unit unit)
 {
 	const struct spec_score *s = &c->spec->score;
+	unsigned reads = spec_score_traits[method].reads;
+	struct arena *a = c->p->arena;
 	struct fields param = {0};
 	struct inputs in = {0};
 	plan_add_input(c->p, &in, input_output("state", state, 0));
-	add_sets(c, SPLIT_CALIBRATION, s->on, s->non, &in, &param);
-	fields_add(c->p->arena, &param, "numerics", numerics_classes[c->numerics].name);
-	fields_add(c->p->arena, &param, "rows", plan_number(c->p, s->rows));
+	fields_add(a, &param, "method", spec_score_methods[method]);
+	fields_add(a, &param, "unit", spec_units[unit]);
+	fields_add(a, &param, "numerics", numerics_classes[c->numerics].name);
+	if (reads & READS_ROWS) {
+		add_sets(c, SPLIT_CALIBRATION, s->on, s->non, &in, &param);
+		fields_add(a, &param, "rows", plan_number(c->p, s->rows));
+	}
+	if (reads & READS_COUNT)
+		fields_add(a, &param, "count", plan_number(c->p, c->spec->per_round));
+	if (reads & READS_SEED)
+		fields_add(a, &param, "seed", plan_number(c->p, c->spec->tune.seed));
+	if (reads & READS_UNITS)
+		fields_add(a, &param, "units", s->units);
 	return plan_action(c->p, name, &rule_score, &in, param);
 }
 
@@ -235,7 +249,7 @@ static struct action *plan_trainable(struct chain *c)
 	double share = tune->method == TUNE_FULL ? 1 : tune->trainable;
 	if (share < 1)
 		in[n++] = input_output("scores", plan_score(c, arena_printf(c->p->arena, "%s/parent/score",
-			c->spec->name), c->p->import), 0);
+			c->spec->name), c->p->import, SCORE_SCAN, UNIT_HALF), 0);
 	fields_add(c->p->arena, &param, "share", arena_printf(c->p->arena, "%.9g", share));
 	fields_add(c->p->arena, &param, "embeddings", tune->train_embeddings ? "1" : "0");
 	return plan_action(c->p, arena_printf(c->p->arena, "%s/trainable", c->spec->name), &rule_trainable,
@@ -272,29 +286,26 @@ static struct action *plan_tune(struct chain *c, struct action *state)
 	return plan_action(c->p, named(c, "tune"), &rule_tune, &in, param);
 }
 
+/* By scores of this round, or of the newest one that scored. */
 static struct action *plan_choose(struct chain *c)
 {
 	const struct spec_score *s = &c->spec->score;
 	struct arena *a = c->p->arena;
 	struct fields param = {0};
 	struct strbuf order;
-	struct input in[2] = {input_output("state", c->state, 0)};
-	size_t n = 1;
-	c->score = s->method == SCORE_SCAN ? plan_score(c, named(c, "score"), c->state) : NULL;
-	if (c->score)
-		in[n++] = input_output("scores", c->score, 0);
+	if ((c->round - 1) % s->scan_every == 0) {
+		c->score = plan_score(c, named(c, "score"), c->state, s->method, c->spec->unit);
+		c->scored = c->round;
+	}
+	struct input in[] = {input_output("state", c->state, 0), input_output("scores", c->score, 0)};
 	strbuf_init(&order);
 	for (int i = 0; i < s->ntie_break; i++)
 		strbuf_addf(&order, "%s%s", i ? " " : "", spec_tie_breaks[s->tie_break[i]]);
-	fields_add(a, &param, "method", spec_score_methods[s->method]);
 	fields_add(a, &param, "count", plan_number(c->p, c->spec->per_round));
-	fields_add(a, &param, "unit", c->spec->unit == UNIT_BLOCK ? "block" : "half");
-	fields_add(a, &param, "seed", plan_number(c->p, c->spec->tune.seed));
-	if (s->units)
-		fields_add(a, &param, "units", s->units);
-	fields_add(a, &param, "tie-break", arena_strdup(a, order.s));
+	if (s->ntie_break)
+		fields_add(a, &param, "tie-break", arena_strdup(a, order.s));
 	strbuf_release(&order);
-	return plan_action(c->p, named(c, "choose"), &rule_choose, &(struct inputs){in, n}, param);
+	return plan_action(c->p, named(c, "choose"), &rule_choose, &(struct inputs){in, NELEM(in)}, param);
 }
 
 /* What is measured of a state in a class, on a dataset: "NAME" of the action below the state. */
@@ -690,7 +701,7 @@ static bool chosen(struct build *b, void *ctx, const struct buf *input, struct e
 	struct plan_round *r = arena_push(a, c->p->round, c->p->nround);
 	(void)b;
 	*r = (struct plan_round){.schedule = c->spec->name, .round = c->round, .score = c->score,
-		.choose = c->choose};
+		.scored = c->scored, .choose = c->choose};
 	if (!units_read(a, input[0], &r->unit, &r->nunit, e))
 		return false;
 	for (size_t i = 0; i < r->nunit; i++) {

@@ -382,7 +382,7 @@ static bool read_ids(struct arena *a, const struct dataset *d, struct split_rule
 bool dataset_enough(const struct spec_dataset *d, const struct spec_score *s, size_t calibration_rows,
 	struct err *e)
 {
-	bool looks = s->method != SCORE_RANDOM && s->method != SCORE_LAST && s->method != SCORE_MAGNITUDE;
+	bool looks = spec_score_traits[s->method].reads & READS_ROWS;
 	if (!looks || calibration_rows >= (size_t)s->rows)
 		return true;
 	return spec_err_at(e, s->at, "dataset '%s' has %zu calibration row%s, the score looks at %lld", d->name,

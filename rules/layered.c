@@ -4,10 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "importance.h"
 #include "program.h"
 
 enum { MAX_EXTERNALS = 32 };
-enum piece { PIECE_EMBED, PIECE_ATTN, PIECE_MLP, PIECE_HEAD, NPIECES };
+enum piece { PIECE_EMBED, PIECE_ATTN, PIECE_MLP, PIECE_HEAD, PIECE_COMPARE, NPIECES };
 
 struct layered {
 	struct arena arena;
@@ -43,6 +44,7 @@ static bool load_code(struct layered *l, struct err *e)
 	l->plan[PIECE_ATTN] = graph_plan(a, forward_piece_half(a, &f, HALF_ATTN));
 	l->plan[PIECE_MLP] = graph_plan(a, forward_piece_half(a, &f, HALF_MLP));
 	l->plan[PIECE_HEAD] = graph_plan(a, forward_piece_head(a, &f));
+	l->plan[PIECE_COMPARE] = graph_plan(a, importance_compare(a, &f));
 	if (!emit_native(l->plan, NPIECES, &l->loaded, e))
 		return false;
 	for (int i = 0; i < NPIECES; i++)
@@ -92,7 +94,7 @@ static bool bind_all(struct layered *l, struct err *e)
 	const struct state *s = l->o.weights.state;
 	for (int p = 0; p < NPIECES; p++)
 		l->t[p] = arena_array(&l->arena, void **, s->config.layers);
-	if (!bind(l, PIECE_EMBED, 0, e) || !bind(l, PIECE_HEAD, 0, e))
+	if (!bind(l, PIECE_EMBED, 0, e) || !bind(l, PIECE_HEAD, 0, e) || !bind(l, PIECE_COMPARE, 0, e))
 		return false;
 	for (int i = 0; i < s->config.layers; i++)
 		if ((s->has_attn[i] && !bind(l, PIECE_ATTN, i, e)) ||
@@ -170,11 +172,15 @@ void layered_embed(struct layered *l, const struct layered_rows *r, float *y)
 
 void layered_half(struct layered *l, const struct layered_rows *r, const struct layered_half *h)
 {
-	float *norms = h->norm2 ? h->norm2 : xcalloc((size_t)r->nrow, sizeof(float));
-	const struct named extra[] = {{"x", h->x}, {"y", h->y}, {"norm2", norms}};
+	const struct named extra[] = {{"x", h->x}, {"y", h->y}};
 	run(l, h->half == HALF_ATTN ? PIECE_ATTN : PIECE_MLP, h->layer, r, extra, NELEM(extra));
-	if (!h->norm2)
-		free(norms);
+}
+
+void layered_compare(struct layered *l, const struct layered_rows *r, const struct layered_compare *c)
+{
+	const struct named extra[] = {{"x", c->x}, {"y", c->y}, {"distance", c->distance}, {"angle", c->angle},
+		{"norm2", c->norm2}};
+	run(l, PIECE_COMPARE, 0, r, extra, NELEM(extra));
 }
 
 void layered_nll(struct layered *l, const struct layered_rows *r, const float *x, float *nll)

@@ -1,6 +1,6 @@
 /*
  * A model run half by half in this process, so that a scan restarts in the middle: the programs of
- * forward_piece_*, weights and KV cache of every block. Halves that the state lacks are not there.
+ * forward_piece_* and "compare", weights and KV cache of every block. Halves that the state lacks are not there.
  *
  * All arithmetic is generated code of the numerics class; a row's bits are those of the program "step".
  */
@@ -31,14 +31,20 @@ void layered_free(struct layered *l); /* NULL is allowed */
 
 /* x, y: (nrow, D) f32, 64-byte aligned with the rows of `rows` in room. */
 void layered_embed(struct layered *l, const struct layered_rows *r, float *y);
-/* y = x + half(x); y may not be x. norm2 (nrow), the squared norms of half(x), may be NULL. */
+/* y = x + half(x); y may not be x. */
 struct layered_half {
 	enum half half;
 	int layer;
 	const float *x;
-	float *y, *norm2;
+	float *y;
 };
 void layered_half(struct layered *l, const struct layered_rows *r, const struct layered_half *h);
+/* Per row, (nrow): what the program "compare" gives (importance.h). */
+struct layered_compare {
+	const float *x, *y;
+	float *distance, *angle, *norm2;
+};
+void layered_compare(struct layered *l, const struct layered_rows *r, const struct layered_compare *c);
 void layered_nll(struct layered *l, const struct layered_rows *r, const float *x, float *nll);
 
 /* Zeroed memory for (rows, D), freed with l. */

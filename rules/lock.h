@@ -9,9 +9,9 @@
  *       "inputs": {
  *         "models:smollm/config.json": "HEX"        files by their place below the project or a root
  *       },
- *       "chain": [                                  a round a line: what left, and the metric on calibration
- *                                                   rows without it, before the round was tuned
- *         {"schedule":"main","round":1,"dropped":[{"unit":"blk.3.mlp","nll":1.25}]}
+ *       "chain": [                                  a round a line: what left, and its scores (scores.h), those
+ *                                                   of round "scored" where this one made none
+ *         {"schedule":"main","round":1,"method":"scan","dropped":[{"unit":"blk.3.mlp","nll":1.25,"norm":3}]}
  *       ],
  *       "targets": {
  *         "laptop": {"hardware":"zen5","numerics":"f32","context":0,"state":"HEX",
@@ -52,7 +52,7 @@ const char *lock_hardware(const struct json *lock, const char *target);
 /* As plan_options.units. */
 int64_t lock_stop_units(const struct json *lock, const char *target, const char *identity);
 
-/* Inputs of the rule: LOCK_FILE and a file's name; the units a round chose, and its scores if it had any. */
+/* Inputs of the rule: LOCK_FILE and a file's name; the units a round chose, and its scores if it made any. */
 #define LOCK_FILE "file "
 const char *lock_units(struct arena *a, int round);
 const char *lock_scores(struct arena *a, int round);

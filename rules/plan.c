@@ -381,7 +381,7 @@ static void stage_lock(struct plan *p, struct plan_target *t)
 		if (strcmp(r->schedule, schedule) || r->round > t->nround)
 			continue;
 		plan_add_input(p, &in, input_output(lock_units(p->arena, r->round), r->choose, 0));
-		if (r->score)
+		if (r->scored == r->round)
 			plan_add_input(p, &in, input_output(lock_scores(p->arena, r->round), r->score, 0));
 	}
 	for (size_t i = 0; i < p->ninput; i++)

@@ -70,7 +70,8 @@ struct plan_round {
 	int round;
 	struct unit *unit;
 	size_t nunit;
-	struct action *score; /* output 0: scores (scores.h); NULL: chosen without */
+	struct action *score; /* output 0: scores (scores.h) */
+	int scored;           /* in which round: this one or an earlier */
 	struct action *choose; /* output 0: names of units */
 };
 

@@ -1,185 +1,181 @@
 /*
  * Two choices that follow from scores: which units go next, and which blocks stay trainable.
  *
- * choose     inputs state, [scores]; parameters method (scan, random, last, given), count, unit (half,
- *            block), seed, tie-break, units -> unit names, one a line, the first to go first
+ * choose     inputs state, scores (of this state, or of one that has lost units since); parameters count, [tie-break]
+ *            -> names of halves, one a line, the first to go first
  * trainable  inputs state, [scores]; parameters share, embeddings -> "embeddings" and block names
  */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "rules.h"
-#include "scores.h"
+#include "score_method.h"
 
-/* A candidate: one unit, or both halves of a block. Less is better, key by key. */
-struct candidate {
-	struct unit unit[2];
-	size_t nunit, index;
-	double key[4];
+/* What is ranked: less is better, key by key; then the earlier one. */
+enum { MAX_KEYS = 4 };
+struct ranked {
+	struct candidate c;
+	size_t index;
+	double key[MAX_KEYS];
 };
 
 static int compare(const void *a, const void *b)
 {
-	const struct candidate *x = a, *y = b;
+	const struct ranked *x = a, *y = b;
 	for (size_t i = 0; i < NELEM(x->key); i++)
 		if (x->key[i] != y->key[i])
 			return x->key[i] < y->key[i] ? -1 : 1;
 	return (x->index > y->index) - (x->index < y->index);
 }
 
-static const struct unit_score *score_of(const struct scores *s, struct unit u)
+/* ---- keys ---- */
+
+struct keys {
+	int column[MAX_KEYS];
+	double sign[MAX_KEYS];
+	int n;
+};
+
+static void add_key(struct keys *k, const struct scores *s, const char *column)
 {
-	for (size_t i = 0; i < s->nunit; i++)
-		if (s->unit[i].unit.kind == u.kind && s->unit[i].unit.layer == u.layer)
-			return &s->unit[i];
-	return NULL;
+	bool most = *column == '-';
+	int i = scores_column(s, column + most);
+	if (i < 0 || k->n == MAX_KEYS)
+		return;
+	k->column[k->n] = i;
+	k->sign[k->n++] = most ? -1 : 1;
 }
 
-/* The metric first, then the ties in the order of the spec. A block's keys are the sums of its halves'. */
-static bool scan_keys(struct candidate *c, const struct scores *s, const char *ties, struct err *e)
+/* The method's, then the ties in the order of the spec. */
+static bool find_keys(const struct scores *s, const char *ties, struct keys *out, struct err *e)
 {
-	for (size_t i = 0; i < c->nunit; i++) {
-		const struct unit_score *u = score_of(s, c->unit[i]);
-		size_t key = 1;
-		if (!u)
-			return err_set(e, ERR_IO, "the scores lack a unit of the state");
-		c->key[0] += s->by_accuracy ? -u->accuracy : u->nll;
-		for (const char *p = ties; *p; p += strcspn(p, " "), p += strspn(p, " ")) {
-			if (!strncmp(p, "likelihood", 10))
-				c->key[key++] += u->nll;
-			else if (!strncmp(p, "activation-norm", 15))
-				c->key[key++] -= u->norm;
-		}
+	const char *rank = score_method_rank(s);
+	*out = (struct keys){0};
+	if (!rank)
+		return !s->nunit || err_set(e, ERR_IO, "nothing in the scores by '%s' ranks", s->method);
+	add_key(out, s, rank);
+	for (const char *p = ties; p && *p; p += strcspn(p, " "), p += strspn(p, " ")) {
+		if (!strncmp(p, "likelihood", 10))
+			add_key(out, s, "nll");
+		else if (!strncmp(p, "activation-norm", 15))
+			add_key(out, s, "-norm");
 	}
 	return true;
 }
 
-/* Where a list of units names the candidate (any half of a block); infinity: nowhere. */
-static double given_place(const char *units, const struct candidate *c)
+static void add_score(struct ranked *r, const struct keys *k, const struct unit_score *u)
 {
-	double place = 0;
-	for (const char *p = units + strspn(units, " "); *p; place++) {
-		char name[32];
-		size_t n = strcspn(p, " ");
-		for (size_t k = 0; k < c->nunit; k++) {
-			unit_name(c->unit[k], name);
-			if (strlen(name) == n && !strncmp(p, name, n))
-				return place;
-		}
-		p += n + strspn(p + n, " ");
-	}
-	return HUGE_VAL;
+	for (int i = 0; i < k->n; i++)
+		r->key[i] += k->sign[i] * u->value[k->column[i]];
 }
 
-static double hashed(int64_t seed, const struct candidate *c)
-{
-	struct {
-		int64_t seed, kind, layer;
-	} in = {seed, c->nunit == 2 ? 2 : (int64_t)c->unit[0].kind, c->unit[0].layer};
-	return (double)(digest_of(&in, sizeof(in)).hi >> 11);
-}
+/* ---- choose ---- */
 
-static struct candidate *candidates(struct arena *a, const struct state *s, bool blocks, size_t *n)
+/* The scored units that are still whole. */
+static bool list_units(struct arena *a, const struct state *s, const struct scores *scores, struct ranked **out,
+	size_t *n, struct err *e)
 {
-	size_t nunit;
-	struct unit *unit = state_units(a, s, &nunit);
-	struct candidate *c = NULL;
+	*out = NULL;
 	*n = 0;
-	for (size_t i = 0; i < nunit; i++) {
-		if (blocks && i && unit[i].layer == unit[i - 1].layer) {
-			c[*n - 1].unit[c[*n - 1].nunit++] = unit[i];
-			continue;
-		}
-		struct candidate one = {.unit = {unit[i]}, .nunit = 1, .index = i};
-		*arena_push(a, c, *n) = one;
+	for (size_t i = 0; i < scores->nunit; i++) {
+		struct ranked r = {.index = i};
+		if (candidate_find(a, s, scores->unit[i].name, &r.c, e))
+			*arena_push(a, *out, *n) = r;
+		else if (!r.c.name)
+			return false;
 	}
-	return c;
-}
-
-static bool optional_scores(struct rule_call *c, struct scores *out, bool *found, struct err *e)
-{
-	struct buf text;
-	*found = call_find(c, "scores") >= 0;
-	return !*found || (call_input_named(c, "scores", &text, e) &&
-				  scores_read(call_arena(c), text, out, e));
+	return true;
 }
 
 static bool run_choose(struct rule_call *c, struct err *e)
 {
 	struct state s;
 	struct scores scores;
-	bool found;
-	int64_t count = fields_int(call_params(c), "count"), seed = fields_int(call_params(c), "seed");
-	size_t n;
-	const char *method = call_param(c, "method"), *ties = call_param(c, "tie-break");
-	if (!rule_state(c, "state", &s, e) || !optional_scores(c, &scores, &found, e))
+	struct keys keys;
+	struct ranked *all;
+	struct buf text;
+	size_t n, count = (size_t)fields_int(call_params(c), "count"), units = 0, taken = 0;
+	if (!rule_state(c, "state", &s, e) || !call_input_named(c, "scores", &text, e) ||
+		!scores_read(call_arena(c), text, &scores, e) ||
+		!find_keys(&scores, call_param(c, "tie-break"), &keys, e) ||
+		!list_units(call_arena(c), &s, &scores, &all, &n, e))
 		return false;
-	struct candidate *all = candidates(call_arena(c), &s, !strcmp(call_param(c, "unit"), "block"), &n);
-	for (size_t i = 0; i < n; i++) {
-		if (!strcmp(method, "random"))
-			all[i].key[0] = hashed(seed, &all[i]);
-		else if (!strcmp(method, "last"))
-			all[i].key[0] = -(double)all[i].index;
-		else if (!strcmp(method, "given"))
-			all[i].key[0] = given_place(call_param(c, "units"), &all[i]);
-		else if (!found)
-			return err_set(e, ERR_SPEC, "method '%s' needs scores", method);
-		else if (!scan_keys(&all[i], &scores, ties ? ties : "", e))
-			return false;
-	}
-	if (n < (size_t)count)
-		return err_set(e, ERR_SPEC, "%lld units shall go, but %zu are left", (long long)count, n);
-	qsort(all, n, sizeof(*all), compare);
-	if (!strcmp(method, "given") && count && all[count - 1].key[0] == HUGE_VAL)
-		return err_set(e, ERR_SPEC, "units=\"%s\" names too few that are left: %lld shall go",
-			call_param(c, "units"), (long long)count);
+	for (size_t i = 0; i < n; i++)
+		add_score(&all[i], &keys, &scores.unit[all[i].index]);
+	if (n)
+		qsort(all, n, sizeof(*all), compare);
+	while (taken < n && units < count)
+		units += all[taken++].c.nunit;
+	if (units < count)
+		return err_set(e, ERR_SPEC, "%zu units shall go, but of those that method '%s' ranked %zu are left",
+			count, scores.method, units);
 	struct strbuf out;
 	strbuf_init(&out);
-	for (int64_t i = 0; i < count; i++)
-		for (size_t k = 0; k < all[i].nunit; k++) {
+	for (size_t i = 0; i < taken; i++)
+		for (size_t k = 0; k < all[i].c.nhalf; k++) {
 			char name[32];
-			unit_name(all[i].unit[k], name);
+			unit_name(all[i].c.half[k], name);
 			strbuf_addf(&out, "%s\n", name);
 		}
 	return rule_output(c, &out, e);
 }
 
-/* t(block) = what is left without its attention + what is left without its MLP: the blocks with the least
- * stay trainable, since their removal hurts most. Ties by likelihood, then the earlier block. */
+/* ---- trainable ---- */
+
+/* t(block) = what is left without its attention + what is left without its MLP. */
+static bool add_halves(struct ranked *r, const struct scores *s, struct err *e)
+{
+	struct keys keys;
+	if (!find_keys(s, "likelihood", &keys, e))
+		return false;
+	for (size_t i = 0; i < r->c.nhalf; i++) {
+		char name[32];
+		unit_name(r->c.half[i], name);
+		const struct unit_score *u = scores_find(s, name);
+		if (!u)
+			return err_set(e, ERR_IO, "the scores lack a unit of the state");
+		add_score(r, &keys, u);
+	}
+	return true;
+}
+
+/* The blocks whose removal hurts most stay trainable. Ties by likelihood, then the earlier block. */
 static bool run_trainable(struct rule_call *c, struct err *e)
 {
 	struct state s;
 	struct scores scores;
-	bool found;
+	struct buf text;
 	size_t n;
+	bool found = call_find(c, "scores") >= 0;
 	double share = fields_double(call_params(c), "share");
 	const char *embeddings = call_param(c, "embeddings");
-	if (!rule_state(c, "state", &s, e) || !optional_scores(c, &scores, &found, e))
+	if (!rule_state(c, "state", &s, e) || (found && (!call_input_named(c, "scores", &text, e) ||
+							       !scores_read(call_arena(c), text, &scores, e))))
 		return false;
-	struct candidate *all = candidates(call_arena(c), &s, true, &n);
+	struct candidate *block = candidate_blocks(call_arena(c), &s, 1, &n);
+	struct ranked *all = arena_array(call_arena(c), struct ranked, n);
 	size_t count = (size_t)ceil(share * (double)s.config.layers - 1e-9);
 	for (size_t i = 0; i < n; i++) {
-		if (!found)
-			continue;
-		if (!scan_keys(&all[i], &scores, "likelihood", e))
+		all[i] = (struct ranked){.c = block[i], .index = i};
+		if (found && !add_halves(&all[i], &scores, e))
 			return false;
 		for (size_t k = 0; k < NELEM(all[i].key); k++)
 			all[i].key[k] = -all[i].key[k];
 	}
 	if (count < n && !found)
 		return err_set(e, ERR_SPEC, "a share of the blocks can only be chosen by scores");
-	qsort(all, n, sizeof(*all), compare);
+	if (n)
+		qsort(all, n, sizeof(*all), compare);
 	struct strbuf out;
 	strbuf_init(&out);
 	if (embeddings && !strcmp(embeddings, "1"))
 		strbuf_adds(&out, "embeddings\n");
 	for (size_t i = 0; i < n && i < count; i++)
-		strbuf_addf(&out, "blk.%d\n", all[i].unit[0].layer);
+		strbuf_addf(&out, "blk.%d\n", all[i].c.half[0].layer);
 	return rule_output(c, &out, e);
 }
 
 static const char *const chosen[] = {"units", NULL};
-const struct rule rule_choose = {"choose", 1, chosen, NULL, run_choose, NULL};
+const struct rule rule_choose = {"choose", 2, chosen, NULL, run_choose, NULL};
 static const char *const trainable[] = {"trainable", NULL};
 const struct rule rule_trainable = {"trainable", 1, trainable, NULL, run_trainable, NULL};

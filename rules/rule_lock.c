@@ -28,16 +28,18 @@ static void add_inputs(struct strbuf *out, const struct rule_call *c)
 	strbuf_addc(out, '}');
 }
 
-static bool round_scores(struct rule_call *c, int round, struct scores *out, struct err *e)
+/* The scores that a round went by: its own, or those of the newest round before that scored. */
+static bool round_scores(struct rule_call *c, int round, int *scored, struct scores *out, struct err *e)
 {
-	const char *name = lock_scores(call_arena(c), round);
 	struct buf text;
-	*out = (struct scores){0};
-	return call_find(c, name) < 0 ||
-		(call_input_named(c, name, &text, e) && scores_read(call_arena(c), text, out, e));
+	for (*scored = round; call_find(c, lock_scores(call_arena(c), *scored)) < 0; --*scored)
+		if (*scored == 1)
+			BUG("round %d has no scores", round);
+	return call_input_named(c, lock_scores(call_arena(c), *scored), &text, e) &&
+		scores_read(call_arena(c), text, out, e);
 }
 
-/* What left, and how the state would have been without it before it was tuned. */
+/* What left, and what it had been given for it by the scores. */
 static bool add_round(struct strbuf *out, struct rule_call *c, int round, struct err *e)
 {
 	struct scores scores;
@@ -45,23 +47,24 @@ static bool add_round(struct strbuf *out, struct rule_call *c, int round, struct
 	struct buf text;
 	char name[32];
 	size_t n;
-	if (!round_scores(c, round, &scores, e) ||
+	int scored;
+	if (!round_scores(c, round, &scored, &scores, e) ||
 		!call_input_named(c, lock_units(call_arena(c), round), &text, e) ||
 		!units_read(call_arena(c), text, &unit, &n, e))
 		return false;
-	strbuf_addf(out, "%s{\"schedule\":\"%s\",\"round\":%d,\"dropped\":[", round > 1 ? "," : "",
-		call_param(c, "schedule"), round);
+	strbuf_addf(out, "%s{\"schedule\":\"%s\",\"round\":%d,\"method\":\"%s\"", round > 1 ? "," : "",
+		call_param(c, "schedule"), round, scores.method);
+	if (scored != round)
+		strbuf_addf(out, ",\"scored\":%d", scored);
+	strbuf_adds(out, ",\"dropped\":[");
 	for (size_t i = 0; i < n; i++) {
 		unit_name(unit[i], name);
 		strbuf_addf(out, "%s{\"unit\":\"%s\"", i ? "," : "", name);
-		for (size_t k = 0; k < scores.nunit; k++) {
-			const struct unit_score *s = &scores.unit[k];
-			if (s->unit.kind != unit[i].kind || s->unit.layer != unit[i].layer)
-				continue;
-			strbuf_addf(out, ",\"nll\":%.6g", s->nll);
-			if (scores.by_accuracy)
-				strbuf_addf(out, ",\"accuracy\":%.6g", s->accuracy);
-		}
+		for (size_t k = 0; k < scores.nunit; k++)
+			if (unit_left_as(scores.unit[k].name, unit, n, i)) {
+				scores_write_values(out, &scores, scores.unit[k].value);
+				break;
+			}
 		strbuf_addc(out, '}');
 	}
 	strbuf_adds(out, "]}");
@@ -147,4 +150,4 @@ static bool run_lock(struct rule_call *c, struct err *e)
 }
 
 static const char *const outputs[] = {"lock", NULL};
-const struct rule rule_lock = {"lock", 1, outputs, NULL, run_lock, NULL};
+const struct rule rule_lock = {"lock", 2, outputs, NULL, run_lock, NULL};

@@ -1,110 +1,117 @@
 /*
- * Scores every unit of a state by a scan over calibration rows: the first `rows` of each input "rows", one for
- * each set. One set ranks by its metric. Several rank by nll of gold answers: with the parameter `weights` the
- * weighted mean over sets of each one's nll per token, else over the tokens of all. The second output remembers each record's
- * numbers: a later call for the same state and class takes them from there and runs new records alone.
+ * Scores every unit of a state by one of the methods (score_method.h), on the first `rows` of each input "rows", one for
+ * each dataset. Several rank by the weighted mean of each one's numbers where the parameter `weights` is there, else by
+ * those of all rows, and never by accuracy. The second output remembers each record's
+ * sums: a later call for the same state, class and units takes them from there and runs new records alone. It is
+ * empty where a method has none.
  *
- * The memory: "TRIMMEMO", u64 units, u64 records, then per record its digest (hi, lo) and 1 + units cells
- * (struct scan_cell), little-endian.
+ * inputs state, [rows...]; parameters method, unit (half, block), numerics, and what the method reads: rows, weights, count,
+ * seed, units -> scores (scores.h), memo
+ *
+ * The memo: "TRIMMEMO", u64 doubles of a line, u64 records, then per record its digest (hi, lo) and its line,
+ * little-endian.
  */
 #include <math.h>
 #include <string.h>
 
 #include "eval.h"
 #include "rules.h"
-#include "scan.h"
+#include "score_method.h"
+#include "spec_table.h"
 
-enum { SCAN_ROWS = 512, MEMO_HEADER = 24 };
+enum { BATCH_ROWS = 512, MEMO_HEADER = 24 };
 
-struct score {
-	struct rule_call *call;
-	struct arena *a;
-	struct state state;
-	struct token_table tokens; /* of all sets */
+struct scoring {
+	struct score s;
+	const char *name; /* of the method */
+	const struct score_method *method;
+	unsigned reads;
+	double **line;    /* per record; NULL until it is known */
 	struct mix_set *set;
 	size_t nset;
-	enum numerics numerics;
-	struct unit *unit;
-	size_t nunit;
-	uint64_t *record; /* that count, in order: set by set */
-	size_t nrecord;
-	size_t *end;      /* by set: where its records end in that list */
-	struct scan_cell **cell; /* per record; NULL until it is known */
+	size_t *end;      /* by set: where its records end in s.record */
 };
 
-static size_t row_bytes(const struct score *s)
+static size_t line_cells(const struct scoring *c)
 {
-	return sizeof(struct digest) + (1 + s->nunit) * sizeof(struct scan_cell);
+	return (1 + c->s.n) * (size_t)c->method->sums->ncell;
 }
 
-/* The first `rows` rows of each set: a row may be several records (windows of a document). */
-static void choose_records(struct score *s, int64_t rows)
+static size_t line_bytes(const struct scoring *c)
 {
-	uint64_t base = 0;
-	s->end = arena_array(s->a, size_t, s->nset);
-	for (size_t k = 0; k < s->nset; k++) {
-		const struct token_table *t = s->set[k].t;
-		int64_t seen = 0;
-		for (uint64_t i = 0; i < t->nrecord; i++) {
-			seen += t->record[i].part == 0;
-			if (seen > rows)
-				break;
-			*arena_push(s->a, s->record, s->nrecord) = base + i;
-		}
-		s->end[k] = s->nrecord;
-		base += t->nrecord;
-	}
-	s->cell = arena_array(s->a, struct scan_cell *, s->nrecord + 1);
+	return line_cells(c) * sizeof(double);
 }
 
-static void write_memo(const struct score *s, struct strbuf *out)
+static struct digest record_digest(const struct scoring *c, size_t i)
 {
-	uint64_t known = 0, units = s->nunit;
-	for (size_t i = 0; i < s->nrecord; i++)
-		known += s->cell[i] != NULL;
+	return c->s.tokens.record[c->s.record[i]].digest;
+}
+
+/* ---- what is remembered ---- */
+
+static void write_memo(const struct scoring *c, struct strbuf *out)
+{
+	uint64_t known = 0, cells = line_cells(c);
+	for (size_t i = 0; i < c->s.nrecord; i++)
+		known += c->line[i] != NULL;
 	strbuf_add(out, "TRIMMEMO", 8);
-	strbuf_add(out, &units, 8);
+	strbuf_add(out, &cells, 8);
 	strbuf_add(out, &known, 8);
-	for (size_t i = 0; i < s->nrecord; i++) {
-		if (!s->cell[i])
+	for (size_t i = 0; i < c->s.nrecord; i++) {
+		struct digest d = record_digest(c, i);
+		if (!c->line[i])
 			continue;
-		strbuf_add(out, &s->tokens.record[s->record[i]].digest, sizeof(struct digest));
-		strbuf_add(out, s->cell[i], (1 + s->nunit) * sizeof(struct scan_cell));
+		strbuf_add(out, &d, sizeof(d));
+		strbuf_add(out, c->line[i], line_bytes(c));
 	}
 }
 
 /* Takes what an earlier table knows; one that does not fit is ignored. */
-static void read_memo(struct score *s, struct buf memo)
+static void read_memo(struct scoring *c, struct buf memo)
 {
 	uint64_t head[2];
+	size_t row_bytes = sizeof(struct digest) + line_bytes(c);
 	const char *p = memo.p;
 	if (!p || memo.n < MEMO_HEADER || memcmp(p, "TRIMMEMO", 8))
 		return;
 	memcpy(head, p + 8, 16);
-	if (head[0] != s->nunit || head[1] > memo.n / row_bytes(s) ||
-		memo.n != MEMO_HEADER + head[1] * row_bytes(s))
+	if (head[0] != line_cells(c) || head[1] > memo.n / row_bytes || memo.n != MEMO_HEADER + head[1] * row_bytes)
 		return;
 	for (uint64_t k = 0; k < head[1]; k++) {
-		const char *row = p + MEMO_HEADER + k * row_bytes(s);
+		const char *row = p + MEMO_HEADER + k * row_bytes;
 		struct digest d;
 		memcpy(&d, row, sizeof(d));
-		for (size_t i = 0; i < s->nrecord; i++)
-			if (!s->cell[i] && digest_equal(d, s->tokens.record[s->record[i]].digest))
-				s->cell[i] = arena_copy(s->a, row + sizeof(d), row_bytes(s) - sizeof(d));
+		for (size_t i = 0; i < c->s.nrecord; i++)
+			if (!c->line[i] && digest_equal(d, record_digest(c, i)))
+				c->line[i] = arena_copy(c->s.a, row + sizeof(d), line_bytes(c));
 	}
 }
 
-static bool interlude(struct score *s, struct err *e)
+/* By state, class and units. */
+static struct buf memo_name(struct scoring *c)
 {
-	enum call_next next = call_next(s->call);
+	char hex[DIGEST_HEX];
+	const struct fields *param = call_params(c->s.call);
+	digest_hex(call_input_digest(c->s.call, (size_t)call_find(c->s.call, "state")), hex);
+	const char *name = arena_printf(c->s.a, "%s %s %s %s %s", hex, numerics_classes[c->s.numerics].name,
+		c->method->sums->name, fields_get(param, "unit"), c->reads & READS_COUNT ? fields_get(param, "count") : "1");
+	return (struct buf){name, strlen(name)};
+}
+
+/* ---- sums over records ---- */
+
+static bool interlude(struct scoring *c, struct err *e)
+{
+	enum call_next next = call_next(c->s.call);
 	bool ok = true;
 	if (next == CALL_SAVE || next == CALL_SAVE_AND_STOP) {
 		struct strbuf memo;
 		strbuf_init(&memo);
-		write_memo(s, &memo);
-		uint64_t known = (memo.n - MEMO_HEADER) / row_bytes(s);
+		write_memo(c, &memo);
+		uint64_t known;
+		memcpy(&known, memo.s + 16, 8);
 		struct buf part = strbuf_buf(&memo);
-		ok = call_checkpoint_put(s->call, known, &part, 1, e);
+		ok = call_checkpoint_put(c->s.call, known, &part, 1, e);
 		strbuf_release(&memo);
 	}
 	if (ok && (next == CALL_STOP || next == CALL_SAVE_AND_STOP))
@@ -112,135 +119,183 @@ static bool interlude(struct score *s, struct err *e)
 	return ok;
 }
 
-static bool run_missing(struct score *s, struct err *e)
+static bool run_missing(struct scoring *c, struct err *e)
 {
-	struct scan scan;
-	struct layered_options o = {.weights = {&s->state, rule_tensor, s->call},
-		.numerics = s->numerics, .rows = SCAN_ROWS, .nthreads = call_threads(s->call)};
+	const struct score_sums *sums = c->method->sums;
+	struct score *s = &c->s;
 	uint64_t *todo = NULL;
 	size_t *at = NULL, ntodo = 0, nat = 0;
+	void *work = NULL;
 	for (size_t i = 0; i < s->nrecord; i++)
-		if (!s->cell[i]) {
+		if (!c->line[i]) {
 			*arena_push(s->a, todo, ntodo) = s->record[i];
 			*arena_push(s->a, at, nat) = i;
 		}
 	if (!ntodo)
 		return true;
-	bool ok = scan_open(&scan, &o, &s->tokens, s->unit, s->nunit, e);
+	bool ok = sums->open(s, &work, e);
 	for (size_t i = 0, n; ok && i < ntodo; i += n) {
-		n = scan_batch(&scan, &s->tokens, todo + i, ntodo - i);
-		struct scan_cell **cell = arena_array(s->a, struct scan_cell *, n);
+		n = sums->batch(work, todo + i, ntodo - i);
+		double **line = arena_array(s->a, double *, n);
 		for (size_t k = 0; k < n; k++)
-			cell[k] = arena_array(s->a, struct scan_cell, 1 + s->nunit);
-		scan_run(&scan, &s->tokens, todo + i, n, cell);
+			line[k] = arena_array(s->a, double, line_cells(c));
+		sums->run(work, todo + i, n, line);
 		for (size_t k = 0; k < n; k++)
-			s->cell[at[i + k]] = cell[k];
+			c->line[at[i + k]] = line[k];
 		call_progress(s->call, &(struct progress){(double)(i + n), (double)ntodo, "records", NULL});
-		ok = interlude(s, e);
+		ok = interlude(c, e);
 	}
-	scan_release(&scan);
+	sums->release(work);
 	return ok;
 }
 
-struct sums {
-	double nll, tokens, correct, norm2;
-};
-
-static struct sums sum_cells(const struct score *s, size_t first, size_t end, size_t at)
+/* Of unit `at`, 0 the state itself, over records [first, end). */
+static void add_records(const struct scoring *c, size_t first, size_t end, size_t at, double *value)
 {
-	struct sums sum = {0};
-	for (size_t i = first; i < end; i++) {
-		const struct scan_cell *c = &s->cell[i][at];
-		sum.nll += c->nll;
-		sum.tokens += c->tokens;
-		sum.correct += c->correct;
-		sum.norm2 += c->norm2;
-	}
-	return sum;
+	const struct score_sums *sums = c->method->sums;
+	double *sum = arena_array(c->s.a, double, sums->ncell);
+	for (size_t i = first; i < end; i++)
+		for (int k = 0; k < sums->ncell; k++)
+			sum[k] += c->line[i][at * (size_t)sums->ncell + (size_t)k];
+	sums->values(sum, end - first, value);
 }
 
-/* Of several sets with weights: the weighted mean of each set's nll per token. */
-static double weighted_nll(const struct score *s, size_t at)
+static void add_weighted(const struct scoring *c, size_t at, int ncolumn, double *value)
 {
-	double nll = 0, weight = 0;
-	for (size_t k = 0; k < s->nset; k++) {
-		struct sums sum = sum_cells(s, k ? s->end[k - 1] : 0, s->end[k], at);
-		if (!(sum.tokens > 0))
+	double part[SCORE_COLUMNS], weight = 0;
+	for (int k = 0; k < ncolumn; k++)
+		value[k] = 0;
+	for (size_t i = 0; i < c->nset; i++) {
+		size_t first = i ? c->end[i - 1] : 0;
+		if (first == c->end[i])
 			continue;
-		nll += (double)s->set[k].weight * sum.nll / sum.tokens;
-		weight += (double)s->set[k].weight;
+		add_records(c, first, c->end[i], at, part);
+		for (int k = 0; k < ncolumn; k++)
+			value[k] += (double)c->set[i].weight * part[k];
+		weight += (double)c->set[i].weight;
 	}
-	return weight > 0 ? nll / weight : 0;
+	for (int k = 0; k < ncolumn; k++)
+		value[k] /= weight;
 }
 
-static bool add_up(const struct score *s, size_t at, double *accuracy, double *nll, double *norm,
-	struct err *e)
+static void add_up(const struct scoring *c, size_t at, const struct scores *table, double *value)
 {
-	struct sums all = sum_cells(s, 0, s->nrecord, at);
-	double sum = all.nll;
-	*accuracy = s->nset == 1 ? all.correct / (double)s->nrecord : 0;
-	*nll = all.tokens > 0 ? sum / all.tokens : 0;
-	if (s->set[0].weight)
-		*nll = weighted_nll(s, at);
-	*norm = sqrt(all.norm2);
-	if (!isfinite(sum) && at == 0)
-		return err_set(e, ERR_NUMERIC, "the state's loss on calibration rows is not finite");
-	if (!isfinite(sum))
-		*nll = HUGE_VAL; /* a unit without which nothing works goes last */
-	return true;
+	if (c->nset > 1 && c->set[0].weight)
+		add_weighted(c, at, table->ncolumn, value);
+	else
+		add_records(c, 0, c->s.nrecord, at, value);
+	for (int k = 0; k < table->ncolumn && c->nset > 1; k++)
+		if (!strcmp(table->column[k], "accuracy"))
+			value[k] = NAN;
 }
 
-static bool write_scores(struct score *s, struct err *e)
+static bool measure_sums(struct scoring *c, struct scores *out, struct strbuf *memo, struct err *e)
 {
-	struct scores out = {.nunit = s->nunit, .by_accuracy = s->nset == 1};
-	struct strbuf text, memo;
-	double norm;
-	for (size_t i = 0; i < s->nrecord; i++)
-		out.by_accuracy = out.by_accuracy && s->tokens.record[s->record[i]].nanswer > 1;
-	bool ok = add_up(s, 0, &out.base_accuracy, &out.base_nll, &norm, e);
-	out.unit = arena_array(s->a, struct unit_score, s->nunit);
-	for (size_t u = 0; u < s->nunit && ok; u++) {
-		out.unit[u].unit = s->unit[u];
-		ok = add_up(s, 1 + u, &out.unit[u].accuracy, &out.unit[u].nll, &out.unit[u].norm, e);
+	const struct score_sums *sums = c->method->sums;
+	struct buf known;
+	uint64_t step;
+	c->line = arena_array(c->s.a, double *, c->s.nrecord);
+	if (!call_seed_get(c->s.call, memo_name(c), &known, e))
+		return false;
+	read_memo(c, known);
+	if (!call_checkpoint_get(c->s.call, &step, &known, e))
+		return false;
+	read_memo(c, known);
+	if (!run_missing(c, e))
+		return false;
+	add_up(c, 0, out, out->base);
+	for (size_t i = 0; i < c->s.n; i++)
+		add_up(c, 1 + i, out, out->unit[i].value);
+	write_memo(c, memo);
+	return !sums->finite || isfinite(out->base[scores_column(out, sums->finite)]) ||
+		err_set(e, ERR_NUMERIC, "the state's %s on calibration rows is not finite", sums->finite);
+}
+
+/* ---- the rule ---- */
+
+/* The first `rows` rows of each set: a row may be several records (windows of a document). */
+static bool choose_records(struct scoring *c, struct err *e)
+{
+	struct score *s = &c->s;
+	int64_t rows = fields_int(call_params(s->call), "rows");
+	uint64_t base = 0;
+	if (!call_token_sets(s->call, &c->set, &c->nset, &s->tokens, e))
+		return false;
+	c->end = arena_array(s->a, size_t, c->nset);
+	for (size_t k = 0; k < c->nset; base += c->set[k++].t->nrecord) {
+		const struct token_table *t = c->set[k].t;
+		int64_t seen = 0;
+		for (uint64_t i = 0; i < t->nrecord; i++) {
+			seen += t->record[i].part == 0;
+			if (seen > rows)
+				break;
+			*arena_push(s->a, s->record, s->nrecord) = base + i;
+		}
+		c->end[k] = s->nrecord;
 	}
+	return s->nrecord || err_set(e, ERR_SPEC, "there are no calibration rows to score on");
+}
+
+static void list_candidates(struct scoring *c)
+{
+	struct score *s = &c->s;
+	const struct fields *param = call_params(s->call);
+	size_t run = c->reads & READS_COUNT ? (size_t)fields_int(param, "count") : 1;
+	if (!strcmp(fields_get(param, "unit"), "block"))
+		s->candidate = candidate_blocks(s->a, &s->state, run, &s->n);
+	else
+		s->candidate = candidate_halves(s->a, &s->state, &s->n);
+}
+
+static struct scores empty_table(struct scoring *c)
+{
+	struct scores out = {.method = c->name, .nunit = c->s.n};
+	while (c->method->column[out.ncolumn]) {
+		out.column[out.ncolumn] = c->method->column[out.ncolumn];
+		out.base[out.ncolumn++] = NAN;
+	}
+	out.unit = arena_array(c->s.a, struct unit_score, c->s.n);
+	for (size_t i = 0; i < c->s.n; i++) {
+		out.unit[i].name = c->s.candidate[i].name;
+		for (int k = 0; k < SCORE_COLUMNS; k++)
+			out.unit[i].value[k] = NAN;
+	}
+	return out;
+}
+
+static bool write_outputs(struct scoring *c, const struct scores *table, struct strbuf *memo, struct err *e)
+{
+	struct strbuf text;
 	strbuf_init(&text);
-	strbuf_init(&memo);
-	scores_write(&text, &out);
-	write_memo(s, &memo);
-	ok = ok && call_output(s->call, 0, strbuf_buf(&text), e) &&
-		call_output(s->call, 1, strbuf_buf(&memo), e);
+	scores_write(&text, table);
+	bool ok = call_output(c->s.call, 0, strbuf_buf(&text), e) && call_output(c->s.call, 1, strbuf_buf(memo), e);
 	strbuf_release(&text);
+	if (ok && c->method->sums)
+		call_seed_put(c->s.call, memo_name(c), 1);
+	return ok;
+}
+
+static bool run_score(struct rule_call *call, struct err *e)
+{
+	struct scoring c = {.s = {.call = call, .a = call_arena(call), .nthreads = call_threads(call),
+		.batch_rows = BATCH_ROWS}, .name = call_param(call, "method")};
+	c.method = score_method_find(c.name, &c.reads);
+	if (!c.method)
+		BUG("there is no score method '%s'", c.name);
+	if (!rule_state(call, "state", &c.s.state, e) || !rule_numerics(call, &c.s.numerics, e))
+		return false;
+	c.s.weights = (struct weight_source){&c.s.state, rule_tensor, call};
+	if (c.reads & READS_ROWS && !choose_records(&c, e))
+		return false;
+	list_candidates(&c);
+	struct scores table = empty_table(&c);
+	struct strbuf memo;
+	strbuf_init(&memo);
+	bool ok = c.method->sums ? measure_sums(&c, &table, &memo, e) : c.method->measure(&c.s, &table, e);
+	ok = ok && write_outputs(&c, &table, &memo, e);
 	strbuf_release(&memo);
 	return ok;
 }
 
-static bool run_score(struct rule_call *c, struct err *e)
-{
-	struct score s = {.call = c, .a = call_arena(c)};
-	struct buf memo;
-	uint64_t step;
-	if (!rule_state(c, "state", &s.state, e) || !rule_numerics(c, &s.numerics, e) ||
-		!call_token_sets(c, &s.set, &s.nset, &s.tokens, e))
-		return false;
-	s.unit = state_units(s.a, &s.state, &s.nunit);
-	choose_records(&s, fields_int(call_params(c), "rows"));
-	if (!s.nrecord)
-		return err_set(e, ERR_SPEC, "there are no calibration rows to score on");
-	char hex[DIGEST_HEX];
-	digest_hex(call_input_digest(c, (size_t)call_find(c, "state")), hex);
-	const char *name = arena_printf(s.a, "%s %s", hex, numerics_classes[s.numerics].name);
-	struct buf seed_name = {name, strlen(name)};
-	if (!call_seed_get(c, seed_name, &memo, e))
-		return false;
-	read_memo(&s, memo);
-	if (!call_checkpoint_get(c, &step, &memo, e))
-		return false;
-	read_memo(&s, memo);
-	if (!run_missing(&s, e) || !write_scores(&s, e))
-		return false;
-	call_seed_put(c, seed_name, 1);
-	return true;
-}
-
 static const char *const outputs[] = {"scores", "memo", NULL};
-const struct rule rule_score = {"score", 1, outputs, "compute", run_score, rule_numerics_tools};
+const struct rule rule_score = {"score", 2, outputs, "compute", run_score, rule_numerics_tools};

@@ -83,7 +83,7 @@ static bool load_code(struct trainer *t, struct err *e)
 		.beta2 = t->o.beta2, .eps = t->o.eps, .decay = t->o.decay};
 	t->grad.plan = graph_plan(&t->arena, train_grad(&t->arena, &train));
 	t->update.plan = graph_plan(&t->arena,
-		same_layouts(train_update(&t->arena, &train), t->grad.plan));
+		same_layouts((t->o.behind ? t->o.behind : train_update)(&t->arena, &train), t->grad.plan));
 	const struct graph *plans[] = {t->grad.plan, t->update.plan};
 	if (!emit_native(plans, 2, &t->loaded, e))
 		return false;
@@ -183,6 +183,16 @@ double trainer_update(struct trainer *t, int64_t step, double rate, double clip)
 	return (double)*(float *)input(t, "grad_norm");
 }
 
+void trainer_finish(struct trainer *t)
+{
+	program_run(t->update.prog, t->pool, t->update.t, NULL, t->scratch);
+}
+
+float trainer_output(const struct trainer *t, const char *name)
+{
+	return *(const float *)find(t, name)->p;
+}
+
 void trainer_weight(const struct trainer *t, const char *name, struct strbuf *out)
 {
 	const struct memory *m = find(t, name);
@@ -206,8 +216,9 @@ void trainer_parts(struct trainer *t, struct arena *a, struct buf **part, size_t
 	*npart = 0;
 	for (uint32_t i = 0; i < t->update.prog->nexternal; i++) {
 		const struct program_external *x = &t->update.prog->external[i];
-		/* Gradients are 0 between steps. */
-		if (x->kind == EXTERNAL_STATE && strncmp(x->name, "g.", 2))
+		/* Gradients are 0 between steps; where nothing is updated they are all there is. */
+		bool gradient = !strncmp(x->name, "g.", 2);
+		if (x->kind == EXTERNAL_STATE && gradient == (t->o.behind != NULL))
 			*arena_push(a, *part, *npart) = (struct buf){t->update.t[1 + i], x->bytes};
 	}
 }

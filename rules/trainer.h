@@ -21,6 +21,8 @@ struct trainer_options {
 	int64_t rows; /* token rows of one micro-batch */
 	int nthreads;
 	double beta1, beta2, eps, decay;
+	/* The program that takes the gradients; NULL: "update". Another only reads them (trainer_finish). */
+	struct graph *(*behind)(struct arena *a, const struct train *t);
 };
 
 struct trainer;
@@ -34,11 +36,15 @@ void trainer_add(struct trainer *t, const struct pack_batch *b, double total_wei
 /* One step of AdamW, number `step` from 1, with this rate; returns the gradient's norm before clipping. */
 double trainer_update(struct trainer *t, int64_t step, double rate, double clip);
 
+/* Runs a program `behind` that is not "update"; then its scalar outputs can be read. */
+void trainer_finish(struct trainer *t);
+float trainer_output(const struct trainer *t, const char *name);
+
 /* A trained tensor as f32, row-major, appended to out. */
 void trainer_weight(const struct trainer *t, const char *name, struct strbuf *out);
 
 /* Masters and moments as they are in memory, for checkpoints: equal parts in the same order for the same
- * options. restore is false when sizes differ. */
+ * options. Of a program `behind` that only reads gradients: those. restore is false when sizes differ. */
 void trainer_parts(struct trainer *t, struct arena *a, struct buf **part, size_t *npart);
 bool trainer_restore(struct trainer *t, struct buf payload);
 

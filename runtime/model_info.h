@@ -11,7 +11,7 @@
  * the spec says of this binary (rules/lock.h), or null:
  *
  *     {"inputs":{"models:smollm/config.json":"HEX"},
- *      "chain":[{"schedule":"main","round":1,"dropped":[{"unit":"blk.3.mlp","nll":1.25}]}],
+ *      "chain":[{"schedule":"main","round":1,"method":"scan","dropped":[{"unit":"blk.3.mlp","nll":1.25}]}],
  *      "targets":{"laptop":{"hardware":"zen5",...,"metrics":{...},"parent":{...},"cost":{...},"gates":[...]}}}
  *
  * With several datasets metrics, parent and cost have one level more, by dataset.

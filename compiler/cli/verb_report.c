@@ -8,7 +8,7 @@
 
 #include "chain.h"
 #include "eval.h"
-#include "scores.h"
+#include "score_method.h"
 
 /* ,"NAME":{...}: an output that is JSON. */
 static void add_output(struct work *w, struct strbuf *out, const char *name, struct action *action)
@@ -104,37 +104,58 @@ static bool add_targets(struct work *w, struct strbuf *out, struct err *e)
 	return true;
 }
 
-/* What each unit of a state costs when it alone is left out, untuned. */
-static bool add_scores(struct work *w, struct strbuf *out, struct action *score, struct err *e)
+/* The round that dropped a unit by the scores of round `scored`; 0: none did. */
+static int dropped_by(const struct plan *p, const char *schedule, int scored, const char *unit)
+{
+	for (size_t k = 0; k < p->nround; k++) {
+		const struct plan_round *r = &p->round[k];
+		if (r->scored != scored || strcmp(r->schedule, schedule))
+			continue;
+		for (size_t i = 0; i < r->nunit; i++)
+			if (unit_left_as(unit, r->unit, r->nunit, i))
+				return r->round;
+	}
+	return 0;
+}
+
+/* What every unit of a state was given: ,"scores":{...}. rank: the column that decides; more goes first where it
+ * begins with "-". */
+static bool add_scores(struct work *w, struct strbuf *out, struct action *score, const char *schedule, int round,
+	struct err *e)
 {
 	struct buf text;
 	struct scores s;
-	char name[32];
 	if (!work_output(w, score, 0, &text))
 		return true;
 	if (!scores_read(w->cli->arena, text, &s, e))
 		return false;
-	strbuf_addf(out, ",\"accuracy\":%.6g,\"nll\":%.6g,\"without\":[", s.base_accuracy, s.base_nll);
+	const char *rank = score_method_rank(&s);
+	strbuf_addf(out, ",\"scores\":{\"method\":\"%s\",\"rank\":\"%s\",\"base\":{\"units\":%zu", s.method,
+		rank ? rank : "", s.nunit);
+	scores_write_values(out, &s, s.base);
+	strbuf_adds(out, "},\"units\":[");
 	for (size_t i = 0; i < s.nunit; i++) {
-		const struct unit_score *u = &s.unit[i];
-		unit_name(u->unit, name);
-		strbuf_addf(out, "%s\n{\"unit\":\"%s\",\"accuracy\":%.6g,\"nll\":%.6g,\"cost\":%.6g}", i ? "," : "",
-			name, u->accuracy, u->nll, u->nll - s.base_nll);
+		int gone = dropped_by(&w->plan, schedule, round, s.unit[i].name);
+		strbuf_addf(out, "%s\n{\"unit\":\"%s\"", i ? "," : "", s.unit[i].name);
+		scores_write_values(out, &s, s.unit[i].value);
+		if (gone)
+			strbuf_addf(out, ",\"dropped\":%d", gone);
+		strbuf_addc(out, '}');
 	}
-	strbuf_addc(out, ']');
+	strbuf_adds(out, "]}");
 	return true;
 }
 
 static bool add_round(struct work *w, struct strbuf *out, const struct plan_round *r, struct err *e)
 {
 	char name[32];
-	strbuf_addf(out, "\n{\"round\":%d,\"dropped\":[", r->round);
+	strbuf_addf(out, "\n{\"round\":%d,\"scored\":%d,\"dropped\":[", r->round, r->scored);
 	for (size_t i = 0; i < r->nunit; i++) {
 		unit_name(r->unit[i], name);
 		strbuf_addf(out, "%s\"%s\"", i ? "," : "", name);
 	}
 	strbuf_addc(out, ']');
-	if (!add_scores(w, out, r->score, e))
+	if (r->scored == r->round && !add_scores(w, out, r->score, r->schedule, r->round, e))
 		return false;
 	strbuf_addc(out, '}');
 	return true;
@@ -148,7 +169,8 @@ static bool add_schedules(struct work *w, struct strbuf *out, struct err *e)
 		const char *name = w->spec->schedule[i].name;
 		bool first = true;
 		strbuf_addf(out, "%s\n{\"schedule\":\"%s\",\"parent\":{\"dropped\":[]", i ? "," : "", name);
-		if (!add_scores(w, out, build_find(w->build, arena_printf(w->cli->arena, "%s/parent/score", name)), e))
+		if (!add_scores(w, out, build_find(w->build, arena_printf(w->cli->arena, "%s/parent/score", name)), name,
+			    0, e))
 			return false;
 		strbuf_adds(out, "},\"rounds\":[");
 		for (size_t k = 0; k < p->nround; k++) {
@@ -250,14 +272,86 @@ static void print_classes(struct cli *c, const struct json *list)
 	}
 }
 
-static void print_costs(struct cli *c, const struct json *parent)
+/* Of a unit's entry, in the column that ranks, above the state's own where that has one. */
+static double above(const struct json *scores, const struct json *unit, const char *column)
 {
-	const struct json *list = json_get(parent, "without");
+	return number_of(unit, column) - number_of(json_get(scores, "base"), column);
+}
+
+static void print_costs(struct cli *c, const struct json *scores)
+{
+	const struct json *list = json_get(scores, "units");
 	fprintf(c->out, "  nats per token that each unit alone costs, untuned:\n");
-	for (size_t i = 0; i < list->nitem; i++) {
-		const struct json *u = &list->item[i], *cost = json_get(u, "cost");
-		fprintf(c->out, "%s%-12s %+8.4f%s", i % 4 ? "  " : "    ", text_of(u, "unit"), cost ? cost->number : 0,
-			i % 4 == 3 || i + 1 == list->nitem ? "\n" : "");
+	for (size_t i = 0; i < list->nitem; i++)
+		fprintf(c->out, "%s%-12s %+8.4f%s", i % 4 ? "  " : "    ", text_of(&list->item[i], "unit"),
+			above(scores, &list->item[i], "nll"), i % 4 == 3 || i + 1 == list->nitem ? "\n" : "");
+}
+
+static const struct json *unit_of(const struct json *scores, const char *unit)
+{
+	const struct json *list = json_get(scores, "units");
+	for (size_t i = 0; list && i < list->nitem; i++)
+		if (!strcmp(text_of(&list->item[i], "unit"), unit))
+			return &list->item[i];
+	return NULL;
+}
+
+/* Units of all rounds that scored, in the order in which they came up. */
+static const char **scored_units(struct cli *c, const struct json *rounds, size_t *n)
+{
+	const char **unit = NULL;
+	*n = 0;
+	for (size_t r = 0; r < rounds->nitem; r++) {
+		const struct json *list = json_get(json_get(&rounds->item[r], "scores"), "units");
+		for (size_t i = 0; list && i < list->nitem; i++) {
+			size_t k = 0;
+			while (k < *n && strcmp(unit[k], text_of(&list->item[i], "unit")))
+				k++;
+			if (k == *n)
+				*arena_push(c->arena, unit, *n) = text_of(&list->item[i], "unit");
+		}
+	}
+	return unit;
+}
+
+static void print_unit(struct cli *c, const char *unit, const struct json *const *round, size_t n, const char *rank)
+{
+	int width = fprintf(c->out, "    %-12s", unit);
+	fprintf(c->out, "%*s", width < 20 ? 20 - width : 0, "");
+	for (size_t i = 0; i < n; i++) {
+		const struct json *scores = json_get(round[i], "scores"), *u = unit_of(scores, unit);
+		const struct json *v = u ? json_get(u, rank) : NULL;
+		char text[32] = "-";
+		if (v && v->kind == JSON_NUMBER)
+			snprintf(text, sizeof(text), "%.4g", above(scores, u, rank));
+		fprintf(c->out, " %9s%s", text, u && json_get(u, "dropped") ? "*" : " ");
+	}
+	fputs("\n", c->out);
+}
+
+/* A line a unit, a column a round that scored. */
+static void print_scores(struct cli *c, const struct json *rounds)
+{
+	enum { ACROSS = 7 };
+	const struct json **round = NULL, *base;
+	size_t n = 0, nunit;
+	const char **unit = scored_units(c, rounds, &nunit);
+	for (size_t i = 0; i < rounds->nitem; i++)
+		if (json_get(&rounds->item[i], "scores"))
+			*arena_push(c->arena, round, n) = &rounds->item[i];
+	for (size_t i = 0; i < n; i += ACROSS) {
+		const struct json *scores = json_get(round[i], "scores");
+		const char *rank = text_of(scores, "rank");
+		bool most = *rank == '-';
+		size_t across = n - i < ACROSS ? n - i : ACROSS;
+		base = json_get(json_get(scores, "base"), rank + most);
+		fprintf(c->out, "  %s: %s%s, %s goes first (* dropped)\n    round           ", text_of(scores, "method"),
+			rank + most, base ? " above the state's own" : "", most ? "most" : "least");
+		for (size_t k = 0; k < across; k++)
+			fprintf(c->out, " %9.0f ", number_of(round[i + k], "round"));
+		fputs("\n", c->out);
+		for (size_t u = 0; u < nunit; u++)
+			print_unit(c, unit[u], round + i, across, rank + most);
 	}
 }
 
@@ -281,8 +375,9 @@ static void print_report(struct cli *c, const struct json *o)
 		const struct json *s = &schedules->item[i], *parent = json_get(s, "parent");
 		fprintf(c->out, "\nschedule %s\n", text_of(s, "schedule"));
 		/* Schedules that score the same rows say the same. */
-		if (json_get(parent, "without") && !(told && json_equal(told, parent)))
-			print_costs(c, told = parent);
+		if (json_get(parent, "scores") && !(told && json_equal(told, parent)))
+			print_costs(c, json_get(told = parent, "scores"));
+		print_scores(c, json_get(s, "rounds"));
 		print_rounds(c, json_get(s, "rounds"));
 	}
 }

@@ -153,10 +153,8 @@ struct graph *forward_piece_half(struct arena *a, const struct forward *f, enum 
 {
 	struct graph *g = graph_new(a, half == HALF_ATTN ? "attn" : "mlp");
 	struct forward_frame m = forward_begin(g, f);
-	int x = residual_input(g), delta = forward_half(&m, half, 0, x);
-	graph_add_output(g, "y", ir_add(g, x, delta));
-	graph_add_output(g, "norm2", ir_reduce(g, OP_SUM, ir_mul(g, delta, delta),
-		graph_type(g, DT_F32, "R")));
+	int x = residual_input(g);
+	graph_add_output(g, "y", ir_add(g, x, forward_half(&m, half, 0, x)));
 	return g;
 }
 

@@ -111,7 +111,7 @@ struct graph *forward_step(struct arena *a, const struct forward *f);
 /* The same in pieces, for a scan that restarts in the middle. Weights and KV cache of a
  * half are named as layer 0's; "head" takes the rows `out`.
  *   "embed"         -> y (R,D)
- *   "attn", "mlp"   x (R,D) -> y = x + half(x), norm2 (R): squared norm of half(x) per row
+ *   "attn", "mlp"   x (R,D) -> y = x + half(x)
  *   "head"          x (R,D), target i32 (O) -> nll f32 (O) */
 struct graph *forward_piece_embed(struct arena *a, const struct forward *f);
 struct graph *forward_piece_half(struct arena *a, const struct forward *f, enum half half);

@@ -267,6 +267,18 @@ static void check_dataset(struct sema *s, struct xml_node *n)
 		check_task(s, task, format);
 }
 
+static void check_ranks(struct sema *s, const struct xml_node *schedule, const struct xml_node *score)
+{
+	int method = spec_word_index(spec_score_methods, xml_value(score, "method"));
+	int unit = spec_word_index(spec_units, xml_value(schedule, "unit"));
+	if (method < 0 || unit < 0 || spec_score_traits[method].ranks & 1u << unit)
+		return;
+	int other = unit == UNIT_HALF ? UNIT_BLOCK : UNIT_HALF;
+	spec_error(s->log, place_of(score, "method"),
+		"method=\"%s\" ranks no unit=\"%s\"; it goes with unit=\"%s\" on <schedule>",
+		spec_score_methods[method], spec_units[unit], spec_units[other]);
+}
+
 static void check_schedule(struct sema *s, struct xml_node *n)
 {
 	if (!xml_child(s->root, "dataset", 0))
@@ -274,6 +286,8 @@ static void check_schedule(struct sema *s, struct xml_node *n)
 	const struct xml_node *score = xml_child(n, "score", 0);
 	if (score && is(score, "method", "given") && !xml_value(score, "units"))
 		spec_error(s->log, &score->at, "method=\"given\" without units=\"blk.3.mlp ...\" on <score>");
+	if (score)
+		check_ranks(s, n, score);
 }
 
 static void check_gate(struct sema *s, struct xml_node *n)

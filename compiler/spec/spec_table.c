@@ -16,11 +16,16 @@ const char *const spec_dtypes[] = {[DTYPE_F32] = "f32", [DTYPE_BF16] = "bf16",
 	[DTYPE_INT8] = "int8", [DTYPE_INT4] = "int4", [DTYPE_F16] = "f16", NULL};
 const char *const spec_states_words[] = {
 	[STATES_ALL] = "all", [STATES_TARGETS] = "targets", NULL};
-const char *const spec_score_methods[] = {[SCORE_SCAN] = "scan",
-	[SCORE_PERPLEXITY] = "perplexity", [SCORE_BLOCK_INFLUENCE] = "block-influence",
-	[SCORE_ANGULAR] = "angular", [SCORE_COSINE] = "cosine", [SCORE_TAYLOR] = "taylor",
-	[SCORE_MAGNITUDE] = "magnitude", [SCORE_RANDOM] = "random", [SCORE_LAST] = "last",
-	[SCORE_GIVEN] = "given", NULL};
+#define SCORE(id, symbol, name, reads, ranks) [SCORE_##id] = name,
+const char *const spec_score_methods[] = {
+#include "score_methods.h"
+	NULL};
+#undef SCORE
+#define SCORE(id, symbol, name, reads, ranks) [SCORE_##id] = {reads, ranks},
+const struct spec_score_traits spec_score_traits[] = {
+#include "score_methods.h"
+};
+#undef SCORE
 const char *const spec_tie_breaks[] = {
 	[TIE_LIKELIHOOD] = "likelihood", [TIE_ACTIVATION_NORM] = "activation-norm", NULL};
 const char *const spec_tune_methods[] = {
@@ -156,7 +161,6 @@ static const struct spec_attr schedule_attrs[] = {
 
 static const struct spec_attr score_attrs[] = {
 	A("method", enum, .values = spec_score_methods, .deflt = "scan",
-		.later = "perplexity block-influence angular cosine taylor magnitude",
 		.doc = "how units are ranked"),
 	A("rows", count, .deflt = "50", .min = 1, .max = 1 << 24,
 		.doc = "calibration rows that are looked at"),
@@ -164,8 +168,8 @@ static const struct spec_attr score_attrs[] = {
 		.deflt = "likelihood activation-norm", .doc = "decides between equal scores, in order"),
 	A("units", text, .when = "method=given",
 		.doc = "the units to drop, in order: blk.3.mlp blk.1.attn ..."),
-	A("scan-every", count, .deflt = "1", .min = 1, .max = 1000, .later = "!1",
-		.doc = "rounds between two rankings"),
+	A("scan-every", count, .deflt = "1", .min = 1, .max = 1000,
+		.doc = "rounds that drop by one ranking"),
 	A("on", name, .refers = "dataset", .list = true,
 		.doc = "datasets that score (default: all with calibration rows)"),
 	{0},

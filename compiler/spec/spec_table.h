@@ -107,9 +107,12 @@ enum spec_unit { UNIT_HALF, UNIT_BLOCK };
 enum spec_device { DEVICE_CPU, DEVICE_CUDA };
 enum spec_dtype { DTYPE_F32, DTYPE_BF16, DTYPE_INT8, DTYPE_INT4, DTYPE_F16 };
 enum spec_states { STATES_ALL, STATES_TARGETS };
-enum spec_score_method { SCORE_SCAN, SCORE_PERPLEXITY, SCORE_BLOCK_INFLUENCE, SCORE_ANGULAR,
-	SCORE_COSINE, SCORE_TAYLOR, SCORE_MAGNITUDE, SCORE_RANDOM, SCORE_LAST,
-	SCORE_GIVEN };
+enum spec_score_method {
+#define SCORE(id, symbol, name, reads, ranks) SCORE_##id,
+#include "score_methods.h"
+#undef SCORE
+	NSCORE_METHODS
+};
 enum spec_tie_break { TIE_LIKELIHOOD, TIE_ACTIVATION_NORM };
 enum spec_tune_method { TUNE_SPARSE, TUNE_FULL, TUNE_LORA };
 enum spec_decay { DECAY_CONSTANT, DECAY_LINEAR, DECAY_COSINE };
@@ -123,6 +126,13 @@ extern const char *const spec_formats[], *const spec_task_kinds[], *const spec_o
 	*const spec_states_words[], *const spec_score_methods[], *const spec_tie_breaks[],
 	*const spec_tune_methods[], *const spec_decays[], *const spec_new_rows_words[],
 	*const spec_references[], *const spec_metrics[];
+
+/* What a score method reads beside the state, and which units it ranks (score_methods.h). */
+enum { READS_ROWS = 1 << 0, READS_COUNT = 1 << 1, READS_SEED = 1 << 2, READS_UNITS = 1 << 3 };
+enum { RANKS_HALF = 1 << UNIT_HALF, RANKS_BLOCK = 1 << UNIT_BLOCK };
+extern const struct spec_score_traits {
+	unsigned reads, ranks;
+} spec_score_traits[NSCORE_METHODS];
 
 /* What `cpu` may be, and the architecture of each; NULL: the one that builds (native). */
 extern const char *const spec_cpus[], *const spec_cpu_archs[];

@@ -65,8 +65,8 @@ builds() {
 no_idle_units() { # none of them was planted: each alone costs 0.02 nats a token
 	"$trim" report "$TMP/clinical.xml" --json | python3 -c '
 import json, sys
-units = json.load(sys.stdin)["schedules"][0]["parent"]["without"]
-idle = [(u["unit"], u["cost"]) for u in units if u["cost"] < 0.02]
+scores = json.load(sys.stdin)["schedules"][0]["parent"]["scores"]; units = scores["units"]
+idle = [(u["unit"], u["nll"]) for u in units if u["nll"] - scores["base"]["nll"] < 0.02]
 assert len(units) == 16 and not idle, idle'
 }
 exports_what_was_read() {

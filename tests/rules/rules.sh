@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Golden bytes of the rules: small specs over committed inputs are built in an empty cache, and for every
-# action golden.txt holds rule, version, key and digests of the outputs. Equal key and other bytes: the rule
+# Golden bytes of the rules: small specs over committed inputs are built in an empty cache, and for every action (of
+# scores.xml for what scores and chooses) golden.txt holds rule, version, key and digests of the outputs. Equal key and other bytes: the rule
 # makes something else of the same input, and its version must go up, since old caches would answer with the
 # old bytes. Another key: an input, a parameter or a version changed; BLESS=1 records the new rows, but not
 # while some row's bytes changed under its key. compile and link are left out: their bytes follow LLVM and the
@@ -20,12 +20,13 @@ for v in $(compgen -e TRIM_); do unset "$v"; done
 export HOME=$TMP TRIM_CACHE=$TMP/cache XDG_STATE_HOME=$TMP/state XDG_CONFIG_HOME=$TMP/config TRIM_QUIET=1
 cp -r tests/rules/{model,rows.jsonl,*.xml} "$TMP" && cd "$TMP" && touch .trim-root || exit 1
 
-for s in read made several; do
+for s in read made several scores; do
 	if ! "$TRIM" build $s.xml >log 2>&1; then cat log; echo "FAIL rules/$s: not built"; exit 1; fi
 	# SPEC/ACTION RULE VERSION KEY OUTPUT=HEX...
 	"$TRIM" graph $s.xml --format json |
 		sed -n 's/^{"name":"\([^"]*\)","rule":"\([^"]*\)","version":\([0-9]*\),"state":"cached","key":"\([^"]*\)",.*"outputs":{\(.*\)}}.*/\1 \2 \3 \4 \5/p' |
-		sed "s,^,$s/,; s/\"//g; s/:/=/g; s/,\([a-z]*=\)/ \1/g" | grep -v ' \(compile\|link\) ' >>now
+		sed "s,^,$s/,; s/\"//g; s/:/=/g; s/,\([a-z]*=\)/ \1/g" | grep -v ' \(compile\|link\) ' |
+		grep "^read\|^made\| \(score\|choose\) " >>now
 done
 LC_ALL=C sort -o now now
 
@@ -48,3 +49,19 @@ done <now
 if [ -n "${BLESS:-}" ] && [ $kept -eq 0 ]; then cp now "$golden"; fi
 if [ "$(wc -l <now)" -eq "$(wc -l <"$golden")" ]; then echo "ok rules/no-row-left-over"
 else diff <(cut -d' ' -f1 <now) <(cut -d' ' -f1 "$golden"); echo "FAIL rules/no-row-left-over"; fi
+
+# Every method ranks all units of its kind, and the first of them went: report and lock have its numbers.
+"$TRIM" report --json scores.xml >report && python3 - <<'PY' && echo "ok rules/every-score-reported" || echo "FAIL rules/every-score-reported"
+import json
+chain = {c["schedule"]: c for c in json.load(open("scores.lock"))["chain"] if c["round"] == 1}
+for s in json.load(open("report"))["schedules"]:
+    r, name = s["rounds"][0], s["schedule"]
+    kind, method = name.split("-")[-1], "-".join(name.split("-")[:-1])
+    scores, units, rank = r["scores"], r["scores"]["units"], r["scores"]["rank"]
+    assert scores["method"] == chain[name]["method"] == method, s
+    assert len(units) == (2 if kind == "block" or method == "given" else 4), s
+    first = min(units, key=lambda u: -u[rank[1:]] if rank[0] == "-" else u[rank])
+    assert first["dropped"] == 1 and sum("dropped" in u for u in units) == 1, s
+    assert all(u.startswith(first["unit"]) for u in r["dropped"]) and len(r["dropped"]) == (2 if kind == "block" else 1), s
+    assert all(abs(d[rank.strip("-")] - first[rank.strip("-")]) < 1e-9 for d in chain[name]["dropped"]), s
+PY

@@ -11,6 +11,7 @@
 
 #include "arch.h"
 #include "emit_trial.h"
+#include "importance.h"
 #include "test.h"
 #include "train.h"
 
@@ -409,6 +410,26 @@ TEST(emit_training)
 		rng_init(&r, seed);
 		train_model(&a, &r, train_grad, seed);
 		train_model(&a, &r, train_update, seed);
+		train_model(&a, &r, importance_taylor, seed);
+		arena_release(&a);
+	}
+}
+
+TEST(emit_importance)
+{
+	for (uint64_t seed = 1; seed <= 6; seed++) {
+		struct arena a = {0};
+		struct rng r;
+		rng_init(&r, seed);
+		struct model_config c = {.arch = &arch_llama, .layers = 1, .kv_heads = 1 + (int)rng_below(&r, 2),
+			.head_dim = 2 * (1 + (int)rng_below(&r, 20)), .vocab = 11, .ffn = 5 + (int)rng_below(&r, 100),
+			.width = 8 + (int)rng_below(&r, 100), .rms_eps = 1e-5f};
+		c.heads = c.kv_heads * (1 + (int)rng_below(&r, 2));
+		struct forward f = {.config = &c, .numerics = rng_below(&r, 2) ? NUMERICS_BF16 : NUMERICS_F32,
+			.max_rows = 23, .max_out = 1};
+		int64_t rows[] = {1 + (int64_t)rng_below(&r, 23)};
+		trial_run(&a, importance_compare(&a, &f), rows, seed);
+		trial_run(&a, importance_magnitude(&a, &f, seed % 2 ? HALF_ATTN : HALF_MLP), rows, seed);
 		arena_release(&a);
 	}
 }

@@ -7,8 +7,8 @@
 
 #include "emit.h"
 #include "packed.h"
-#include "scan.h"
 #include "score.h"
+#include "score_method.h"
 #include "test.h"
 
 struct tiny {
@@ -75,8 +75,8 @@ static struct token_table make_table(struct arena *a, bool choices, uint64_t nre
 	return t;
 }
 
-/* nll of the gold answer by the program "step" of the state without unit u (NULL: the state itself). */
-static bool plain(struct tiny *x, const struct unit *u, enum numerics numerics,
+/* nll of the gold answer by the program "step" of the state without unit c (NULL: the state itself). */
+static bool plain(struct tiny *x, const struct candidate *c, enum numerics numerics,
 	const struct token_table *t, double *nll)
 {
 	struct arena a = {0};
@@ -88,8 +88,8 @@ static bool plain(struct tiny *x, const struct unit *u, enum numerics numerics,
 	struct pool *pool = pool_new(1);
 	size_t layers = (size_t)x->state.config.layers;
 	bool *has_attn = arena_copy(&a, x->state.has_attn, layers), *has_mlp = arena_copy(&a, x->state.has_mlp, layers);
-	if (u)
-		(u->kind == UNIT_ATTN ? has_attn : has_mlp)[u->layer] = false;
+	for (size_t i = 0; c && i < c->nhalf; i++)
+		(c->half[i].kind == UNIT_ATTN ? has_attn : has_mlp)[c->half[i].layer] = false;
 	struct forward f = {.config = &x->state.config, .has_attn = has_attn, .has_mlp = has_mlp,
 		.numerics = numerics, .max_rows = 64, .max_out = 64, .slots = 64};
 	const struct graph *plan = graph_plan(&a, forward_step(&a, &f));
@@ -118,48 +118,63 @@ static bool plain(struct tiny *x, const struct unit *u, enum numerics numerics,
 	return ok;
 }
 
+enum { CELLS = 5, CELL_NLL = 0, CELL_NORM2 = 4 }; /* of score_scan.c */
+
+static struct score scoring(struct tiny *x, struct arena *a, struct token_table t, size_t nrecord)
+{
+	struct score s = {.a = a, .state = x->state, .weights = {&x->state, read_tensor, x}, .tokens = t,
+		.nrecord = nrecord, .record = arena_array(a, uint64_t, nrecord)};
+	for (size_t i = 0; i < nrecord; i++)
+		s.record[i] = i;
+	return s;
+}
+
+/* A line for each record; the number of batches. */
+static int run_scan(struct score *s, double **line)
+{
+	const struct score_sums *sums = score_method_find("scan", NULL)->sums;
+	struct err e;
+	void *work;
+	int nbatch = 0;
+	CHECK_INT(sums->ncell, CELLS);
+	if (!sums->open(s, &work, &e))
+		FAIL("%s", e.msg);
+	for (size_t i = 0, n; i < s->nrecord; i += n, nbatch++) {
+		n = sums->batch(work, s->record + i, s->nrecord - i);
+		for (size_t k = i; k < i + n; k++)
+			line[k] = arena_array(s->a, double, (1 + s->n) * CELLS);
+		sums->run(work, s->record + i, n, line + i);
+	}
+	sums->release(work);
+	return nbatch;
+}
+
 /* The program "step" leaves logits, whose nll is taken in double; the scan's comes from generated code in
  * single precision: they agree to its rounding. Records are summed apart, so a wrong row would show. */
-static void compare(struct tiny *x, bool choices, enum numerics numerics, int nthreads)
+static void compare(struct tiny *x, bool choices, bool blocks, enum numerics numerics, int nthreads)
 {
 	enum { NRECORD = 7 };
 	struct arena a = {0};
-	struct err e;
-	struct scan scan;
-	struct token_table t = make_table(&a, choices, NRECORD);
-	size_t nunit, n;
-	struct unit *unit = state_units(&a, &x->state, &nunit);
-	struct layered_options o = {.weights = {&x->state, read_tensor, x}, .numerics = numerics,
-		.rows = 40, .nthreads = nthreads};
-	struct scan_cell *cell[NRECORD];
-	uint64_t record[NRECORD];
-	for (int i = 0; i < NRECORD; i++) {
-		cell[i] = arena_array(&a, struct scan_cell, nunit + 1);
-		record[i] = (uint64_t)i;
-	}
-	if (!scan_open(&scan, &o, &t, unit, nunit, &e)) {
-		FAIL("%s", e.msg);
-		return;
-	}
-	int nbatch = 0;
-	for (size_t i = 0; i < NRECORD; i += n, nbatch++) {
-		n = scan_batch(&scan, &t, record + i, NRECORD - i);
-		scan_run(&scan, &t, record + i, n, cell + i);
-	}
+	struct score s = scoring(x, &a, make_table(&a, choices, NRECORD), NRECORD);
+	s.numerics = numerics;
+	s.nthreads = nthreads;
+	s.batch_rows = 40;
+	s.candidate = blocks ? candidate_blocks(&a, &x->state, 1, &s.n) : candidate_halves(&a, &x->state, &s.n);
+	double *line[NRECORD];
+	int nbatch = run_scan(&s, line);
 	CHECK(nbatch > 1 && nbatch < NRECORD);
-	for (size_t u = 0; u <= nunit; u += u ? 3 : 1) {
+	for (size_t u = 0; u <= s.n; u += u && !blocks ? 3 : 1) {
 		double want[NRECORD];
-		if (!plain(x, u ? &unit[u - 1] : NULL, numerics, &t, want))
+		if (!plain(x, u ? &s.candidate[u - 1] : NULL, numerics, &s.tokens, want))
 			break;
 		for (int i = 0; i < NRECORD; i++) {
-			double got = cell[i][u].nll;
+			double got = line[i][u * CELLS + CELL_NLL];
 			if (!(fabs(got - want[i]) < 1e-5 * (1 + fabs(want[i]))))
-				FAIL("record %d, unit %zu, class %s: %.9g by the scan, %.9g from start to end", i,
-					u, numerics_classes[numerics].name, got, want[i]);
-			CHECK(u == 0 || cell[i][u].norm2 > 0);
+				FAIL("record %d, unit %s, class %s: %.9g by the scan, %.9g from start to end", i,
+					u ? s.candidate[u - 1].name : "none", numerics_classes[numerics].name, got, want[i]);
+			CHECK(u == 0 || line[i][u * CELLS + CELL_NORM2] > 0);
 		}
 	}
-	scan_release(&scan);
 	arena_release(&a);
 }
 
@@ -172,46 +187,37 @@ TEST(scan_is_the_model_without_the_unit)
 		return;
 	snprintf(path, sizeof(path), "%s/models/stories260K/hf", data);
 	REQUIRE(open_tiny(&x, path));
-	compare(&x, false, NUMERICS_F32, 1);
-	compare(&x, true, NUMERICS_F32, 2);
-	compare(&x, true, NUMERICS_BF16, 1);
+	compare(&x, false, false, NUMERICS_F32, 1);
+	compare(&x, true, false, NUMERICS_F32, 2);
+	compare(&x, true, false, NUMERICS_BF16, 1);
+	compare(&x, true, true, NUMERICS_F32, 2);
 	model_release(&x.model);
 	arena_release(&x.a);
 }
 
 TEST(scan_gives_the_same_bits_for_any_batch)
 {
+	enum { NRECORD = 4 };
 	const char *data = test_data();
 	char path[512];
 	struct tiny x;
 	struct arena a = {0};
-	struct err e;
 	if (!data)
 		return;
 	snprintf(path, sizeof(path), "%s/models/stories260K/hf", data);
 	REQUIRE(open_tiny(&x, path));
-	struct token_table t = make_table(&a, true, 4);
-	size_t nunit;
-	struct unit *unit = state_units(&a, &x.state, &nunit);
-	struct scan_cell *first[4], *cell[4];
-	uint64_t record[4] = {0, 1, 2, 3};
+	struct score s = scoring(&x, &a, make_table(&a, true, NRECORD), NRECORD);
+	s.candidate = candidate_halves(&a, &x.state, &s.n);
+	double *first[NRECORD], *line[NRECORD];
 	for (int rows = 16; rows <= 64; rows *= 4) {
-		struct scan scan;
-		struct layered_options o = {.weights = {&x.state, read_tensor, &x},
-			.numerics = NUMERICS_F32, .rows = rows, .nthreads = rows == 16 ? 1 : 2};
-		REQUIRE(scan_open(&scan, &o, &t, unit, nunit, &e));
-		for (size_t i = 0; i < 4; i++)
-			cell[i] = arena_array(&a, struct scan_cell, nunit + 1);
-		for (size_t i = 0, n; i < 4; i += n) {
-			n = scan_batch(&scan, &t, record + i, 4 - i);
-			scan_run(&scan, &t, record + i, n, cell + i);
-		}
-		for (size_t i = 0; i < 4; i++) {
+		s.batch_rows = rows;
+		s.nthreads = rows == 16 ? 1 : 2;
+		CHECK(run_scan(&s, line) == (rows == 16 ? NRECORD : 1));
+		for (size_t i = 0; i < NRECORD; i++) {
 			if (rows == 16)
-				first[i] = cell[i];
-			CHECK(!memcmp(first[i], cell[i], (nunit + 1) * sizeof(*cell[i])));
+				first[i] = line[i];
+			CHECK(!memcmp(first[i], line[i], (1 + s.n) * CELLS * sizeof(double)));
 		}
-		scan_release(&scan);
 	}
 	model_release(&x.model);
 	arena_release(&x.a);

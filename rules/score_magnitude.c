@@ -1,0 +1,97 @@
+/*
+ * The sum of a unit's |w| over its matrices, as the numerics class holds them; least goes. Looks at no rows.
+ * (Shortened LLaMA: Kim et al. 2024.)
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "emit.h"
+#include "importance.h"
+#include "program.h"
+#include "score_method.h"
+
+struct magnitude {
+	struct score *s;
+	struct arena *a;
+	const struct graph *plan[NHALVES];
+	struct loaded loaded;
+	struct pool *pool;
+};
+
+static bool load_code(struct magnitude *m, struct err *e)
+{
+	struct forward f = {.config = &m->s->state.config, .numerics = m->s->numerics, .max_rows = 1, .max_out = 1};
+	for (int half = 0; half < NHALVES; half++)
+		m->plan[half] = graph_plan(m->a, importance_magnitude(m->a, &f, (enum half)half));
+	m->pool = pool_new(m->s->nthreads);
+	return m->pool ? emit_native(m->plan, NHALVES, &m->loaded, e)
+		       : err_set(e, ERR_IO, "unable to start %d threads", m->s->nthreads);
+}
+
+static void *aligned_copy(struct buf b)
+{
+	return memcpy(xaligned(b.n), b.p, b.n);
+}
+
+static bool load_weight(struct magnitude *m, const struct graph *plan, const char *name, int layer, void **out,
+	struct err *e)
+{
+	struct strbuf bytes;
+	strbuf_init(&bytes);
+	/* "blk.0.attn.q" of the program is "blk.LAYER.attn.q" of the state. */
+	bool ok = weight_pack(&m->s->weights, plan, graph_find_leaf(plan, name),
+		arena_printf(m->a, "blk.%d.%s", layer, name + strlen("blk.0.")), &bytes, e);
+	if (ok)
+		*out = aligned_copy(strbuf_buf(&bytes));
+	strbuf_release(&bytes);
+	return ok;
+}
+
+/* One half's weights at a time are in memory. */
+static bool measure_half(struct magnitude *m, struct unit u, double *sum, struct err *e)
+{
+	enum half half = u.kind == UNIT_ATTN ? HALF_ATTN : HALF_MLP;
+	const struct program *prog = m->loaded.program[half];
+	void **t = xcalloc(prog->nexternal + 1, sizeof(*t));
+	void *scratch = xaligned(program_scratch_bytes(prog) * (size_t)m->s->nthreads);
+	bool ok = true;
+	t[0] = xaligned(prog->slab_bytes);
+	for (uint32_t i = 0; ok && i < prog->nexternal; i++) {
+		const struct program_external *x = &prog->external[i];
+		if (x->kind == EXTERNAL_PARAM)
+			ok = load_weight(m, m->plan[half], x->name, u.layer, &t[1 + i], e);
+		else
+			t[1 + i] = xaligned(x->bytes);
+	}
+	if (ok) {
+		program_run(prog, m->pool, t, NULL, scratch);
+		*sum += (double)*(float *)t[1 + program_external_find(prog, "sum")];
+	}
+	for (uint32_t i = 0; i <= prog->nexternal; i++)
+		free(t[i]);
+	free(t);
+	free(scratch);
+	return ok;
+}
+
+static bool measure(struct score *s, struct scores *out, struct err *e)
+{
+	struct arena a = {0};
+	struct magnitude m = {.s = s, .a = &a};
+	bool ok = load_code(&m, e);
+	for (size_t i = 0; ok && i < s->n; i++) {
+		double sum = 0;
+		for (size_t k = 0; ok && k < s->candidate[i].nhalf; k++)
+			ok = measure_half(&m, s->candidate[i].half[k], &sum, e);
+		out->unit[i].value[0] = sum;
+	}
+	emit_unload(&m.loaded);
+	if (m.pool)
+		pool_free(m.pool);
+	arena_release(&a);
+	return ok;
+}
+
+const struct score_method score_magnitude = {
+	.column = {"magnitude"}, .rank = {"magnitude"}, .measure = measure};

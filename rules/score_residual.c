@@ -1,0 +1,108 @@
+/*
+ * How little a unit turns the residual stream, from one forward pass over calibration rows; with several answers their
+ * prompts are looked at.
+ *
+ *     block-influence  1 - mean over tokens of cos(in, out) of a block; least goes (ShortGPT: Men et al. 2024)
+ *     cosine           mean over tokens of cos(in, out) of a half with its norm; most goes (LLM-Drop: He et al. 2024)
+ *     angular          arccos(cos(in, out)) / pi of a run of blocks, as many as a round drops, at the last token, mean
+ *                      over rows; least goes (Gromov et al. 2024)
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "pass.h"
+#include "score_method.h"
+
+/* Of one record and unit; the state itself has none. */
+struct cell {
+	double rows, records;
+	double distance, angle; /* 1 - cos, summed over rows; at the last one */
+	double norm2;
+};
+enum { NCELLS = sizeof(struct cell) / sizeof(double) };
+
+struct residual {
+	struct pass pass;
+	const struct candidate *candidate;
+	size_t n;
+	struct token_table tokens;
+	struct pass_change *change;
+	struct arena arena;
+};
+
+static bool open_residual(struct score *s, void **work, struct err *e)
+{
+	struct residual *r = xcalloc(1, sizeof(*r));
+	struct pass_options o = {.layered = {.weights = s->weights, .numerics = s->numerics,
+		.rows = s->batch_rows, .nthreads = s->nthreads}, .first_only = true};
+	*work = r;
+	r->candidate = s->candidate;
+	r->n = s->n;
+	r->tokens = s->tokens;
+	r->change = arena_array(&r->arena, struct pass_change, s->nrecord);
+	return pass_open(&r->pass, &o, &s->tokens, e);
+}
+
+static void release_residual(void *work)
+{
+	struct residual *r = work;
+	pass_release(&r->pass);
+	arena_release(&r->arena);
+	free(r);
+}
+
+static size_t batch_residual(void *work, const uint64_t *record, size_t n)
+{
+	struct residual *r = work;
+	return pass_batch(&r->pass, &r->tokens, record, n);
+}
+
+static void run_residual(void *work, const uint64_t *record, size_t n, double **line)
+{
+	struct residual *r = work;
+	struct pass *p = &r->pass;
+	pass_run(p, &r->tokens, record, n);
+	for (size_t k = 0; k < r->n; k++) {
+		const struct candidate *c = &r->candidate[k];
+		pass_compare(p, p->before[pass_place(c->half[0])], p->before[pass_place(c->half[c->nhalf - 1]) + 1], r->change);
+		for (size_t i = 0; i < n; i++)
+			*(struct cell *)(line[i] + (1 + k) * NCELLS) = (struct cell){
+				.rows = p->rows[i], .records = p->rows[i] > 0, .distance = r->change[i].distance,
+				.angle = r->change[i].last_angle, .norm2 = r->change[i].norm2};
+	}
+}
+
+/* What is no number goes last. */
+static double mean(double sum, double n, double last)
+{
+	return n == 0 ? NAN : isfinite(sum) ? sum / n : last;
+}
+
+static void influence_values(const double *sum, size_t nrecord, double *value)
+{
+	const struct cell *c = (const struct cell *)sum;
+	(void)nrecord;
+	value[0] = mean(c->distance, c->rows, HUGE_VAL);
+	value[1] = c->rows > 0 ? sqrt(c->norm2) : NAN;
+}
+
+static void cosine_values(const double *sum, size_t nrecord, double *value)
+{
+	influence_values(sum, nrecord, value);
+	value[0] = 1 - value[0];
+}
+
+static void angular_values(const double *sum, size_t nrecord, double *value)
+{
+	const struct cell *c = (const struct cell *)sum;
+	influence_values(sum, nrecord, value);
+	value[0] = mean(c->angle, c->records, HUGE_VAL);
+}
+
+#define SUMS(of) {"residual", NCELLS, open_residual, release_residual, batch_residual, run_residual, of, NULL}
+static const struct score_sums influence = SUMS(influence_values), cosine = SUMS(cosine_values),
+	angular = SUMS(angular_values);
+const struct score_method score_block_influence = {
+	.column = {"influence", "norm"}, .rank = {"influence"}, .sums = &influence};
+const struct score_method score_cosine = {.column = {"cosine", "norm"}, .rank = {"-cosine"}, .sums = &cosine};
+const struct score_method score_angular = {.column = {"angle", "norm"}, .rank = {"angle"}, .sums = &angular};
