@@ -21,6 +21,8 @@ struct trainer_options {
 	int64_t rows; /* token rows of one micro-batch */
 	int nthreads;
 	double beta1, beta2, eps, decay;
+	const struct train_lora *lora;       /* NULL: none */
+	const struct train_distill *distill; /* NULL: none; the parent's tensors are read as the state's are */
 };
 
 struct trainer;
@@ -34,7 +36,12 @@ void trainer_add(struct trainer *t, const struct pack_batch *b, double total_wei
 /* One step of AdamW, number `step` from 1, with this rate; returns the gradient's norm before clipping. */
 double trainer_update(struct trainer *t, int64_t step, double rate, double clip);
 
-/* A trained tensor as f32, row-major, appended to out. */
+/* Adds what low-rank additions came to to their matrices; nothing trains behind that. */
+void trainer_merge(struct trainer *t);
+
+/* Whether a tensor of the state is another one by now; low-rank additions count as merged. */
+bool trainer_changes(const struct trainer *t, const char *name);
+/* A leaf of "grad" that is bound f32, so all that trains, as f32, row-major, appended to out. */
 void trainer_weight(const struct trainer *t, const char *name, struct strbuf *out);
 
 /* Masters and moments as they are in memory, for checkpoints: equal parts in the same order for the same
