@@ -155,8 +155,9 @@ static struct action *plan_tune(struct chain *c, struct action *state)
 	const struct spec_tune *t = &c->spec->tune;
 	struct arena *a = c->p->arena;
 	struct fields param = {0};
-	struct input in[] = {input_output("state", state, 0),
+	struct input in[4] = {input_output("state", state, 0),
 		input_output("rows", c->tokens[SPLIT_TRAIN], 0), input_output("trainable", c->trainable, 0)};
+	size_t n = 3;
 	enum { MICRO_ROWS = 512 };
 	fields_add(a, &param, "numerics", numerics_classes[c->numerics].name);
 	if (t->steps)
@@ -171,7 +172,16 @@ static struct action *plan_tune(struct chain *c, struct action *state)
 	fields_add(a, &param, "weight-decay", arena_printf(a, "%.9g", t->weight_decay));
 	fields_add(a, &param, "clip", arena_printf(a, "%.9g", t->clip));
 	fields_add(a, &param, "decay", spec_decays[t->decay]);
-	return plan_action(c->p, named(c, "tune"), &rule_tune, &(struct inputs){in, 3}, param);
+	if (t->method == TUNE_LORA) {
+		fields_add(a, &param, "rank", plan_number(c->p, t->rank));
+		fields_add(a, &param, "alpha", arena_printf(a, "%.9g", t->alpha));
+	}
+	if (t->distill > 0) {
+		in[n++] = input_output("parent", c->p->import, 0);
+		fields_add(a, &param, "distill", arena_printf(a, "%.9g", t->distill));
+		fields_add(a, &param, "temperature", arena_printf(a, "%.9g", t->temperature));
+	}
+	return plan_action(c->p, named(c, "tune"), &rule_tune, &(struct inputs){in, n}, param);
 }
 
 static struct action *plan_choose(struct chain *c)

@@ -239,6 +239,15 @@ static bool write_state(struct tune *t, struct err *e)
 	return ok;
 }
 
+/* Every block that trains may be gone by now. */
+static bool anything_trains(struct tune *t)
+{
+	for (size_t i = 0; i < t->state.ntensor; i++)
+		if (trains(t, t->state.tensor[i].name))
+			return true;
+	return false;
+}
+
 static bool open_trainer(struct tune *t, struct err *e)
 {
 	int64_t longest = token_table_longest(&t->rows);
@@ -262,7 +271,7 @@ static bool run_tune(struct rule_call *c, struct err *e)
 		size_t n;
 		pack_order(t.a, &t.rows, (uint64_t)t.seed, 0, &n);
 		int64_t in_epoch = ((int64_t)n + t.batch - 1) / t.batch;
-		t.rate.nsteps = in_epoch ? t.rate.nsteps + t.epochs * in_epoch : 0;
+		t.rate.nsteps = in_epoch && anything_trains(&t) ? t.rate.nsteps + t.epochs * in_epoch : 0;
 		if (t.rate.nsteps)
 			ok = open_trainer(&t, e) && resume(&t, e) && run_steps(&t, e);
 	}

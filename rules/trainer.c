@@ -86,9 +86,9 @@ static bool load_code(struct trainer *t, struct err *e)
 	t->grad.plan = graph_plan(&t->arena, train_grad(&t->arena, &t->train));
 	t->update.plan = graph_plan(&t->arena,
 		same_layouts(train_update(&t->arena, &t->train), t->grad.plan));
-	if (t->o.lora)
-		t->merge.plan = graph_plan(&t->arena,
-			same_layouts(train_merge(&t->arena, &t->train), t->grad.plan));
+	struct graph *merge = train_merge(&t->arena, &t->train);
+	if (merge)
+		t->merge.plan = graph_plan(&t->arena, same_layouts(merge, t->grad.plan));
 	const struct graph *plans[] = {t->grad.plan, t->update.plan, t->merge.plan};
 	if (!emit_native(plans, t->merge.plan ? 3 : 2, &t->loaded, e))
 		return false;

@@ -47,7 +47,8 @@ struct train {
 
 struct graph *train_grad(struct arena *a, const struct train *t);
 struct graph *train_update(struct arena *a, const struct train *t);
-struct graph *train_merge(struct arena *a, const struct train *t); /* with t->lora */
+/* NULL: no matrix has additions. */
+struct graph *train_merge(struct arena *a, const struct train *t);
 
 /* Whether the state's tensor of that name is another one behind the training. */
 bool train_changes(const struct train *t, const char *name);

@@ -77,12 +77,14 @@ int train_lora_product(void *ctx, struct graph *g, const char *name, int x, int 
 struct graph *train_merge(struct arena *a, const struct train *t)
 {
 	struct graph *g = graph_new(a, "merge"), *forward = train_shape(a, t);
+	bool any = false;
 	for (int i = 0; i < forward->naxis; i++)
 		graph_axis(g, forward->axis[i].name, forward->axis[i].extent, false);
 	for (int i = 0; i < forward->nnode; i++) {
 		const struct node *n = &forward->node[i];
 		if (n->op != OP_PARAM || !train_lora_adapts(t, n->name))
 			continue;
+		any = true;
 		char name[2][96];
 		int leaf[2];
 		for (int k = 0; k < 2; k++) {
@@ -97,7 +99,7 @@ struct graph *train_merge(struct arena *a, const struct train *t)
 		int w = ir_leaf(g, OP_STATE, n->name, n->type);
 		ir_assign(g, w, ir_add(g, w, ir_dot(g, up, down, n->type)));
 	}
-	return g;
+	return any ? g : NULL;
 }
 
 bool train_lora_draw(const struct train *t, const char *name, float *w, size_t n)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Golden bytes of the rules: two small specs over committed inputs are built in an empty cache, and for every
+# Golden bytes of the rules: three small specs over committed inputs are built in an empty cache, and for every
 # action golden.txt holds rule, version, key and digests of the outputs. Equal key and other bytes: the rule
 # makes something else of the same input, and its version must go up, since old caches would answer with the
 # old bytes. Another key: an input, a parameter or a version changed; BLESS=1 records the new rows, but not
@@ -20,7 +20,7 @@ for v in $(compgen -e TRIM_); do unset "$v"; done
 export HOME=$TMP TRIM_CACHE=$TMP/cache XDG_STATE_HOME=$TMP/state XDG_CONFIG_HOME=$TMP/config TRIM_QUIET=1
 cp -r tests/rules/{model,rows.jsonl,*.xml} "$TMP" && cd "$TMP" && touch .trim-root || exit 1
 
-for s in read made; do
+for s in read made lora; do
 	if ! "$TRIM" build $s.xml >log 2>&1; then cat log; echo "FAIL rules/$s: not built"; exit 1; fi
 	# SPEC/ACTION RULE VERSION KEY OUTPUT=HEX...
 	"$TRIM" graph $s.xml --format json |
