@@ -283,6 +283,15 @@ static struct action *plan_tune(struct chain *c, struct action *state)
 	fields_add(a, &param, "weight-decay", arena_printf(a, "%.9g", t->weight_decay));
 	fields_add(a, &param, "clip", arena_printf(a, "%.9g", t->clip));
 	fields_add(a, &param, "decay", spec_decays[t->decay]);
+	if (t->method == TUNE_LORA) {
+		fields_add(a, &param, "rank", plan_number(c->p, t->rank));
+		fields_add(a, &param, "alpha", arena_printf(a, "%.9g", t->alpha));
+	}
+	if (t->distill > 0) {
+		plan_add_input(c->p, &in, input_output("parent", c->p->import, 0));
+		fields_add(a, &param, "distill", arena_printf(a, "%.9g", t->distill));
+		fields_add(a, &param, "temperature", arena_printf(a, "%.9g", t->temperature));
+	}
 	return plan_action(c->p, named(c, "tune"), &rule_tune, &in, param);
 }
 

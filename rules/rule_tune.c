@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "eval.h"
+#include "rate.h"
 #include "rules.h"
 #include "trainer.h"
 
@@ -25,11 +26,14 @@ struct tune {
 	size_t nset;
 	enum numerics numerics;
 	int64_t epochs, batch, seed, micro; /* epochs: of rows; unused where the spec counts steps */
-	double rate, warm_up, weight_decay, clip;
-	const char *decay;
+	double weight_decay, clip;
+	struct rate rate;
+	struct train_lora lora;       /* rank 0: none */
+	struct train_distill distill; /* parent NULL: none */
+	struct state parent;
 	const char *trainable;  /* text: names of blocks ("blk.3") and "embeddings" */
 	struct trainer *trainer;
-	int64_t step, nsteps;   /* done; in all */
+	int64_t step;           /* done; of rate.nsteps */
 	double first_sum;       /* of the first SPIKE_STEPS losses */
 	struct strbuf log;
 };
@@ -61,45 +65,31 @@ static bool read_params(struct tune *t, struct err *e)
 	const struct rule_call *c = t->call;
 	const struct fields *param = call_params(c);
 	struct buf list;
-	t->decay = call_param(c, "decay");
+	t->rate.decay = call_param(c, "decay");
 	if (!call_input_named(t->call, "trainable", &list, e))
 		return false;
 	t->trainable = arena_strndup(t->a, list.p, list.n);
 	if (call_param(c, "steps"))
-		t->nsteps = fields_int(param, "steps");
+		t->rate.nsteps = fields_int(param, "steps");
 	else
 		t->epochs = fields_int(param, "epochs");
 	t->batch = fields_int(param, "batch");
 	t->seed = fields_int(param, "seed");
 	t->micro = fields_int(param, "micro");
-	t->rate = fields_double(param, "rate");
-	t->warm_up = fields_double(param, "warm-up");
+	t->rate.peak = fields_double(param, "rate");
+	t->rate.warm_up = fields_double(param, "warm-up");
 	t->weight_decay = fields_double(param, "weight-decay");
 	t->clip = fields_double(param, "clip");
+	if (call_param(c, "rank"))
+		t->lora = (struct train_lora){fields_int(param, "rank"), fields_double(param, "alpha"),
+			(uint64_t)t->seed};
+	if (call_param(c, "distill")) {
+		t->distill = (struct train_distill){&t->parent, fields_double(param, "distill"),
+			fields_double(param, "temperature")};
+		if (!rule_state(t->call, "parent", &t->parent, e))
+			return false;
+	}
 	return rule_numerics(c, &t->numerics, e);
-}
-
-/* (1 - cos(pi x)) / 2 = sin^2(pi x / 2) for x in 0..1, by Taylor's series: a library's cos differs between
- * machines. Below 1e-11 off. */
-static double half_cosine(double x)
-{
-	static const double half_pi = 1.57079632679489661923;
-	double a = half_pi * x, series = 1;
-	for (int k = 17; k > 1; k -= 2)
-		series = 1 - a * a / (k * (k - 1)) * series;
-	return a * series * a * series;
-}
-
-/* Linear warm-up from 0, then down to 0 (linear, cosine) or flat. Step counts from 0. */
-static double rate_at(const struct tune *t, int64_t step)
-{
-	double warm = floor(t->warm_up * (double)t->nsteps), at = (double)step;
-	if (at < warm)
-		return t->rate * (at + 1) / (warm + 1);
-	double left = ((double)t->nsteps - at) / ((double)t->nsteps - warm);
-	if (t->decay && !strcmp(t->decay, "cosine"))
-		return t->rate * half_cosine(left);
-	return t->decay && !strcmp(t->decay, "constant") ? t->rate : t->rate * left;
 }
 
 static void name_row(const struct tune *t, uint32_t record, char out[64])
@@ -119,13 +109,13 @@ static bool check_numbers(const struct tune *t, double loss, double norm, const 
 		return err_set(e, ERR_NUMERIC,
 			"loss %g and gradient norm %g at step %lld of %lld, which begins with %s: the state before "
 			"stays; a smaller learning rate may help", loss, norm, (long long)t->step + 1,
-			(long long)t->nsteps, row);
+			(long long)t->rate.nsteps, row);
 	double usual = t->first_sum / SPIKE_STEPS;
 	if (t->step >= SPIKE_STEPS && loss > usual + SPIKE_NATS)
 		return err_set(e, ERR_NUMERIC,
 			"loss %g at step %lld of %lld, which begins with %s, after %g at the start: it diverges; "
 			"the state before stays; a smaller learning rate may help", loss,
-			(long long)t->step + 1, (long long)t->nsteps, row, usual);
+			(long long)t->step + 1, (long long)t->rate.nsteps, row, usual);
 	return true;
 }
 
@@ -143,7 +133,7 @@ static bool run_step(struct tune *t, const uint32_t *record, size_t n, struct er
 	arena_release(&scratch);
 	if (!ok)
 		return false;
-	double norm = trainer_update(t->trainer, t->step + 1, rate_at(t, t->step), t->clip);
+	double norm = trainer_update(t->trainer, t->step + 1, rate_at(&t->rate, t->step), t->clip);
 	if (!check_numbers(t, loss, norm, record, e))
 		return false;
 	if (t->step < SPIKE_STEPS)
@@ -152,7 +142,7 @@ static bool run_step(struct tune *t, const uint32_t *record, size_t n, struct er
 	strbuf_addf(&t->log, "%lld %.6g %.6g\n", (long long)t->step, loss, norm);
 	char text[64];
 	snprintf(text, sizeof(text), "loss %.4f", loss);
-	call_progress(t->call, &(struct progress){(double)t->step, (double)t->nsteps, "steps", text});
+	call_progress(t->call, &(struct progress){(double)t->step, (double)t->rate.nsteps, "steps", text});
 	return true;
 }
 
@@ -203,7 +193,7 @@ static bool interlude(struct tune *t, struct err *e)
 		return false;
 	if (next == CALL_STOP || next == CALL_SAVE_AND_STOP)
 		return err_set(e, ERR_CANCELLED, "interrupted at step %lld of %lld", (long long)t->step,
-			(long long)t->nsteps);
+			(long long)t->rate.nsteps);
 	return true;
 }
 
@@ -213,11 +203,11 @@ static bool run_steps(struct tune *t, struct err *e)
 	bool ok = true;
 	struct mix mix;
 	mix_init(t->a, &mix, t->set, t->nset, (uint64_t)t->seed);
-	while (ok && at < t->nsteps) {
+	while (ok && at < t->rate.nsteps) {
 		struct arena scratch = {0};
 		size_t n;
 		uint32_t *order = mix_epoch(&scratch, &mix, &n);
-		for (size_t i = 0; ok && i < n && at < t->nsteps; i += (size_t)t->batch, at++) {
+		for (size_t i = 0; ok && i < n && at < t->rate.nsteps; i += (size_t)t->batch, at++) {
 			size_t left = n - i, take = left < (size_t)t->batch ? left : (size_t)t->batch;
 			if (at < t->step)
 				continue; /* done before the interrupt */
@@ -245,7 +235,7 @@ static void warn_repeats(const struct tune *t, const struct mix *mix)
 /* Steps of the epochs, or those that the spec counts; 0: no row trains. */
 static int64_t count_steps(const struct tune *t)
 {
-	int64_t steps = t->nsteps;
+	int64_t steps = t->rate.nsteps;
 	struct mix mix;
 	mix_init(t->a, &mix, t->set, t->nset, (uint64_t)t->seed);
 	warn_repeats(t, &mix);
@@ -266,11 +256,13 @@ static bool write_state(struct tune *t, struct err *e)
 	struct strbuf bytes;
 	bool ok = true;
 	strbuf_init(&bytes);
+	if (t->step)
+		trainer_merge(t->trainer);
 	struct state out = t->state;
 	out.tensor = arena_copy(t->a, t->state.tensor, t->state.ntensor * sizeof(*out.tensor));
 	for (size_t i = 0; i < out.ntensor && ok; i++) {
 		struct state_tensor *s = &out.tensor[i];
-		if (!t->step || !trains(t, s->name)) {
+		if (!t->step || !trainer_changes(t->trainer, s->name)) {
 			call_ref(t->call, s->digest, s->bytes);
 			continue;
 		}
@@ -286,6 +278,15 @@ static bool write_state(struct tune *t, struct err *e)
 	return ok;
 }
 
+/* Every block that trains may be gone by now. */
+static bool anything_trains(struct tune *t)
+{
+	for (size_t i = 0; i < t->state.ntensor; i++)
+		if (trains(t, t->state.tensor[i].name))
+			return true;
+	return false;
+}
+
 static bool open_trainer(struct tune *t, struct err *e)
 {
 	int64_t longest = token_table_longest(&t->rows);
@@ -293,7 +294,8 @@ static bool open_trainer(struct tune *t, struct err *e)
 		t->micro = longest;
 	struct trainer_options o = {.weights = {&t->state, rule_tensor, t->call}, .trains = trains, .ctx = t,
 		.numerics = t->numerics, .rows = t->micro, .nthreads = call_threads(t->call), .beta1 = 0.9,
-		.beta2 = 0.999, .eps = 1e-8, .decay = t->weight_decay};
+		.beta2 = 0.999, .eps = 1e-8, .decay = t->weight_decay, .lora = t->lora.rank ? &t->lora : NULL,
+		.distill = t->distill.parent ? &t->distill : NULL};
 	return trainer_open(&t->trainer, &o, e);
 }
 
@@ -304,8 +306,8 @@ static bool run_tune(struct rule_call *c, struct err *e)
 	bool ok = read_params(&t, e) && rule_state(c, "state", &t.state, e) &&
 		call_token_sets(c, &t.set, &t.nset, &t.rows, e);
 	if (ok) {
-		t.nsteps = count_steps(&t);
-		if (t.nsteps)
+		t.rate.nsteps = anything_trains(&t) ? count_steps(&t) : 0;
+		if (t.rate.nsteps)
 			ok = open_trainer(&t, e) && resume(&t, e) && run_steps(&t, e);
 	}
 	ok = ok && write_state(&t, e);

@@ -23,9 +23,10 @@ struct code {
 struct trainer {
 	struct arena arena;
 	struct trainer_options o;
+	struct train train;
 	struct loaded loaded;
 	struct pool *pool;
-	struct code grad, update;
+	struct code grad, update, merge; /* merge: with low-rank additions */
 	struct memory *memory;
 	size_t nmemory;
 	void *scratch, *unread;
@@ -78,28 +79,51 @@ static struct graph *same_layouts(struct graph *update, const struct graph *grad
 
 static bool load_code(struct trainer *t, struct err *e)
 {
-	struct train train = {.state = t->o.weights.state, .numerics = t->o.numerics, .max_rows = t->o.rows,
+	t->train = (struct train){.state = t->o.weights.state, .numerics = t->o.numerics, .max_rows = t->o.rows,
 		.max_out = t->o.rows, .trains = t->o.trains, .ctx = t->o.ctx, .beta1 = t->o.beta1,
-		.beta2 = t->o.beta2, .eps = t->o.eps, .decay = t->o.decay};
-	t->grad.plan = graph_plan(&t->arena, train_grad(&t->arena, &train));
+		.beta2 = t->o.beta2, .eps = t->o.eps, .decay = t->o.decay,
+		.lora = t->o.lora, .distill = t->o.distill};
+	t->grad.plan = graph_plan(&t->arena, train_grad(&t->arena, &t->train));
 	t->update.plan = graph_plan(&t->arena,
-		same_layouts((t->o.behind ? t->o.behind : train_update)(&t->arena, &train), t->grad.plan));
-	const struct graph *plans[] = {t->grad.plan, t->update.plan};
-	if (!emit_native(plans, 2, &t->loaded, e))
+		same_layouts((t->o.behind ? t->o.behind : train_update)(&t->arena, &t->train), t->grad.plan));
+	struct graph *merge = train_merge(&t->arena, &t->train);
+	if (merge)
+		t->merge.plan = graph_plan(&t->arena, same_layouts(merge, t->grad.plan));
+	const struct graph *plans[] = {t->grad.plan, t->update.plan, t->merge.plan};
+	if (!emit_native(plans, t->merge.plan ? 3 : 2, &t->loaded, e))
 		return false;
 	t->grad.prog = t->loaded.program[0];
 	t->update.prog = t->loaded.program[1];
+	t->merge.prog = t->merge.plan ? t->loaded.program[2] : NULL;
 	return true;
+}
+
+static void draw(const struct trainer *t, int node, struct strbuf *out)
+{
+	const struct graph *g = t->grad.plan;
+	const struct node *n = &g->node[node];
+	int64_t elements = layout_elements(g, &n->type, (struct layout){0});
+	float *w = xcalloc((size_t)elements, sizeof(*w));
+	if (train_lora_draw(&t->train, n->name, w, (size_t)elements))
+		pack_weight(g, node, MODEL_F32, w, out);
+	free(w);
 }
 
 static bool load_weight(struct trainer *t, int node, struct err *e)
 {
 	const struct graph *g = t->grad.plan;
-	const char *name = g->node[node].name;
+	const char *name = g->node[node].name, *theirs = train_parent_name(name);
+	struct weight_source from = t->o.weights;
 	struct memory *m = find(t, name);
 	struct strbuf bytes;
+	bool ok = true;
 	strbuf_init(&bytes);
-	bool ok = weight_pack(&t->o.weights, g, node, name, &bytes, e);
+	if (theirs)
+		from.state = t->o.distill->parent;
+	if (train_lora_part(name))
+		draw(t, node, &bytes);
+	else
+		ok = weight_pack(&from, g, node, theirs ? theirs : name, &bytes, e);
 	if (ok)
 		memcpy(m->p, bytes.s, bytes.n);
 	strbuf_release(&bytes);
@@ -118,12 +142,18 @@ bool trainer_open(struct trainer **out, const struct trainer_options *o, struct 
 		return false;
 	bind(t, &t->grad);
 	bind(t, &t->update);
+	if (t->merge.prog)
+		bind(t, &t->merge);
 	for (int i = 0; i < t->grad.plan->nnode; i++)
 		if (t->grad.plan->node[i].op == OP_PARAM && !load_weight(t, i, e))
 			return false;
 	t->unread = zeroed((size_t)o->rows * sizeof(int32_t));
-	size_t a = program_scratch_bytes(t->grad.prog), b = program_scratch_bytes(t->update.prog);
-	t->scratch = zeroed((a > b ? a : b) * (size_t)o->nthreads);
+	const struct program *prog[] = {t->grad.prog, t->update.prog, t->merge.prog};
+	size_t most = 0;
+	for (size_t i = 0; i < NELEM(prog) && prog[i]; i++)
+		if (program_scratch_bytes(prog[i]) > most)
+			most = program_scratch_bytes(prog[i]);
+	t->scratch = zeroed(most * (size_t)o->nthreads);
 	return true;
 }
 
@@ -135,6 +165,7 @@ void trainer_free(struct trainer *t)
 		free(t->memory[i].p);
 	free(t->grad.slab);
 	free(t->update.slab);
+	free(t->merge.slab);
 	free(t->scratch);
 	free(t->unread);
 	emit_unload(&t->loaded);
@@ -193,10 +224,23 @@ float trainer_output(const struct trainer *t, const char *name)
 	return *(const float *)find(t, name)->p;
 }
 
+void trainer_merge(struct trainer *t)
+{
+	if (t->merge.prog)
+		program_run(t->merge.prog, t->pool, t->merge.t, NULL, t->scratch);
+}
+
+bool trainer_changes(const struct trainer *t, const char *name)
+{
+	return train_changes(&t->train, name);
+}
+
 void trainer_weight(const struct trainer *t, const char *name, struct strbuf *out)
 {
 	const struct memory *m = find(t, name);
 	const struct graph *g = t->grad.plan;
+	if (!m || m->node < 0)
+		BUG("no leaf '%s' in training", name);
 	const struct node *n = &g->node[m->node];
 	int64_t index[IR_MAX_AXES] = {0};
 	for (;;) {

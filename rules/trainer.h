@@ -23,6 +23,8 @@ struct trainer_options {
 	double beta1, beta2, eps, decay;
 	/* The program that takes the gradients; NULL: "update". Another only reads them (trainer_finish). */
 	struct graph *(*behind)(struct arena *a, const struct train *t);
+	const struct train_lora *lora;       /* NULL: none */
+	const struct train_distill *distill; /* NULL: none; the parent's tensors are read as the state's are */
 };
 
 struct trainer;
@@ -40,7 +42,12 @@ double trainer_update(struct trainer *t, int64_t step, double rate, double clip)
 void trainer_finish(struct trainer *t);
 float trainer_output(const struct trainer *t, const char *name);
 
-/* A trained tensor as f32, row-major, appended to out. */
+/* Adds what low-rank additions came to to their matrices; nothing trains behind that. */
+void trainer_merge(struct trainer *t);
+
+/* Whether a tensor of the state is another one by now; low-rank additions count as merged. */
+bool trainer_changes(const struct trainer *t, const char *name);
+/* A leaf of "grad" that is bound f32, so all that trains, as f32, row-major, appended to out. */
 void trainer_weight(const struct trainer *t, const char *name, struct strbuf *out);
 
 /* Masters and moments as they are in memory, for checkpoints: equal parts in the same order for the same

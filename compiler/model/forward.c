@@ -84,12 +84,13 @@ struct forward_frame forward_begin(struct graph *g, const struct forward *f)
 
 int forward_weight(struct forward_frame *m, const char *name, const char *axes)
 {
-	int leaf = graph_find_leaf(m->g, name);
+	const char *held = m->f->leaf ? m->f->leaf(m->f->ctx, m->g, name) : name;
+	int leaf = graph_find_leaf(m->g, held);
 	if (leaf >= 0)
 		return leaf;
 	enum dtype t = m->f->weight_dtype ? m->f->weight_dtype(m->f->ctx, name)
 					  : forward_weight_dtype(m->n, m->f->config, name);
-	return ir_leaf(m->g, OP_PARAM, name, graph_type(m->g, t, axes));
+	return ir_leaf(m->g, OP_PARAM, held, graph_type(m->g, t, axes));
 }
 
 int forward_embed(struct forward_frame *m)
@@ -107,16 +108,21 @@ int forward_logits(struct forward_frame *m, int x)
 	return m->f->config->arch->forward->logits(m, x);
 }
 
+int forward_rest(struct forward_frame *m)
+{
+	const bool *has[NHALVES] = {m->f->has_attn, m->f->has_mlp};
+	int x = forward_embed(m);
+	for (int i = 0; i < m->f->config->layers; i++)
+		for (int half = 0; half < NHALVES; half++)
+			if (!has[half] || has[half][i])
+				x = ir_add(m->g, x, forward_half(m, (enum half)half, i, x));
+	return forward_logits(m, x);
+}
+
 int forward_build(struct graph *g, const struct forward *f)
 {
 	struct forward_frame m = forward_begin(g, f);
-	const bool *has[NHALVES] = {f->has_attn, f->has_mlp};
-	int x = forward_embed(&m);
-	for (int i = 0; i < f->config->layers; i++)
-		for (int half = 0; half < NHALVES; half++)
-			if (!has[half] || has[half][i])
-				x = ir_add(g, x, forward_half(&m, (enum half)half, i, x));
-	return forward_logits(&m, x);
+	return forward_rest(&m);
 }
 
 struct graph *forward_step(struct arena *a, const struct forward *f)

@@ -72,6 +72,10 @@ struct forward {
 	int64_t slots;             /* of the KV cache; 0: rows attend to each other, no cache */
 	/* dtype in which a weight is bound; NULL: forward_weight_dtype(). */
 	enum dtype (*weight_dtype)(void *ctx, const char *name);
+	/* The leaf that holds a weight, in the graph's arena; NULL: that of its name. */
+	const char *(*leaf)(void *ctx, struct graph *g, const char *name);
+	/* What a product with that weight gives instead of y = dot(x, w), x as the class rounds it; NULL: y. */
+	int (*product)(void *ctx, struct graph *g, const char *name, int x, int y);
 	void *ctx;
 };
 
@@ -98,6 +102,9 @@ int forward_weight(struct forward_frame *m, const char *name, const char *axes);
 int forward_embed(struct forward_frame *m);
 int forward_half(struct forward_frame *m, enum half half, int layer, int x);
 int forward_logits(struct forward_frame *m, int x);
+
+/* All of them, in order: the logits. */
+int forward_rest(struct forward_frame *m);
 
 /* All of it: the logits. */
 int forward_build(struct graph *g, const struct forward *f);

@@ -27,6 +27,7 @@ static int operand(struct forward_frame *m, int x)
 static int product(struct forward_frame *m, int x, int w, const char *axes)
 {
 	const struct type *from = &m->g->node[w].type;
+	const char *name = m->g->node[w].name;
 	if (dtype_has_blocks(from->dtype)) {
 		x = ir_quantise(m->g, x, m->g->node[x].type.naxis - (from->naxis - from->outer));
 	} else {
@@ -34,7 +35,8 @@ static int product(struct forward_frame *m, int x, int w, const char *axes)
 		x = ir_cast(m->g, x, t);
 		w = ir_cast(m->g, w, t);
 	}
-	return ir_dot(m->g, x, w, graph_type(m->g, DT_F32, axes));
+	int y = ir_dot(m->g, x, w, graph_type(m->g, DT_F32, axes));
+	return m->f->product ? m->f->product(m->f->ctx, m->g, name, x, y) : y;
 }
 
 static int rms_norm(struct forward_frame *m, int x, int w, const char *rows)

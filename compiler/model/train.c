@@ -1,4 +1,4 @@
-#include "train.h"
+#include "train_method.h"
 
 static const char *prefixed(struct graph *g, const char *prefix, const char *name)
 {
@@ -17,21 +17,51 @@ static struct forward forward_of(const struct train *t)
 	return (struct forward){.config = &t->state->config, .has_attn = t->state->has_attn,
 		.has_mlp = t->state->has_mlp, .numerics = t->numerics, .max_rows = t->max_rows,
 		.max_out = t->max_out, .weight_dtype = weight_dtype,
-		.ctx = (void *)(uintptr_t)t};
+		.product = t->lora ? train_lora_product : NULL, .ctx = (void *)(uintptr_t)t};
+}
+
+/* Whether a leaf of the forward graph is what AdamW moves. */
+static bool moves(const struct train *t, const char *name)
+{
+	struct unit u;
+	if (train_parent_name(name))
+		return false;
+	if (t->lora && unit_of_tensor(name, &u))
+		return train_lora_part(name);
+	return t->trains(t->ctx, name);
+}
+
+bool train_changes(const struct train *t, const char *name)
+{
+	struct unit u;
+	return t->lora && unit_of_tensor(name, &u) ? train_lora_adapts(t, name) : t->trains(t->ctx, name);
+}
+
+struct graph *train_shape(struct arena *a, const struct train *t)
+{
+	struct graph *g = graph_new(a, "shape");
+	struct forward f = forward_of(t);
+	forward_build(g, &f);
+	return g;
 }
 
 struct graph *train_grad(struct arena *a, const struct train *t)
 {
 	struct graph *g = graph_new(a, "grad");
 	struct forward f = forward_of(t);
-	int logits = forward_build(g, &f);
+	struct forward_frame m = forward_begin(g, &f);
+	struct train_logits logits = {.own = forward_rest(&m)};
 	int target = ir_leaf(g, OP_INPUT, "target", graph_type(g, DT_I32, "O"));
 	int share = ir_leaf(g, OP_INPUT, "share", graph_type(g, DT_F32, "O"));
-	int nll = forward_nll(g, logits, target);
-	int loss = ir_reduce(g, OP_SUM, ir_mul(g, nll, share), graph_type(g, DT_F32, ""));
+	int nll = forward_nll(g, logits.own, target), row = nll;
+	if (t->distill) {
+		logits.parent = train_parent_logits(t, &m);
+		row = train_distilled(g, t->distill, nll, &logits);
+	}
+	int loss = ir_reduce(g, OP_SUM, ir_mul(g, row, share), graph_type(g, DT_F32, ""));
 	int *wrt = arena_array(a, int, g->nnode), *dwrt = arena_array(a, int, g->nnode), nwrt = 0;
 	for (int i = 0; i < g->nnode; i++)
-		if (g->node[i].op == OP_PARAM && t->trains(t->ctx, g->node[i].name))
+		if (g->node[i].op == OP_PARAM && moves(t, g->node[i].name))
 			wrt[nwrt++] = i;
 	graph_gradient(g, loss, wrt, nwrt, dwrt);
 	for (int i = 0; i < nwrt; i++) {
@@ -80,17 +110,14 @@ static void adamw(struct graph *g, const struct train *t, const char *name, stru
 
 struct graph *train_update(struct arena *a, const struct train *t)
 {
-	struct graph *g = graph_new(a, "update"), *forward = graph_new(a, "shape");
-	struct forward f = forward_of(t);
+	struct graph *g = graph_new(a, "update"), *forward = train_shape(a, t);
 	struct type none = {.dtype = DT_F32};
-	/* The weights and their axes, as the forward pass names them. */
-	forward_build(forward, &f);
 	for (int i = 0; i < forward->naxis; i++)
 		graph_axis(g, forward->axis[i].name, forward->axis[i].extent, false);
 	int total = -1;
 	for (int i = 0; i < forward->nnode; i++) {
 		const struct node *n = &forward->node[i];
-		if (n->op != OP_PARAM || !t->trains(t->ctx, n->name))
+		if (n->op != OP_PARAM || !moves(t, n->name))
 			continue;
 		ir_leaf(g, OP_STATE, n->name, n->type);
 		int sum = square_sum(g, ir_leaf(g, OP_STATE, prefixed(g, "g.", n->name), n->type));
@@ -104,7 +131,7 @@ struct graph *train_update(struct arena *a, const struct train *t)
 	int norm = ir_unary(g, OP_SQRT, total), one = ir_const(g, 1);
 	scalar[3] = ir_map(g, OP_MIN, ir_div(g, clip, ir_add(g, norm, ir_const(g, 1e-6))), one, -1);
 	for (int i = 0; i < forward->nnode; i++)
-		if (forward->node[i].op == OP_PARAM && t->trains(t->ctx, forward->node[i].name))
+		if (forward->node[i].op == OP_PARAM && moves(t, forward->node[i].name))
 			adamw(g, t, forward->node[i].name, forward->node[i].type, scalar);
 	graph_add_output(g, "grad_norm", norm);
 	return g;

@@ -109,7 +109,8 @@ struct spec_tune {
 	enum spec_tune_method method;
 	int64_t epochs, steps; /* of a round; steps 0: as many as the epochs have, epochs 0: none */
 	int64_t batch, accumulate, seed, rank;
-	double learning_rate, warm_up, weight_decay, clip, trainable, distill; /* shares: 0..1 */
+	double learning_rate, warm_up, weight_decay, clip, trainable; /* shares: 0..1 */
+	double alpha, distill, temperature; /* distill: share of the loss */
 	enum spec_decay decay;
 	bool train_embeddings; /* and final norm and head */
 	enum spec_new_rows on_new_rows;

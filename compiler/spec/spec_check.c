@@ -290,8 +290,10 @@ void spec_defaults(struct arena *a, struct xml_node *n)
 		struct spec_value *v;
 		int nv;
 		const char *canonical, *bad;
-		if (!at && row->deflt && spec_when(row->when, n))
-			xml_set(a, n, row->name, row->deflt);
+		bool other = row->other_when && spec_when(row->other_when, n);
+		const char *absent = other ? row->other_deflt : row->deflt;
+		if (!at && absent && spec_when(row->when, n))
+			xml_set(a, n, row->name, absent);
 		else if (at && spec_parse(a, row, at->value, &v, &nv, &canonical, &bad))
 			at->value = canonical;
 		if ((at = xml_attr(n, row->name)))

@@ -60,7 +60,7 @@ static void add_attr(struct strbuf *out, const struct spec_attr *row)
 		strbuf_addf(out, " type=\"t:%s\"", spaced ? "text" : row->type->name);
 	if (row->required && !row->when)
 		strbuf_adds(out, " use=\"required\"");
-	else if (row->deflt && !row->when) {
+	else if (row->deflt && !row->when && !row->other_when) {
 		strbuf_adds(out, " default=\"");
 		add_escaped(out, row->deflt);
 		strbuf_adds(out, "\"");
@@ -156,6 +156,8 @@ void spec_write_reference(struct strbuf *out)
 			if (a->deflt)
 				strbuf_addf(out, a->deflt[0] == ' ' ? "; default '%s'" : "; default %s",
 					a->deflt);
+			if (a->other_when)
+				strbuf_addf(out, ", %s with %s", a->other_deflt, a->other_when);
 			strbuf_adds(out, a->required ? "; required" : "");
 			if (a->when)
 				strbuf_addf(out, *a->when == '!' ? " (without %s)" : " (with %s)",

@@ -47,6 +47,8 @@ struct spec_attr {
 	const struct spec_type *type;
 	const char *const *values; /* spec_type_enum: allowed, NULL-terminated */
 	const char *deflt;         /* what its absence means; NULL: see doc */
+	/* Where other_when holds (as `when`), absence means other_deflt instead. NULL: nowhere. */
+	const char *other_when, *other_deflt;
 	const char *doc;
 	/* "kind=text|chat": only where the element's attribute `kind` has one of these values;
 	 * "init": only where it has that attribute, "!init": only where not. NULL: everywhere. */

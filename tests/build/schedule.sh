@@ -5,7 +5,7 @@ set -u
 data=${TRIM_TEST_DATA:-../shared/data}
 names="rounds-added rounds-back threads interrupted-resumes lower-keep-error learning-rate gate-fails nan-named
 	appended-calibration
-	killed-in-tune killed-in-scan"
+	killed-in-tune killed-in-scan killed-in-lora"
 if ! [ -d "$data/models/stories260K" ]; then
 	for n in $names; do echo "skip schedule/$n: no test data in '$data'"; done
 	exit 0
@@ -18,7 +18,8 @@ verdict() { # verdict NAME STATUS
 	if [ "$2" -eq 0 ]; then echo "ok schedule/$1"; else echo "FAIL schedule/$1"; fi
 }
 
-# spec KEEP [RATE] [MORE]
+# spec KEEP [RATE] [MORE]; $method: attributes of <tune>
+method=
 spec() {
 	cat >s.xml <<EOT
 <trim xmlns="urn:trim:spec:1" name="s">
@@ -29,7 +30,7 @@ spec() {
   </dataset>
   <schedule arithmetic="f32">
     <score method="scan" rows="8" tie-break="likelihood activation-norm"/>
-    <tune epochs="1" batch="16" learning-rate="${2:-1e-3}" trainable="50%" seed="1"/>
+    <tune $method epochs="1" batch="16" learning-rate="${2:-1e-3}" trainable="50%" seed="1"/>
   </schedule>
   ${3:-}
   <target name="a" hardware="x86-64-v3" weights="f32" keep="$1"/>
@@ -117,6 +118,14 @@ build || cat err.txt
 cp s.lock lock.60
 killed killed-in-tune round-0/tune
 killed killed-in-scan round-1/score
+method='method="lora" rank="4" distill="30%" temperature="2"'
+spec 70%
+sed -i 's/rows="8"/rows="50"/' s.xml
+export TRIM_CACHE=$TMP/cache
+build || cat err.txt
+cp s.lock lock.60
+killed killed-in-lora round-1/tune
+method=
 
 # Calibration rows of their own; one more of them scores itself alone, in every round that is still the same.
 head -c 6000 "$data/datasets/tinystories/tinystories_lower_4M.txt" | tail -c 3000 >cal.txt

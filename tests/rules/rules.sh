@@ -20,7 +20,7 @@ for v in $(compgen -e TRIM_); do unset "$v"; done
 export HOME=$TMP TRIM_CACHE=$TMP/cache XDG_STATE_HOME=$TMP/state XDG_CONFIG_HOME=$TMP/config TRIM_QUIET=1
 cp -r tests/rules/{model,rows.jsonl,*.xml} "$TMP" && cd "$TMP" && touch .trim-root || exit 1
 
-for s in read made several scores; do
+for s in read made several scores lora; do
 	if ! "$TRIM" build $s.xml >log 2>&1; then cat log; echo "FAIL rules/$s: not built"; exit 1; fi
 	# SPEC/ACTION RULE VERSION KEY OUTPUT=HEX...
 	"$TRIM" graph $s.xml --format json |

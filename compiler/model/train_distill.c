@@ -1,0 +1,62 @@
+/*
+ * Distillation: Hinton, Vinyals & Dean 2015. The parent's forward pass stands in the same graph and
+ * reads the same rows, so nothing of it is stored. A weight that the parent has in common with the
+ * model, and that does not train, is one leaf.
+ */
+#include <string.h>
+
+#include "train_method.h"
+
+static const char prefix[] = "parent.";
+
+const char *train_parent_name(const char *leaf)
+{
+	return strncmp(leaf, prefix, strlen(prefix)) ? NULL : leaf + strlen(prefix);
+}
+
+static const char *leaf(void *ctx, struct graph *g, const char *name)
+{
+	const struct train *t = ctx;
+	const struct state_tensor *theirs = state_find(t->distill->parent, name);
+	const struct state_tensor *ours = state_find(t->state, name);
+	bool shared = ours && theirs && digest_equal(ours->digest, theirs->digest) &&
+		      ours->dtype == theirs->dtype && !t->trains(t->ctx, name);
+	return !theirs || shared ? name : arena_printf(g->arena, "%s%s", prefix, name);
+}
+
+int train_parent_logits(const struct train *t, const struct forward_frame *m)
+{
+	const struct state *s = t->distill->parent;
+	struct forward f = {.config = &s->config,
+		.has_attn = s->has_attn,
+		.has_mlp = s->has_mlp,
+		.numerics = t->numerics,
+		.max_rows = t->max_rows,
+		.max_out = t->max_out,
+		.leaf = leaf,
+		.ctx = (void *)(uintptr_t)t};
+	struct forward_frame parent = *m;
+	parent.f = &f;
+	return ir_unary(m->g, OP_STOP, forward_rest(&parent));
+}
+
+/* log softmax(z / T), (O,V). */
+static int log_softmax(struct graph *g, int z, double temperature)
+{
+	struct type o = graph_type(g, DT_F32, "O");
+	int max = ir_unary(g, OP_STOP, ir_reduce(g, OP_RMAX, z, o));
+	int s = ir_mul(g, ir_sub(g, z, max), ir_const(g, 1 / temperature));
+	int sum = ir_reduce(g, OP_SUM, ir_unary(g, OP_EXP, s), o);
+	return ir_sub(g, s, ir_unary(g, OP_LOG, sum));
+}
+
+int train_distilled(
+	struct graph *g, const struct train_distill *d, int nll, const struct train_logits *z)
+{
+	int want = log_softmax(g, z->parent, d->temperature),
+	    have = log_softmax(g, z->own, d->temperature);
+	int terms = ir_mul(g, ir_unary(g, OP_EXP, want), ir_sub(g, want, have));
+	int kl = ir_reduce(g, OP_SUM, terms, graph_type(g, DT_F32, "O"));
+	return ir_fma(g, ir_const(g, d->share * d->temperature * d->temperature), kl,
+		ir_mul(g, ir_const(g, 1 - d->share), nll));
+}

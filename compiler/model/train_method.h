@@ -1,0 +1,33 @@
+/*
+ * What the methods of tuning put into the graphs of train.h, for train.c.
+ */
+#ifndef TRAIN_METHOD_H
+#define TRAIN_METHOD_H
+
+#include "train.h"
+
+/* The forward graph alone, for the weights that train and their axes. */
+struct graph *train_shape(struct arena *a, const struct train *t);
+
+/* ---- low-rank additions (train_lora.c) ---- */
+
+/* Whether a matrix has them. */
+bool train_lora_adapts(const struct train *t, const char *name);
+
+/* struct forward.product; ctx: struct train. */
+int train_lora_product(void *ctx, struct graph *g, const char *name, int x, int y);
+
+/* ---- distillation (train_distill.c) ---- */
+
+/* Appends the parent's forward pass, of the rows of m: its logits (O,V), which no gradient passes.
+ */
+int train_parent_logits(const struct train *t, const struct forward_frame *m);
+
+/* (1 - d) * nll + d * T^2 * KL(parent || own), f32 (O). */
+struct train_logits {
+	int own, parent;
+};
+int train_distilled(
+	struct graph *g, const struct train_distill *d, int nll, const struct train_logits *z);
+
+#endif
