@@ -1,23 +1,40 @@
 #include "trainer.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "program.h"
 
+/* What a leaf or an output of some program is bound to; one of a name, whichever programs have it. */
 struct memory {
-	const char *name; /* of the leaf or output */
-	void *p;
+	const char *name;
+	const struct graph *plan; /* that had it first */
+	int node;
 	size_t bytes;
-	int node;         /* in grad's plan, -1: only in update's */
+	void *p;
 };
 
-struct code {
+/* A program for any number of places that differ in nothing but the layer's number. */
+struct piece {
+	struct buf text; /* of the graph, the number left out */
 	const struct graph *plan;
 	const struct program *prog;
+	int layer;       /* that it was made for; -1: of no layer */
+};
+
+/* One such place; t[] without what changes from run to run. */
+struct use {
+	const struct piece *piece;
+	int layer;
 	void **t;
-	void *slab;
+};
+
+struct step_half {
+	enum half half;
+	int layer;
+	struct use forward, back;
 };
 
 struct trainer {
@@ -26,15 +43,33 @@ struct trainer {
 	struct train train;
 	struct loaded loaded;
 	struct pool *pool;
-	struct code grad, update, merge; /* merge: with low-rank additions */
+	struct piece **piece;
+	size_t npiece;
 	struct memory *memory;
 	size_t nmemory;
-	void *scratch, *unread;
+	struct use embed, embed_back, head, update, merge, parent_embed;
+	struct step_half *half, *parent_half;
+	size_t nhalf, nparent;
+	size_t first_back;  /* the lowest half that a gradient passes */
+	bool embed_trains;
+	float **residual;   /* before each half and behind the last: [nhalf + 1] */
+	float *gradient[2], *parent_residual[2]; /* of the row that is being walked, and the next */
+	int32_t *out, *target;
+	float *share;
+	void *slab, *scratch;
+	void **owned;
+	size_t nowned;
 };
 
-static void *zeroed(size_t bytes)
+/* Bound anew in every run. */
+static const char *const flow[] = {"x", "y", "dx", "dy", "parent.x", "out", "target", "share"};
+
+static bool flows(const char *name)
 {
-	return memset(xaligned(bytes), 0, bytes);
+	for (size_t i = 0; i < NELEM(flow); i++)
+		if (!strcmp(flow[i], name))
+			return true;
+	return false;
 }
 
 static struct memory *find(const struct trainer *t, const char *name)
@@ -45,89 +80,279 @@ static struct memory *find(const struct trainer *t, const char *name)
 	return NULL;
 }
 
-/* Memory of every external of a program; what two programs name alike is one memory. */
-static void bind(struct trainer *t, struct code *c)
+/* "g.blk.FROM.attn.q" -> "g.blk.TO.attn.q"; TO -1: a star. */
+static void renumber(struct strbuf *out, const char *text, int from, int to)
 {
-	c->slab = zeroed(c->prog->slab_bytes);
-	c->t = arena_array(&t->arena, void *, c->prog->nexternal + 1);
-	c->t[0] = c->slab;
-	for (uint32_t i = 0; i < c->prog->nexternal; i++) {
-		const struct program_external *x = &c->prog->external[i];
-		struct memory *m = find(t, x->name);
-		if (!m) {
-			m = arena_push(&t->arena, t->memory, t->nmemory);
-			*m = (struct memory){x->name, zeroed(x->bytes), x->bytes,
-				graph_find_leaf(t->grad.plan, x->name)};
-		}
-		if (m->bytes != x->bytes)
-			BUG("'%s' has %zu bytes in one program, %llu in the other", x->name, m->bytes,
-				(unsigned long long)x->bytes);
-		c->t[1 + i] = m->p;
+	char was[32];
+	size_t n = (size_t)snprintf(was, sizeof(was), "blk.%d.", from);
+	for (const char *at; from >= 0 && (at = strstr(text, was)); text = at + n) {
+		strbuf_add(out, text, (size_t)(at - text));
+		if (to < 0)
+			strbuf_adds(out, "blk.*.");
+		else
+			strbuf_addf(out, "blk.%d.", to);
+	}
+	strbuf_adds(out, text);
+}
+
+static const char *name_here(struct trainer *t, const struct use *u, const char *name)
+{
+	struct strbuf s;
+	strbuf_init(&s);
+	renumber(&s, name, u->piece->layer, u->layer);
+	const char *here = arena_strdup(&t->arena, s.s);
+	strbuf_release(&s);
+	return here;
+}
+
+/* ---- planning: pieces, and how much memory they want ---- */
+
+/* What other programs read as well has the layout in which the first wants it. */
+static void take_layouts(const struct trainer *t, struct graph *g)
+{
+	for (int i = 0; i < g->nnode; i++) {
+		const struct memory *m = g->node[i].name ? find(t, g->node[i].name) : NULL;
+		if (m)
+			g->node[i].layout = m->plan->node[m->node].layout;
 	}
 }
 
-/* A master has one memory, so the update takes the layout that the gradient's products want. */
-static struct graph *same_layouts(struct graph *update, const struct graph *grad)
+static void want_memory(struct trainer *t, const struct use *u, const char *name, int node)
 {
-	for (int i = 0; i < update->nnode; i++) {
-		int leaf = update->node[i].name ? graph_find_leaf(grad, update->node[i].name) : -1;
-		if (leaf >= 0)
-			update->node[i].layout = grad->node[leaf].layout;
+	const struct graph *g = u->piece->plan;
+	struct layout l = g->node[node].layout;
+	if (flows(name))
+		return;
+	name = name_here(t, u, name);
+	struct memory *m = find(t, name);
+	size_t bytes = (size_t)tensor_bytes(g, &g->node[node]);
+	if (!m) {
+		m = arena_push(&t->arena, t->memory, t->nmemory);
+		*m = (struct memory){name, g, node, bytes, NULL};
 	}
-	return update;
+	struct layout was = m->plan->node[m->node].layout;
+	if (m->bytes != bytes || was.kind != l.kind || was.first != l.first || was.last != l.last)
+		BUG("'%s' lies in two ways", name);
+}
+
+static struct piece *piece_of(struct trainer *t, struct graph *g, int layer)
+{
+	struct strbuf printed, text;
+	strbuf_init(&printed);
+	strbuf_init(&text);
+	graph_print(&printed, g);
+	renumber(&text, printed.s, layer, -1);
+	strbuf_release(&printed);
+	struct piece *p = NULL;
+	for (size_t i = 0; i < t->npiece && !p; i++)
+		if (t->piece[i]->text.n == text.n && !memcmp(t->piece[i]->text.p, text.s, text.n))
+			p = t->piece[i];
+	if (!p) {
+		p = arena_new(&t->arena, struct piece);
+		*p = (struct piece){.text = {arena_copy(&t->arena, text.s, text.n + 1), text.n},
+			.plan = graph_plan(&t->arena, g), .layer = layer};
+		*arena_push(&t->arena, t->piece, t->npiece) = p;
+	}
+	strbuf_release(&text);
+	return p;
+}
+
+static struct use use_of(struct trainer *t, struct graph *g, int layer)
+{
+	take_layouts(t, g);
+	struct use u = {.piece = piece_of(t, g, layer), .layer = layer};
+	const struct graph *plan = u.piece->plan;
+	for (int i = 0; i < plan->nnode; i++)
+		if (plan->node[i].name)
+			want_memory(t, &u, plan->node[i].name, i);
+	for (int i = 0; i < plan->noutput; i++)
+		want_memory(t, &u, plan->output[i].name, plan->output[i].node);
+	return u;
+}
+
+static struct step_half *halves_of(struct arena *a, const struct state *s, size_t *n)
+{
+	struct step_half *h = NULL;
+	*n = 0;
+	for (int i = 0; i < s->config.layers; i++) {
+		if (s->has_attn[i])
+			*arena_push(a, h, *n) = (struct step_half){.half = HALF_ATTN, .layer = i};
+		if (s->has_mlp[i])
+			*arena_push(a, h, *n) = (struct step_half){.half = HALF_MLP, .layer = i};
+	}
+	return h;
+}
+
+/* Whether a gradient of its own is wanted of a half. */
+static bool half_trains(const struct graph *forward, const struct train *t)
+{
+	for (int i = 0; i < forward->nnode; i++)
+		if (forward->node[i].op == OP_PARAM && train_moves(t, forward->node[i].name))
+			return true;
+	return false;
+}
+
+static void plan_parent(struct trainer *t)
+{
+	struct arena *a = &t->arena;
+	t->parent_half = halves_of(a, t->o.distill->parent, &t->nparent);
+	t->parent_embed = use_of(t, train_parent_embed(a, &t->train), -1);
+	for (size_t i = 0; i < t->nparent; i++) {
+		struct step_half *h = &t->parent_half[i];
+		h->forward = use_of(t, train_parent_half(a, &t->train, h->half, h->layer), h->layer);
+	}
+}
+
+static void plan(struct trainer *t)
+{
+	struct arena *a = &t->arena;
+	const struct trainer_options *o = &t->o;
+	t->train = (struct train){.state = o->weights.state, .numerics = o->numerics, .max_rows = o->rows,
+		.trains = o->trains, .ctx = o->ctx, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps,
+		.decay = o->decay, .lora = o->lora, .distill = o->distill};
+	t->half = halves_of(a, o->weights.state, &t->nhalf);
+	t->embed_trains = train_moves(&t->train, "embed");
+	t->first_back = t->embed_trains ? 0 : t->nhalf;
+	/* A tied embedding lies as the logits want it, weights as the walk forward does. */
+	t->head = use_of(t, train_head(a, &t->train), -1);
+	t->embed = use_of(t, train_embed(a, &t->train), -1);
+	if (t->embed_trains)
+		t->embed_back = use_of(t, train_embed_back(a, &t->train), -1);
+	for (size_t i = 0; i < t->nhalf; i++) {
+		struct step_half *h = &t->half[i];
+		struct graph *g = train_half(a, &t->train, h->half, h->layer);
+		if (i < t->first_back && half_trains(g, &t->train))
+			t->first_back = i;
+		h->forward = use_of(t, g, h->layer);
+		if (i >= t->first_back)
+			h->back = use_of(t, train_half_back(a, &t->train, h->half, h->layer), h->layer);
+	}
+	if (o->distill)
+		plan_parent(t);
+	struct graph *update = (o->behind ? o->behind : train_update)(a, &t->train), *merge = o->lora ? train_merge(a, &t->train) : NULL;
+	t->update = use_of(t, update, -1);
+	if (merge)
+		t->merge = use_of(t, merge, -1);
+}
+
+static uint64_t slab_bytes(const struct trainer *t)
+{
+	uint64_t most = 0;
+	for (size_t i = 0; i < t->npiece; i++)
+		if ((uint64_t)t->piece[i]->plan->slab_bytes > most)
+			most = (uint64_t)t->piece[i]->plan->slab_bytes;
+	return most;
+}
+
+static size_t residual_bytes(const struct trainer *t)
+{
+	return (size_t)(t->o.rows * t->o.weights.state->config.width) * sizeof(float);
+}
+
+/* Of residuals that differ: below the first half that a gradient passes, two take turns. */
+static size_t nresidual(const struct trainer *t)
+{
+	size_t kept = t->nhalf + 1 - t->first_back;
+	return t->first_back ? kept + 1 : kept;
+}
+
+uint64_t trainer_bytes(const struct trainer_options *o)
+{
+	struct trainer t = {.o = *o};
+	plan(&t);
+	uint64_t bytes = slab_bytes(&t) + (nresidual(&t) + 2 + (o->distill ? 2 : 0)) * residual_bytes(&t);
+	for (size_t i = 0; i < t.nmemory; i++)
+		bytes += t.memory[i].bytes;
+	arena_release(&t.arena);
+	return bytes;
+}
+
+/* ---- loading ---- */
+
+static void *own(struct trainer *t, size_t bytes)
+{
+	void *p = xaligned(bytes);
+	*arena_push(&t->arena, t->owned, t->nowned) = p;
+	return memset(p, 0, bytes);
 }
 
 static bool load_code(struct trainer *t, struct err *e)
 {
-	t->train = (struct train){.state = t->o.weights.state, .numerics = t->o.numerics, .max_rows = t->o.rows,
-		.max_out = t->o.rows, .trains = t->o.trains, .ctx = t->o.ctx, .beta1 = t->o.beta1,
-		.beta2 = t->o.beta2, .eps = t->o.eps, .decay = t->o.decay,
-		.lora = t->o.lora, .distill = t->o.distill};
-	t->grad.plan = graph_plan(&t->arena, train_grad(&t->arena, &t->train));
-	t->update.plan = graph_plan(&t->arena,
-		same_layouts((t->o.behind ? t->o.behind : train_update)(&t->arena, &t->train), t->grad.plan));
-	struct graph *merge = train_merge(&t->arena, &t->train);
-	if (merge)
-		t->merge.plan = graph_plan(&t->arena, same_layouts(merge, t->grad.plan));
-	const struct graph *plans[] = {t->grad.plan, t->update.plan, t->merge.plan};
-	if (!emit_native(plans, t->merge.plan ? 3 : 2, &t->loaded, e))
+	const struct graph **plans = arena_array(&t->arena, const struct graph *, t->npiece);
+	for (size_t i = 0; i < t->npiece; i++)
+		plans[i] = t->piece[i]->plan;
+	if (!emit_native(plans, (int)t->npiece, &t->loaded, e))
 		return false;
-	t->grad.prog = t->loaded.program[0];
-	t->update.prog = t->loaded.program[1];
-	t->merge.prog = t->merge.plan ? t->loaded.program[2] : NULL;
+	for (size_t i = 0; i < t->npiece; i++)
+		t->piece[i]->prog = t->loaded.program[i];
 	return true;
 }
 
-static void draw(const struct trainer *t, int node, struct strbuf *out)
+static void draw(const struct trainer *t, const struct memory *m, struct strbuf *out)
 {
-	const struct graph *g = t->grad.plan;
-	const struct node *n = &g->node[node];
-	int64_t elements = layout_elements(g, &n->type, (struct layout){0});
-	float *w = xcalloc((size_t)elements, sizeof(*w));
-	if (train_lora_draw(&t->train, n->name, w, (size_t)elements))
-		pack_weight(g, node, MODEL_F32, w, out);
+	int64_t n = layout_elements(m->plan, &m->plan->node[m->node].type, (struct layout){0});
+	float *w = xcalloc((size_t)n, sizeof(*w));
+	if (train_lora_draw(&t->train, m->name, w, (size_t)n))
+		pack_weight(m->plan, m->node, MODEL_F32, w, out);
 	free(w);
 }
 
-static bool load_weight(struct trainer *t, int node, struct err *e)
+static bool load_weight(struct trainer *t, const struct memory *m, struct err *e)
 {
-	const struct graph *g = t->grad.plan;
-	const char *name = g->node[node].name, *theirs = train_parent_name(name);
+	const char *theirs = train_parent_name(m->name);
 	struct weight_source from = t->o.weights;
-	struct memory *m = find(t, name);
 	struct strbuf bytes;
 	bool ok = true;
 	strbuf_init(&bytes);
 	if (theirs)
 		from.state = t->o.distill->parent;
-	if (train_lora_part(name))
-		draw(t, node, &bytes);
+	if (train_lora_part(m->name))
+		draw(t, m, &bytes);
 	else
-		ok = weight_pack(&from, g, node, theirs ? theirs : name, &bytes, e);
+		ok = weight_pack(&from, m->plan, m->node, theirs ? theirs : m->name, &bytes, e);
 	if (ok)
 		memcpy(m->p, bytes.s, bytes.n);
 	strbuf_release(&bytes);
 	return ok;
+}
+
+static void bind(struct trainer *t, struct use *u)
+{
+	if (!u->piece)
+		return;
+	const struct program *prog = u->piece->prog;
+	u->t = arena_array(&t->arena, void *, prog->nexternal + 1);
+	u->t[0] = t->slab;
+	for (uint32_t i = 0; i < prog->nexternal; i++)
+		if (!flows(prog->external[i].name))
+			u->t[1 + i] = find(t, name_here(t, u, prog->external[i].name))->p;
+}
+
+static bool load_memory(struct trainer *t, struct err *e)
+{
+	size_t scratch = 0, rows = (size_t)t->o.rows;
+	for (size_t i = 0; i < t->nmemory; i++) {
+		struct memory *m = &t->memory[i];
+		m->p = own(t, m->bytes);
+		if (m->plan->node[m->node].op == OP_PARAM && !load_weight(t, m, e))
+			return false;
+	}
+	for (size_t i = 0; i < t->npiece; i++)
+		if (program_scratch_bytes(t->piece[i]->prog) > scratch)
+			scratch = program_scratch_bytes(t->piece[i]->prog);
+	t->slab = own(t, slab_bytes(t));
+	t->scratch = own(t, scratch * (size_t)t->o.nthreads);
+	t->out = own(t, rows * sizeof(int32_t));
+	t->target = own(t, rows * sizeof(int32_t));
+	t->share = own(t, rows * sizeof(float));
+	t->residual = arena_array(&t->arena, float *, t->nhalf + 1);
+	for (size_t i = 0; i <= t->nhalf; i++)
+		t->residual[i] = i >= 2 && i < t->first_back ? t->residual[i - 2] : own(t, residual_bytes(t));
+	for (int i = 0; i < 2; i++) {
+		t->gradient[i] = own(t, residual_bytes(t));
+		t->parent_residual[i] = t->o.distill ? own(t, residual_bytes(t)) : NULL;
+	}
+	return true;
 }
 
 bool trainer_open(struct trainer **out, const struct trainer_options *o, struct err *e)
@@ -138,22 +363,18 @@ bool trainer_open(struct trainer **out, const struct trainer_options *o, struct 
 	t->pool = pool_new(o->nthreads);
 	if (!t->pool)
 		return err_set(e, ERR_IO, "unable to start %d threads", o->nthreads);
-	if (!load_code(t, e))
+	plan(t);
+	if (!load_code(t, e) || !load_memory(t, e))
 		return false;
-	bind(t, &t->grad);
-	bind(t, &t->update);
-	if (t->merge.prog)
-		bind(t, &t->merge);
-	for (int i = 0; i < t->grad.plan->nnode; i++)
-		if (t->grad.plan->node[i].op == OP_PARAM && !load_weight(t, i, e))
-			return false;
-	t->unread = zeroed((size_t)o->rows * sizeof(int32_t));
-	const struct program *prog[] = {t->grad.prog, t->update.prog, t->merge.prog};
-	size_t most = 0;
-	for (size_t i = 0; i < NELEM(prog) && prog[i]; i++)
-		if (program_scratch_bytes(prog[i]) > most)
-			most = program_scratch_bytes(prog[i]);
-	t->scratch = zeroed(most * (size_t)o->nthreads);
+	struct use *single[] = {&t->embed, &t->embed_back, &t->head, &t->update, &t->merge, &t->parent_embed};
+	for (size_t i = 0; i < NELEM(single); i++)
+		bind(t, single[i]);
+	for (size_t i = 0; i < t->nhalf; i++) {
+		bind(t, &t->half[i].forward);
+		bind(t, &t->half[i].back);
+	}
+	for (size_t i = 0; i < t->nparent; i++)
+		bind(t, &t->parent_half[i].forward);
 	return true;
 }
 
@@ -161,62 +382,130 @@ void trainer_free(struct trainer *t)
 {
 	if (!t)
 		return;
-	for (size_t i = 0; i < t->nmemory; i++)
-		free(t->memory[i].p);
-	free(t->grad.slab);
-	free(t->update.slab);
-	free(t->merge.slab);
-	free(t->scratch);
-	free(t->unread);
+	for (size_t i = 0; i < t->nowned; i++)
+		free(t->owned[i]);
 	emit_unload(&t->loaded);
 	pool_free(t->pool);
 	arena_release(&t->arena);
 	free(t);
 }
 
-/* A model without attention has no use for positions: what nobody reads goes to memory for nobody. */
-static void *input(struct trainer *t, const char *name)
+/* ---- a step ---- */
+
+struct named {
+	const char *name;
+	const void *p;
+};
+
+static void run(struct trainer *t, const struct use *u, int64_t rows, int64_t outs, const struct named *named, size_t n)
+{
+	const struct program *prog = u->piece->prog;
+	int64_t dim[8] = {0};
+	for (size_t i = 0; i < n; i++) {
+		int at = program_external_find(prog, named[i].name);
+		if (at >= 0)
+			u->t[1 + at] = (void *)(uintptr_t)named[i].p;
+	}
+	for (uint32_t i = 0; i < prog->ndim; i++)
+		dim[i] = !strcmp(prog->dim[i].name, "R") ? rows : outs;
+	program_run(prog, t->pool, u->t, dim, t->scratch);
+}
+
+/* A model without attention has no use for positions. */
+static void set_row(struct trainer *t, const char *name, size_t row, int32_t value)
 {
 	struct memory *m = find(t, name);
-	return m ? m->p : t->unread;
+	if (m)
+		((int32_t *)m->p)[row] = value;
+}
+
+/* Returns how many rows have a target. */
+static int64_t set_rows(struct trainer *t, const struct pack_batch *b, double total_weight)
+{
+	int64_t n = 0;
+	for (uint32_t i = 0; i < b->nused; i++) {
+		set_row(t, "tok", i, (int32_t)b->token[i]);
+		set_row(t, "pos", i, (int32_t)b->position[i]);
+		set_row(t, "lo", i, (int32_t)b->lo[i]);
+		set_row(t, "hi", i, (int32_t)i + 1);
+		if (b->target[i] < 0 || b->weight[i] == 0)
+			continue;
+		t->out[n] = (int32_t)i;
+		t->target[n] = b->target[i];
+		t->share[n++] = (float)((double)b->weight[i] / total_weight);
+	}
+	return n;
+}
+
+/* The parent's residual stream behind its last half. */
+static const float *run_parent(struct trainer *t, int64_t rows)
+{
+	float *x = t->parent_residual[0], *y = t->parent_residual[1];
+	run(t, &t->parent_embed, rows, 0, &(struct named){"y", x}, 1);
+	for (size_t i = 0; i < t->nparent; i++) {
+		const struct named io[] = {{"x", x}, {"y", y}};
+		run(t, &t->parent_half[i].forward, rows, 0, io, NELEM(io));
+		float *last = x;
+		x = y;
+		y = last;
+	}
+	return x;
+}
+
+static void swap_gradients(struct trainer *t)
+{
+	float *last = t->gradient[0];
+	t->gradient[0] = t->gradient[1];
+	t->gradient[1] = last;
 }
 
 void trainer_add(struct trainer *t, const struct pack_batch *b, double total_weight, double *loss)
 {
-	int32_t *tok = input(t, "tok"), *pos = input(t, "pos"), *lo = input(t, "lo"), *hi = input(t, "hi");
-	int32_t *out = input(t, "out"), *target = input(t, "target");
-	float *share = input(t, "share");
-	int64_t dim[2] = {b->nused, 0}; /* R, O */
-	for (uint32_t i = 0; i < b->nused; i++) {
-		tok[i] = (int32_t)b->token[i];
-		pos[i] = (int32_t)b->position[i];
-		lo[i] = (int32_t)b->lo[i];
-		hi[i] = (int32_t)i + 1;
-		if (b->target[i] < 0 || b->weight[i] == 0)
-			continue;
-		out[dim[1]] = (int32_t)i;
-		target[dim[1]] = b->target[i];
-		share[dim[1]++] = (float)((double)b->weight[i] / total_weight);
-	}
-	if (!dim[1])
+	int64_t rows = b->nused, outs = set_rows(t, b, total_weight);
+	if (!outs)
 		return;
-	program_run(t->grad.prog, t->pool, t->grad.t, dim, t->scratch);
-	*loss += (double)*(float *)input(t, "loss");
+	run(t, &t->embed, rows, 0, &(struct named){"y", t->residual[0]}, 1);
+	for (size_t i = 0; i < t->nhalf; i++) {
+		const struct named io[] = {{"x", t->residual[i]}, {"y", t->residual[i + 1]}};
+		run(t, &t->half[i].forward, rows, 0, io, NELEM(io));
+	}
+	const float *parent = t->o.distill ? run_parent(t, rows) : NULL;
+	memset(t->gradient[0], 0, residual_bytes(t));
+	for (int64_t at = 0; at < outs; at += TRAIN_CHUNK) {
+		const struct named io[] = {{"x", t->residual[t->nhalf]}, {"dy", t->gradient[0]},
+			{"dx", t->gradient[1]}, {"parent.x", parent}, {"out", t->out + at},
+			{"target", t->target + at}, {"share", t->share + at}};
+		run(t, &t->head, rows, outs - at < TRAIN_CHUNK ? outs - at : TRAIN_CHUNK, io, NELEM(io));
+		*loss += (double)*(float *)find(t, "loss")->p;
+		swap_gradients(t);
+	}
+	for (size_t i = t->nhalf; i-- > t->first_back;) {
+		const struct named io[] = {{"x", t->residual[i]}, {"dy", t->gradient[0]}, {"dx", t->gradient[1]}};
+		run(t, &t->half[i].back, rows, 0, io, NELEM(io));
+		swap_gradients(t);
+	}
+	if (t->embed_trains)
+		run(t, &t->embed_back, rows, 0, &(struct named){"dy", t->gradient[0]}, 1);
+}
+
+static void set_number(struct trainer *t, const char *name, double value)
+{
+	*(float *)find(t, name)->p = (float)value;
 }
 
 double trainer_update(struct trainer *t, int64_t step, double rate, double clip)
 {
-	*(float *)input(t, "rate") = (float)rate;
-	*(float *)input(t, "c1") = (float)(1 / (1 - pow(t->o.beta1, (double)step)));
-	*(float *)input(t, "c2") = (float)(1 / (1 - pow(t->o.beta2, (double)step)));
-	*(float *)input(t, "clip") = clip > 0 ? (float)clip : HUGE_VALF;
-	program_run(t->update.prog, t->pool, t->update.t, NULL, t->scratch);
-	return (double)*(float *)input(t, "grad_norm");
+	set_number(t, "rate", rate);
+	set_number(t, "c1", 1 / (1 - pow(t->o.beta1, (double)step)));
+	set_number(t, "c2", 1 / (1 - pow(t->o.beta2, (double)step)));
+	set_number(t, "clip", clip > 0 ? clip : HUGE_VAL);
+	run(t, &t->update, 0, 0, NULL, 0);
+	return (double)*(float *)find(t, "grad_norm")->p;
 }
 
 void trainer_finish(struct trainer *t)
 {
-	program_run(t->update.prog, t->pool, t->update.t, NULL, t->scratch);
+	run(t, &t->update, 0, 0, NULL, 0);
 }
 
 float trainer_output(const struct trainer *t, const char *name)
@@ -226,8 +515,8 @@ float trainer_output(const struct trainer *t, const char *name)
 
 void trainer_merge(struct trainer *t)
 {
-	if (t->merge.prog)
-		program_run(t->merge.prog, t->pool, t->merge.t, NULL, t->scratch);
+	if (t->merge.piece)
+		run(t, &t->merge, 0, 0, NULL, 0);
 }
 
 bool trainer_changes(const struct trainer *t, const char *name)
@@ -238,9 +527,9 @@ bool trainer_changes(const struct trainer *t, const char *name)
 void trainer_weight(const struct trainer *t, const char *name, struct strbuf *out)
 {
 	const struct memory *m = find(t, name);
-	const struct graph *g = t->grad.plan;
-	if (!m || m->node < 0)
+	if (!m)
 		BUG("no leaf '%s' in training", name);
+	const struct graph *g = m->plan;
 	const struct node *n = &g->node[m->node];
 	int64_t index[IR_MAX_AXES] = {0};
 	for (;;) {
@@ -258,8 +547,8 @@ void trainer_parts(struct trainer *t, struct arena *a, struct buf **part, size_t
 {
 	*part = NULL;
 	*npart = 0;
-	for (uint32_t i = 0; i < t->update.prog->nexternal; i++) {
-		const struct program_external *x = &t->update.prog->external[i];
+	for (uint32_t i = 0; i < t->update.piece->prog->nexternal; i++) {
+		const struct program_external *x = &t->update.piece->prog->external[i];
 		/* Gradients are 0 between steps; where nothing is updated they are all there is. */
 		bool gradient = !strncmp(x->name, "g.", 2);
 		if (x->kind == EXTERNAL_STATE && gradient == (t->o.behind != NULL))

@@ -1,6 +1,6 @@
 /*
  * A model in training, in this process: weights, masters, moments and gradients of one state, and the
- * generated programs "grad" and "update" (train.h) over them.
+ * generated programs of train.h over them.
  *
  * A step is any number of trainer_add calls (micro-batches) and one trainer_update. All arithmetic is
  * generated code; the same inputs give the same bits for any number of threads.
@@ -27,6 +27,9 @@ struct trainer_options {
 	const struct train_distill *distill; /* NULL: none; the parent's tensors are read as the state's are */
 };
 
+/* What it will have in memory, without threads' scratch: from plans alone, so in no time. */
+uint64_t trainer_bytes(const struct trainer_options *o);
+
 struct trainer;
 bool trainer_open(struct trainer **out, const struct trainer_options *o, struct err *e);
 void trainer_free(struct trainer *t); /* NULL is allowed */
@@ -47,7 +50,7 @@ void trainer_merge(struct trainer *t);
 
 /* Whether a tensor of the state is another one by now; low-rank additions count as merged. */
 bool trainer_changes(const struct trainer *t, const char *name);
-/* A leaf of "grad" that is bound f32, so all that trains, as f32, row-major, appended to out. */
+/* A leaf that is bound f32, so all that trains, as f32, row-major, appended to out. */
 void trainer_weight(const struct trainer *t, const char *name, struct strbuf *out);
 
 /* Masters and moments as they are in memory, for checkpoints: equal parts in the same order for the same

@@ -232,26 +232,31 @@ static void find_dependents(struct reverse *r, int nnode, const int *wrt, int nw
 	}
 }
 
-void graph_gradient(struct graph *g, int loss, const int *wrt, int nwrt, int *dwrt)
+void graph_vjp(struct graph *g, int y, int dy, const int *wrt, int nwrt, int *dwrt)
 {
 	struct arena scratch = {0};
 	struct reverse r = {.g = g};
-	struct type scalar = {.dtype = DT_F32};
-	if (!type_equal(&g->node[loss].type, &scalar))
-		BUG("graph '%s': the loss is no f32 scalar", g->name);
-	r.gradient = arena_array(&scratch, int, (size_t)loss + 1);
+	r.gradient = arena_array(&scratch, int, (size_t)y + 1);
 	r.depends = arena_array(&scratch, bool, (size_t)g->nnode);
-	for (int i = 0; i <= loss; i++)
+	for (int i = 0; i <= y; i++)
 		r.gradient[i] = -1;
 	find_dependents(&r, g->nnode, wrt, nwrt);
-	if (r.depends[loss])
-		r.gradient[loss] = ir_const(g, 1);
-	for (int i = loss; i >= 0; i--) {
+	if (r.depends[y])
+		r.gradient[y] = dy;
+	for (int i = y; i >= 0; i--) {
 		struct node n = g->node[i];
 		if (r.gradient[i] >= 0)
 			vjps[n.op](&r, &n, i, r.gradient[i]);
 	}
 	for (int i = 0; i < nwrt; i++)
-		dwrt[i] = wrt[i] <= loss ? r.gradient[wrt[i]] : -1;
+		dwrt[i] = wrt[i] <= y ? r.gradient[wrt[i]] : -1;
 	arena_release(&scratch);
+}
+
+void graph_gradient(struct graph *g, int loss, const int *wrt, int nwrt, int *dwrt)
+{
+	struct type scalar = {.dtype = DT_F32};
+	if (!type_equal(&g->node[loss].type, &scalar))
+		BUG("graph '%s': the loss is no f32 scalar", g->name);
+	graph_vjp(g, loss, ir_const(g, 1), wrt, nwrt, dwrt);
 }

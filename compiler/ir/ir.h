@@ -324,9 +324,11 @@ bool graph_parse(struct arena *a, struct buf text, const char *file, struct grap
 
 /* ---- gradients (grad.c): rows of vector-Jacobian products in the same ops ---- */
 
-/* Appends nodes that compute d(loss)/d(wrt[i]) and writes their indices to dwrt[] (-1: loss does not
- * depend on it). loss is an f32 scalar node. Gradients are f32. A dot's gradient operands are cast
+/* Appends nodes that compute d(sum of y * dy)/d(wrt[i]), dy an f32 node like y that no gradient passes, and writes
+ * their indices to dwrt[] (-1: y does not depend on it). Gradients are f32. A dot's gradient operands are cast
  * to the dtype its sources have (the numerics class rounds the backward pass like the forward one). */
+void graph_vjp(struct graph *g, int y, int dy, const int *wrt, int nwrt, int *dwrt);
+/* The same of a loss, an f32 scalar node: d(loss)/d(wrt[i]). */
 void graph_gradient(struct graph *g, int loss, const int *wrt, int nwrt, int *dwrt);
 
 #endif

@@ -2,7 +2,7 @@
  * Layouts: a dot wants the lanes of its result contiguous in the source that has them. When that
  * source stores its reduced axes last it gets panels; attention wants panels of slots in k. Elementwise
  * ops read and write any layout, and what only they use keeps the layout that its builder gave it. A
- * value wanted both ways gets a copy. Rows that a dot's tile walks side by side, each at the same place, are
+ * value wanted both ways gets a copy: a leaf that was given panels one in rows, all else one in panels. Rows that a dot's tile walks side by side, each at the same place, are
  * padded where they would meet in the same lines of a cache.
  */
 #include "layout.h"
@@ -89,6 +89,12 @@ static int *choose_pads(struct arena *a, const struct graph *g)
 	return pad;
 }
 
+/* Leaves whose memory other programs read too. */
+static bool given_panels(const struct node *n)
+{
+	return (n->op == OP_PARAM || n->op == OP_STATE) && n->layout.kind == LAYOUT_PANEL;
+}
+
 struct graph *graph_layouts(struct arena *a, const struct graph *g)
 {
 	struct arena scratch = {0};
@@ -114,6 +120,13 @@ struct graph *graph_layouts(struct arena *a, const struct graph *g)
 	}
 	for (int i = 0; i < g->noutput; i++)
 		want[state_of(g, g->output[i].node)] |= WANT_ROW;
+	for (int i = 0; i < g->nnode; i++)
+		if (given_panels(&g->node[i])) {
+			if (want[i] & WANT_PANEL && !same_layout(panel[i], g->node[i].layout))
+				BUG("%%%d is wanted in other panels than it was given", i);
+			want[i] |= WANT_PANEL;
+			panel[i] = g->node[i].layout;
+		}
 
 	struct graph *to = graph_new(a, g->name);
 	for (int i = 0; i < g->naxis; i++)
@@ -123,14 +136,15 @@ struct graph *graph_layouts(struct arena *a, const struct graph *g)
 		for (int s = 0; s < op_info[n.op].nsrc; s++) {
 			int from = n.src[s];
 			/* Of the old node: sources of n are numbers of the new graph already. */
-			bool panels = !reads_elementwise(&g->node[i], s) &&
-				source_layout(g, &g->node[i], s).kind == LAYOUT_PANEL;
-			n.src[s] = panels && copy[from] ? copy[from] : map[from];
+			bool other = !reads_elementwise(&g->node[i], s) &&
+				(source_layout(g, &g->node[i], s).kind == LAYOUT_PANEL) != given_panels(&g->node[from]);
+			n.src[s] = other && copy[from] ? copy[from] : map[from];
 		}
 		if (n.name)
 			n.name = arena_strdup(a, n.name);
 		int from = state_of(g, i);
-		n.layout = want[from] == WANT_PANEL ? panel[from] : want[from] ? row : g->node[from].layout;
+		bool panels = want[from] == WANT_PANEL || given_panels(&g->node[from]);
+		n.layout = panels ? panel[from] : want[from] ? row : g->node[from].layout;
 		if (n.layout.kind == LAYOUT_ROW)
 			n.layout.pad = pad[i];
 		*arena_push(a, to->node, to->nnode) = n;
@@ -140,7 +154,7 @@ struct graph *graph_layouts(struct arena *a, const struct graph *g)
 			if (from != i || n.op == OP_STATE)
 				BUG("state %%%d is wanted in two layouts", from);
 			struct node twin = {.op = OP_EXPAND, .type = n.type, .src = {map[i], -1, -1, -1, -1, -1, -1},
-				.layout = panel[i], .region = -1, .offset = -1};
+				.layout = panels ? row : panel[i], .region = -1, .offset = -1};
 			*arena_push(a, to->node, to->nnode) = twin;
 			copy[i] = to->nnode - 1;
 		}

@@ -108,21 +108,16 @@ int forward_logits(struct forward_frame *m, int x)
 	return m->f->config->arch->forward->logits(m, x);
 }
 
-int forward_rest(struct forward_frame *m)
-{
-	const bool *has[NHALVES] = {m->f->has_attn, m->f->has_mlp};
-	int x = forward_embed(m);
-	for (int i = 0; i < m->f->config->layers; i++)
-		for (int half = 0; half < NHALVES; half++)
-			if (!has[half] || has[half][i])
-				x = ir_add(m->g, x, forward_half(m, (enum half)half, i, x));
-	return forward_logits(m, x);
-}
-
 int forward_build(struct graph *g, const struct forward *f)
 {
 	struct forward_frame m = forward_begin(g, f);
-	return forward_rest(&m);
+	const bool *has[NHALVES] = {f->has_attn, f->has_mlp};
+	int x = forward_embed(&m);
+	for (int i = 0; i < f->config->layers; i++)
+		for (int half = 0; half < NHALVES; half++)
+			if (!has[half] || has[half][i])
+				x = ir_add(g, x, forward_half(&m, (enum half)half, i, x));
+	return forward_logits(&m, x);
 }
 
 struct graph *forward_step(struct arena *a, const struct forward *f)
@@ -137,7 +132,7 @@ int forward_nll(struct graph *g, int logits, int target)
 	struct type o = graph_type(g, DT_F32, "O");
 	int max = ir_unary(g, OP_STOP, ir_reduce(g, OP_RMAX, logits, o));
 	int sum = ir_reduce(g, OP_SUM, ir_unary(g, OP_EXP, ir_sub(g, logits, max)), o);
-	int hit = ir_map(g, OP_EQ, ir_iota(g, graph_find_axis(g, "V")), target, -1);
+	int hit = ir_map(g, OP_EQ, target, ir_iota(g, graph_find_axis(g, "V")), -1);
 	int gold = ir_reduce(g, OP_SUM, ir_map(g, OP_SELECT, hit, logits, ir_const(g, 0)), o);
 	return ir_sub(g, ir_add(g, ir_unary(g, OP_LOG, sum), max), gold);
 }

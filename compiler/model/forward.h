@@ -103,9 +103,6 @@ int forward_embed(struct forward_frame *m);
 int forward_half(struct forward_frame *m, enum half half, int layer, int x);
 int forward_logits(struct forward_frame *m, int x);
 
-/* All of them, in order: the logits. */
-int forward_rest(struct forward_frame *m);
-
 /* All of it: the logits. */
 int forward_build(struct graph *g, const struct forward *f);
 

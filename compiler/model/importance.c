@@ -116,7 +116,7 @@ struct graph *importance_taylor(struct arena *a, const struct train *t)
 	struct graph *g = graph_new(a, "taylor"), *forward = graph_new(a, "shape");
 	struct forward f = {.config = &t->state->config, .has_attn = t->state->has_attn,
 		.has_mlp = t->state->has_mlp, .numerics = t->numerics, .max_rows = t->max_rows,
-		.max_out = t->max_out, .weight_dtype = master_dtype};
+		.max_out = TRAIN_CHUNK, .weight_dtype = master_dtype};
 	int layers = t->state->config.layers, *sum = arena_array(a, int, 2 * layers);
 	struct unit u;
 	char name[32];

@@ -16,12 +16,11 @@ static struct forward forward_of(const struct train *t)
 {
 	return (struct forward){.config = &t->state->config, .has_attn = t->state->has_attn,
 		.has_mlp = t->state->has_mlp, .numerics = t->numerics, .max_rows = t->max_rows,
-		.max_out = t->max_out, .weight_dtype = weight_dtype,
+		.max_out = TRAIN_CHUNK, .weight_dtype = weight_dtype,
 		.product = t->lora ? train_lora_product : NULL, .ctx = (void *)(uintptr_t)t};
 }
 
-/* Whether a leaf of the forward graph is what AdamW moves. */
-static bool moves(const struct train *t, const char *name)
+bool train_moves(const struct train *t, const char *name)
 {
 	struct unit u;
 	if (train_parent_name(name))
@@ -45,34 +44,91 @@ struct graph *train_shape(struct arena *a, const struct train *t)
 	return g;
 }
 
-struct graph *train_grad(struct arena *a, const struct train *t)
+/* ---- pieces ---- */
+
+static int residual(struct graph *g, const char *name)
 {
-	struct graph *g = graph_new(a, "grad");
-	struct forward f = forward_of(t);
-	struct forward_frame m = forward_begin(g, &f);
-	struct train_logits logits = {.own = forward_rest(&m)};
-	int target = ir_leaf(g, OP_INPUT, "target", graph_type(g, DT_I32, "O"));
-	int share = ir_leaf(g, OP_INPUT, "share", graph_type(g, DT_F32, "O"));
-	int nll = forward_nll(g, logits.own, target), row = nll;
-	if (t->distill) {
-		logits.parent = train_parent_logits(t, &m);
-		row = train_distilled(g, t->distill, nll, &logits);
-	}
-	int loss = ir_reduce(g, OP_SUM, ir_mul(g, row, share), graph_type(g, DT_F32, ""));
-	int *wrt = arena_array(a, int, g->nnode), *dwrt = arena_array(a, int, g->nnode), nwrt = 0;
+	return ir_leaf(g, OP_INPUT, name, graph_type(g, DT_F32, "R D"));
+}
+
+/* Adds the gradients of y, as far as anything trains; returns that of x, -1 where there is none. */
+static int add_gradients(struct graph *g, const struct train *t, int y, int dy, int x)
+{
+	int *wrt = arena_array(g->arena, int, g->nnode + 1), *dwrt = arena_array(g->arena, int, g->nnode + 1), n = 0;
+	if (x >= 0)
+		wrt[n++] = x;
 	for (int i = 0; i < g->nnode; i++)
-		if (g->node[i].op == OP_PARAM && moves(t, g->node[i].name))
-			wrt[nwrt++] = i;
-	graph_gradient(g, loss, wrt, nwrt, dwrt);
-	for (int i = 0; i < nwrt; i++) {
+		if (g->node[i].op == OP_PARAM && train_moves(t, g->node[i].name))
+			wrt[n++] = i;
+	graph_vjp(g, y, dy, wrt, n, dwrt);
+	for (int i = x >= 0; i < n; i++) {
 		struct type type = g->node[wrt[i]].type;
 		if (dwrt[i] < 0)
 			continue;
 		int sum = ir_leaf(g, OP_STATE, prefixed(g, "g.", g->node[wrt[i]].name), type);
 		ir_assign(g, sum, ir_add(g, sum, dwrt[i]));
 	}
+	return x >= 0 ? dwrt[0] : -1;
+}
+
+struct graph *train_embed(struct arena *a, const struct train *t)
+{
+	struct graph *g = graph_new(a, "embed");
+	struct forward f = forward_of(t);
+	struct forward_frame m = forward_begin(g, &f);
+	graph_add_output(g, "y", forward_embed(&m));
+	return g;
+}
+
+struct graph *train_embed_back(struct arena *a, const struct train *t)
+{
+	struct graph *g = graph_new(a, "embed_back");
+	struct forward f = forward_of(t);
+	struct forward_frame m = forward_begin(g, &f);
+	int y = forward_embed(&m);
+	add_gradients(g, t, y, residual(g, "dy"), -1);
+	return g;
+}
+
+struct graph *train_half(struct arena *a, const struct train *t, enum half half, int layer)
+{
+	struct graph *g = graph_new(a, half == HALF_ATTN ? "attn" : "mlp");
+	struct forward f = forward_of(t);
+	struct forward_frame m = forward_begin(g, &f);
+	int x = residual(g, "x");
+	graph_add_output(g, "y", ir_add(g, x, forward_half(&m, half, layer, x)));
+	return g;
+}
+
+struct graph *train_half_back(struct arena *a, const struct train *t, enum half half, int layer)
+{
+	struct graph *g = graph_new(a, half == HALF_ATTN ? "attn_back" : "mlp_back");
+	struct forward f = forward_of(t);
+	struct forward_frame m = forward_begin(g, &f);
+	int x = residual(g, "x"), dy = residual(g, "dy");
+	int y = ir_add(g, x, forward_half(&m, half, layer, x));
+	graph_add_output(g, "dx", add_gradients(g, t, y, dy, x));
+	return g;
+}
+
+struct graph *train_head(struct arena *a, const struct train *t)
+{
+	struct graph *g = graph_new(a, "head");
+	struct forward f = forward_of(t);
+	struct forward_frame m = forward_begin(g, &f);
+	int x = residual(g, "x"), dy = residual(g, "dy");
+	struct train_logits logits = {.own = forward_logits(&m, x)};
+	int target = ir_leaf(g, OP_INPUT, "target", graph_type(g, DT_I32, "O"));
+	int share = ir_leaf(g, OP_INPUT, "share", graph_type(g, DT_F32, "O"));
+	int nll = forward_nll(g, logits.own, target), row = nll;
+	if (t->distill) {
+		logits.parent = train_parent_logits(t, &m, residual(g, "parent.x"));
+		row = train_distilled(g, t->distill, nll, &logits);
+	}
+	int loss = ir_reduce(g, OP_SUM, ir_mul(g, row, share), graph_type(g, DT_F32, ""));
+	int dx = add_gradients(g, t, loss, ir_const(g, 1), x);
 	graph_add_output(g, "loss", loss);
-	graph_add_output(g, "nll", nll);
+	graph_add_output(g, "dx", ir_add(g, dy, dx));
 	return g;
 }
 
@@ -117,7 +173,7 @@ struct graph *train_update(struct arena *a, const struct train *t)
 	int total = -1;
 	for (int i = 0; i < forward->nnode; i++) {
 		const struct node *n = &forward->node[i];
-		if (n->op != OP_PARAM || !moves(t, n->name))
+		if (n->op != OP_PARAM || !train_moves(t, n->name))
 			continue;
 		ir_leaf(g, OP_STATE, n->name, n->type);
 		int sum = square_sum(g, ir_leaf(g, OP_STATE, prefixed(g, "g.", n->name), n->type));
@@ -131,7 +187,7 @@ struct graph *train_update(struct arena *a, const struct train *t)
 	int norm = ir_unary(g, OP_SQRT, total), one = ir_const(g, 1);
 	scalar[3] = ir_map(g, OP_MIN, ir_div(g, clip, ir_add(g, norm, ir_const(g, 1e-6))), one, -1);
 	for (int i = 0; i < forward->nnode; i++)
-		if (forward->node[i].op == OP_PARAM && moves(t, forward->node[i].name))
+		if (forward->node[i].op == OP_PARAM && train_moves(t, forward->node[i].name))
 			adamw(g, t, forward->node[i].name, forward->node[i].type, scalar);
 	graph_add_output(g, "grad_norm", norm);
 	return g;

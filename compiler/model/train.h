@@ -1,13 +1,22 @@
 /*
- * Training as graphs: the loss of packed rows, its gradients added to accumulators, and one step of
- * AdamW. The same forward pass as everywhere; gradients come from ir's rows (graph_gradient).
+ * Training as graphs: the forward pass as everywhere, its gradients by ir's rows (graph_vjp), AdamW.
  *
- * "grad"    inputs tok, pos, lo, hi i32 (R), out, target i32 (O), share f32 (O): each wanted row's share
- *           of the step's loss (1 / target tokens of the whole step: accumulation over calls is exact).
- *           params: all weights; what trains is bound f32 (the master).
- *           states g.NAME += d loss / d NAME; output loss f32 (): this call's part, sum of share * nll,
- *           and nll f32 (O).
- *           With a parent there are its params too, "parent.NAME".
+ * One micro-batch of packed rows is a walk forward, keeping what every half begins with, the loss in chunks of
+ * TRAIN_CHUNK target rows, and a walk back, in which a half computes its forward pass again. So memory for
+ * activations is (R,D) for each half, those within one half, and one chunk's logits. Programs, x, y, dx, dy being
+ * f32 (R,D), the residual stream and the gradient with respect to it, and inputs tok, pos, lo, hi i32 (R) as the
+ * forward pass has them:
+ *
+ *     embed         -> y                       embed_back       dy: its gradients
+ *     attn, mlp     x -> y                     attn_back, mlp_back   x, dy -> dx, gradients
+ *     head          x, dy; out, target i32 (O), share f32 (O) -> dx = dy + d loss / dx, loss f32 (): the sum of
+ *                   share * nll; gradients. share is 1 / target tokens of the whole step, so chunks and
+ *                   micro-batches add up to the step's mean.
+ *
+ * Params are the weights, by their names in the state; what trains is bound f32 (the master), and its gradient is
+ * added to the state g.NAME. With a parent (distillation) "head" has an input parent.x too, its residual stream,
+ * and params "parent.NAME" where its weights are others; train_parent_* are its programs.
+ *
  * "update"  states NAME (master), m.NAME, v.NAME, g.NAME for what trains; inputs rate, c1, c2, clip f32 ():
  *           learning rate, 1 / (1 - beta1^t), 1 / (1 - beta2^t), the largest gradient norm (infinity: no
  *           clipping). AdamW: Loshchilov & Hutter 2019, alg. 2, decay of matrices only. Gradients are set to
@@ -17,6 +26,7 @@
 #ifndef TRAIN_H
 #define TRAIN_H
 
+#include "forward.h"
 #include "state.h"
 
 /* Low-rank additions to the matrices of blocks that train, instead of the matrices themselves. Norms of these blocks
@@ -36,7 +46,7 @@ struct train_distill {
 struct train {
 	const struct state *state;
 	enum numerics numerics;
-	int64_t max_rows, max_out;
+	int64_t max_rows; /* R */
 	/* Whether the tensor of that canonical name trains. */
 	bool (*trains)(void *ctx, const char *name);
 	void *ctx;
@@ -45,11 +55,21 @@ struct train {
 	const struct train_distill *distill; /* NULL: none */
 };
 
-struct graph *train_grad(struct arena *a, const struct train *t);
+enum { TRAIN_CHUNK = 256 }; /* O at most */
+
+struct graph *train_embed(struct arena *a, const struct train *t);
+struct graph *train_embed_back(struct arena *a, const struct train *t);
+struct graph *train_half(struct arena *a, const struct train *t, enum half half, int layer);
+struct graph *train_half_back(struct arena *a, const struct train *t, enum half half, int layer);
+struct graph *train_head(struct arena *a, const struct train *t);
+struct graph *train_parent_embed(struct arena *a, const struct train *t);
+struct graph *train_parent_half(struct arena *a, const struct train *t, enum half half, int layer);
 struct graph *train_update(struct arena *a, const struct train *t);
 /* NULL: no matrix has additions. */
 struct graph *train_merge(struct arena *a, const struct train *t);
 
+/* Whether a leaf of that name is what AdamW moves. */
+bool train_moves(const struct train *t, const char *name);
 /* Whether the state's tensor of that name is another one behind the training. */
 bool train_changes(const struct train *t, const char *name);
 /* The first values of a leaf that no state has, row-major; false: they are 0. */

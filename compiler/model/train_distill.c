@@ -1,6 +1,6 @@
 /*
- * Distillation: Hinton, Vinyals & Dean 2015. The parent's forward pass stands in the same graph and
- * reads the same rows, so nothing of it is stored. A weight that the parent has in common with the
+ * Distillation: Hinton, Vinyals & Dean 2015. The parent's forward pass reads the same rows
+ * first; of it only what its last half gave is kept. A weight that the parent has in common with the
  * model, and that does not train, is one leaf.
  */
 #include <string.h>
@@ -24,20 +24,39 @@ static const char *leaf(void *ctx, struct graph *g, const char *name)
 	return !theirs || shared ? name : arena_printf(g->arena, "%s%s", prefix, name);
 }
 
-int train_parent_logits(const struct train *t, const struct forward_frame *m)
+static struct forward parent_of(const struct train *t)
 {
 	const struct state *s = t->distill->parent;
-	struct forward f = {.config = &s->config,
-		.has_attn = s->has_attn,
-		.has_mlp = s->has_mlp,
-		.numerics = t->numerics,
-		.max_rows = t->max_rows,
-		.max_out = t->max_out,
-		.leaf = leaf,
+	return (struct forward){.config = &s->config, .has_attn = s->has_attn, .has_mlp = s->has_mlp,
+		.numerics = t->numerics, .max_rows = t->max_rows, .max_out = TRAIN_CHUNK, .leaf = leaf,
 		.ctx = (void *)(uintptr_t)t};
+}
+
+struct graph *train_parent_embed(struct arena *a, const struct train *t)
+{
+	struct graph *g = graph_new(a, "parent_embed");
+	struct forward f = parent_of(t);
+	struct forward_frame m = forward_begin(g, &f);
+	graph_add_output(g, "y", forward_embed(&m));
+	return g;
+}
+
+struct graph *train_parent_half(struct arena *a, const struct train *t, enum half half, int layer)
+{
+	struct graph *g = graph_new(a, half == HALF_ATTN ? "parent_attn" : "parent_mlp");
+	struct forward f = parent_of(t);
+	struct forward_frame m = forward_begin(g, &f);
+	int x = ir_leaf(g, OP_INPUT, "x", graph_type(g, DT_F32, "R D"));
+	graph_add_output(g, "y", ir_add(g, x, forward_half(&m, half, layer, x)));
+	return g;
+}
+
+int train_parent_logits(const struct train *t, const struct forward_frame *m, int x)
+{
+	struct forward f = parent_of(t);
 	struct forward_frame parent = *m;
 	parent.f = &f;
-	return ir_unary(m->g, OP_STOP, forward_rest(&parent));
+	return ir_unary(m->g, OP_STOP, forward_logits(&parent, x));
 }
 
 /* log softmax(z / T), (O,V). */

@@ -19,9 +19,8 @@ int train_lora_product(void *ctx, struct graph *g, const char *name, int x, int 
 
 /* ---- distillation (train_distill.c) ---- */
 
-/* Appends the parent's forward pass, of the rows of m: its logits (O,V), which no gradient passes.
- */
-int train_parent_logits(const struct train *t, const struct forward_frame *m);
+/* The parent's logits (O,V) of the rows of m behind its residual stream x (R,D); no gradient passes. */
+int train_parent_logits(const struct train *t, const struct forward_frame *m, int x);
 
 /* (1 - d) * nll + d * T^2 * KL(parent || own), f32 (O). */
 struct train_logits {

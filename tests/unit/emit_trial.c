@@ -70,6 +70,12 @@ static float random_float(struct rng *r)
 	}
 }
 
+/* A piece that gradients pass back through (train.h). */
+static bool is_training(const struct graph *g)
+{
+	return graph_find_leaf(g, "dy") >= 0;
+}
+
 /* Documents of five rows behind each other, every row wanted. */
 static int32_t training_input(const struct memory *m, const char *name, int64_t position, struct rng *r)
 {
@@ -143,13 +149,13 @@ static void fill(struct memory *m, int t, uint64_t seed)
 			int32_t v = (int32_t)rng_below(&r, 1000) - 500;
 			if (m->tensor[t].name[0] == 'i')
 				v = (int32_t)rng_below(&r, (uint64_t)atoi(m->tensor[t].name + 1));
-			if (!strcmp(m->g->name, "grad"))
+			if (is_training(m->g))
 				v = training_input(m, m->tensor[t].name, position, &r);
 			if (!strcmp(m->tensor[t].name, "slot"))
 				v = (int32_t)position + 3;
-			if (!strcmp(m->tensor[t].name, "lo") && strcmp(m->g->name, "grad"))
+			if (!strcmp(m->tensor[t].name, "lo") && !is_training(m->g))
 				v = (int32_t)(position % 3);
-			if (!strcmp(m->tensor[t].name, "hi") && strcmp(m->g->name, "grad"))
+			if (!strcmp(m->tensor[t].name, "hi") && !is_training(m->g))
 				v = (int32_t)(3 + position + 1);
 			((int32_t *)m->tensor[t].p)[at] = v;
 		} else if (n->type.dtype == DT_BF16) {

@@ -1,7 +1,7 @@
 /*
- * Training graphs of a whole tiny model in doubles: every gradient against central finite differences of
- * the loss, and a step of AdamW against the formula written out. What generated code makes of the same
- * graphs is held by emit_test.c, bit for bit.
+ * Training graphs of a tiny model in doubles: the gradients of every piece against central finite differences of
+ * what it gives, and a step of AdamW against the formula written out. That they make up the whole is held by
+ * torch_test.c, what generated code makes of them by emit_test.c, bit for bit.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -18,8 +18,6 @@ struct tiny {
 	struct arena a;
 	struct state state;
 	struct train train;
-	struct graph *g;
-	int64_t dim[64];
 	struct interp_tensor tensor[128];
 	int64_t elements[128];
 	int ntensor;
@@ -41,31 +39,28 @@ static double *tensor(struct tiny *t, const char *name)
 	return NULL;
 }
 
-static void add(struct tiny *t, const char *name, int node)
+static void add(struct tiny *t, const struct graph *g, const char *name, int node)
 {
-	int64_t n = layout_elements(t->g, &t->g->node[node].type, (struct layout){0});
+	if (tensor(t, name))
+		return;
+	int64_t n = layout_elements(g, &g->node[node].type, (struct layout){0});
 	t->elements[t->ntensor] = n;
 	t->tensor[t->ntensor++] = (struct interp_tensor){name, arena_alloc(&t->a, (size_t)n * 8)};
 }
 
-static void tiny_init(struct tiny *t, struct graph *(*build)(struct arena *, const struct train *), uint64_t seed)
+static bool is_gradient(const char *name)
 {
-	struct rng r;
-	rng_init(&r, seed);
-	memset(t, 0, sizeof(*t));
-	t->state = (struct state){.config = {.arch = &arch_llama, .layers = 3, .width = 6, .ffn = 5,
-		.heads = 2, .kv_heads = 1, .head_dim = 4, .vocab = 7, .context = 16, .rms_eps = 1e-5f,
-		.tied = true}, .has_attn = has_attn, .has_mlp = has_mlp};
-	t->train = (struct train){.state = &t->state, .max_rows = ROWS, .max_out = ROWS,
-		.trains = all_but_block_0, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .decay = 0.1};
-	t->g = build(&t->a, &t->train);
-	for (int i = 0; i < t->g->naxis; i++)
-		t->dim[i] = t->g->axis[i].extent;
-	for (int i = 0; i < t->g->nnode; i++) {
-		const struct node *n = &t->g->node[i];
-		if (n->op != OP_INPUT && n->op != OP_PARAM && n->op != OP_STATE)
+	return !strncmp(name, "g.", 2);
+}
+
+/* Memory for all of a graph; of other graphs of the same names there is one. */
+static void add_graph(struct tiny *t, const struct graph *g, struct rng *r)
+{
+	for (int i = 0; i < g->nnode; i++) {
+		const struct node *n = &g->node[i];
+		if ((n->op != OP_INPUT && n->op != OP_PARAM && n->op != OP_STATE) || tensor(t, n->name))
 			continue;
-		add(t, n->name, i);
+		add(t, g, n->name, i);
 		for (int64_t k = 0; k < t->elements[t->ntensor - 1]; k++) {
 			double *p = t->tensor[t->ntensor - 1].p;
 			int32_t *ip = t->tensor[t->ntensor - 1].p;
@@ -73,66 +68,133 @@ static void tiny_init(struct tiny *t, struct graph *(*build)(struct arena *, con
 				ip[k] = !strcmp(n->name, "pos") ? (int32_t)k % 4
 					: !strcmp(n->name, "lo") ? (int32_t)(k - k % 4)
 					: !strcmp(n->name, "hi") ? (int32_t)k + 1
-					: !strcmp(n->name, "out") ? (int32_t)k
-								  : (int32_t)rng_below(&r, 7);
+					: !strcmp(n->name, "out") ? (int32_t)(ROWS - 1 - k)
+								  : (int32_t)rng_below(r, 7);
 			else
-				p[k] = rng_uniform(&r) - 0.5;
-			if (!strncmp(n->name, "g.", 2) && build == train_grad)
-				p[k] = 0;
+				p[k] = rng_uniform(r) - 0.5;
 			if (!strncmp(n->name, "v.", 2))
 				p[k] = fabs(p[k]);
 		}
 	}
-	for (int i = 0; i < t->g->noutput; i++)
-		add(t, t->g->output[i].name, t->g->output[i].node);
+	for (int i = 0; i < g->noutput; i++)
+		add(t, g, g->output[i].name, g->output[i].node);
 }
 
-static void run(struct tiny *t)
+static void tiny_init(struct tiny *t)
+{
+	memset(t, 0, sizeof(*t));
+	t->state = (struct state){.config = {.arch = &arch_llama, .layers = 3, .width = 6, .ffn = 5,
+		.heads = 2, .kv_heads = 1, .head_dim = 4, .vocab = 7, .context = 16, .rms_eps = 1e-5f,
+		.tied = true}, .has_attn = has_attn, .has_mlp = has_mlp};
+	t->train = (struct train){.state = &t->state, .max_rows = ROWS, .trains = all_but_block_0, .beta1 = 0.9,
+		.beta2 = 0.99, .eps = 1e-8, .decay = 0.1};
+}
+
+static void run(struct tiny *t, const struct graph *g)
 {
 	struct err e;
-	struct interp_call call = {INTERP_F64, t->dim, t->tensor, t->ntensor};
-	if (!interp_run(t->g, &call, &e))
+	int64_t dim[64];
+	for (int i = 0; i < g->naxis; i++)
+		dim[i] = !strcmp(g->axis[i].name, "O") ? ROWS - 2 : g->axis[i].extent;
+	struct interp_call call = {INTERP_F64, dim, t->tensor, t->ntensor};
+	if (!interp_run(g, &call, &e))
 		FAIL("%s", e.msg);
 }
 
-TEST(whole_model_gradients_are_those_of_the_loss)
+/* What the gradients are of: the loss, or the sum of y * dy. */
+static double objective(struct tiny *t, const struct graph *g)
+{
+	double sum = 0, *y, *dy = tensor(t, "dy");
+	run(t, g);
+	if (tensor(t, "loss"))
+		return *tensor(t, "loss");
+	y = tensor(t, "y");
+	for (int i = 0; i < ROWS * 6; i++)
+		sum += y[i] * dy[i];
+	return sum;
+}
+
+/* d(objective)/d(name) as the back pass has it, of element k. */
+static void check_gradient(struct tiny *t, const struct graph *forward, const char *name, const double *gradient,
+	int64_t n)
+{
+	double *w = tensor(t, name), scale = 1e-3;
+	for (int64_t k = 0; k < n; k++)
+		scale = fmax(scale, fabs(gradient[k]));
+	for (int64_t k = 0; k < n; k += 1 + n / 9) {
+		double h = 1e-5, old = w[k];
+		w[k] = old + h;
+		double up = objective(t, forward);
+		w[k] = old - h;
+		double down = objective(t, forward);
+		w[k] = old;
+		double want = (up - down) / (2 * h);
+		if (fabs(want - gradient[k]) > 1e-6 * scale)
+			FAIL("%s %s[%lld]: %.12g, by differences %.12g", forward->name, name, (long long)k,
+				gradient[k], want);
+	}
+}
+
+/* Returns how many gradients there are. */
+static int check_piece(struct tiny *t, const struct graph *forward, const struct graph *back, uint64_t seed)
+{
+	struct rng r;
+	int checked = 0;
+	rng_init(&r, seed);
+	add_graph(t, forward, &r);
+	add_graph(t, back, &r);
+	double *before[128];
+	for (int i = 0; i < t->ntensor; i++)
+		before[i] = arena_copy(&t->a, t->tensor[i].p, (size_t)t->elements[i] * 8);
+	run(t, back);
+	double *gradient[128]; /* later runs add to the sums */
+	for (int i = 0; i < t->ntensor; i++)
+		gradient[i] = arena_copy(&t->a, t->tensor[i].p, (size_t)t->elements[i] * 8);
+	for (int i = 0; i < t->ntensor; i++) {
+		const char *name = t->tensor[i].name;
+		int64_t n = t->elements[i];
+		double *after = gradient[i];
+		if (!is_gradient(name) && strcmp(name, "dx") != 0)
+			continue;
+		bool of_x = !is_gradient(name);
+		const double *had = of_x ? tensor(t, "dy") : before[i];
+		for (int64_t k = 0; k < n && (!of_x || forward == back); k++)
+			after[k] -= had[k];
+		check_gradient(t, forward, of_x ? "x" : name + 2, after, n);
+		checked++;
+	}
+	return checked;
+}
+
+TEST(gradients_of_every_piece_are_those_of_what_it_gives)
 {
 	struct tiny t;
-	int checked = 0;
-	tiny_init(&t, train_grad, 3);
-	run(&t);
-	double *first[128]; /* later runs add to the sums */
-	for (int i = 0; i < t.ntensor; i++)
-		first[i] = arena_copy(&t.a, t.tensor[i].p, (size_t)t.elements[i] * 8);
-	for (int i = 0; i < t.ntensor; i++) {
-		if (strncmp(t.tensor[i].name, "g.", 2))
-			continue;
-		double *w = tensor(&t, t.tensor[i].name + 2), *grad = first[i], scale = 1e-3;
-		for (int64_t k = 0; k < t.elements[i]; k++)
-			scale = fmax(scale, fabs(grad[k]));
-		for (int64_t k = 0; k < t.elements[i]; k += 1 + t.elements[i] / 5, checked++) {
-			double h = 1e-5, old = w[k];
-			w[k] = old + h;
-			run(&t);
-			double up = *tensor(&t, "loss");
-			w[k] = old - h;
-			run(&t);
-			double down = *tensor(&t, "loss");
-			w[k] = old;
-			double want = (up - down) / (2 * h);
-			if (fabs(want - grad[k]) > 1e-6 * scale)
-				FAIL("%s[%lld]: %.12g, by differences %.12g", t.tensor[i].name, (long long)k,
-					grad[k], want);
+	tiny_init(&t);
+	CHECK_INT(check_piece(&t, train_embed(&t.a, &t.train), train_embed_back(&t.a, &t.train), 3), 1);
+	for (int layer = 0; layer < 3; layer++)
+		for (int half = 0; half < NHALVES; half++) {
+			struct arena *a = &t.a;
+			arena_release(a);
+			tiny_init(&t);
+			struct graph *back = train_half_back(a, &t.train, (enum half)half, layer);
+			int n = check_piece(&t, train_half(a, &t.train, (enum half)half, layer), back, 4 + (uint64_t)layer);
+			CHECK_INT(n, layer == 0 ? 1 : half == HALF_ATTN ? 6 : 5);
 		}
-	}
-	CHECK(checked > 50);
+	arena_release(&t.a);
+	tiny_init(&t);
+	struct graph *head = train_head(&t.a, &t.train);
+	CHECK_INT(check_piece(&t, head, head, 9), 3);
 	arena_release(&t.a);
 }
 
 TEST(adamw_is_its_formula)
 {
 	struct tiny t;
-	tiny_init(&t, train_update, 5);
+	struct rng r;
+	rng_init(&r, 5);
+	tiny_init(&t);
+	struct graph *update = train_update(&t.a, &t.train);
+	add_graph(&t, update, &r);
 	double rate = 0.01, c1 = 2.5, c2 = 7, clip = 0.3, norm = 0;
 	*tensor(&t, "rate") = rate;
 	*tensor(&t, "c1") = c1;
@@ -146,7 +208,7 @@ TEST(adamw_is_its_formula)
 			norm += before[i][k] * before[i][k];
 	}
 	norm = sqrt(norm);
-	run(&t);
+	run(&t, update);
 	CHECK(fabs(*tensor(&t, "grad_norm") - norm) < 1e-12);
 	int updated = 0;
 	for (int i = 0; i < t.ntensor; i++) {
