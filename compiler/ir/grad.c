@@ -232,7 +232,8 @@ static void find_dependents(struct reverse *r, int nnode, const int *wrt, int nw
 	}
 }
 
-void graph_vjp(struct graph *g, int y, int dy, const int *wrt, int nwrt, int *dwrt)
+/* dy -1: 1, if y depends on anything. */
+static void walk_back(struct graph *g, int y, int dy, const int *wrt, int nwrt, int *dwrt)
 {
 	struct arena scratch = {0};
 	struct reverse r = {.g = g};
@@ -242,7 +243,7 @@ void graph_vjp(struct graph *g, int y, int dy, const int *wrt, int nwrt, int *dw
 		r.gradient[i] = -1;
 	find_dependents(&r, g->nnode, wrt, nwrt);
 	if (r.depends[y])
-		r.gradient[y] = dy;
+		r.gradient[y] = dy < 0 ? ir_const(g, 1) : dy;
 	for (int i = y; i >= 0; i--) {
 		struct node n = g->node[i];
 		if (r.gradient[i] >= 0)
@@ -253,10 +254,15 @@ void graph_vjp(struct graph *g, int y, int dy, const int *wrt, int nwrt, int *dw
 	arena_release(&scratch);
 }
 
+void graph_vjp(struct graph *g, int y, int dy, const int *wrt, int nwrt, int *dwrt)
+{
+	walk_back(g, y, dy, wrt, nwrt, dwrt);
+}
+
 void graph_gradient(struct graph *g, int loss, const int *wrt, int nwrt, int *dwrt)
 {
 	struct type scalar = {.dtype = DT_F32};
 	if (!type_equal(&g->node[loss].type, &scalar))
 		BUG("graph '%s': the loss is no f32 scalar", g->name);
-	graph_vjp(g, loss, ir_const(g, 1), wrt, nwrt, dwrt);
+	walk_back(g, loss, -1, wrt, nwrt, dwrt);
 }

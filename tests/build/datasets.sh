@@ -173,7 +173,7 @@ base() { # base ON [WEIGHTS]: the untouched model's nll as `score` has it, of th
 	spec "$(sets "${2:-}")" '' "on=\"$1\"" 'epochs="0"'
 	sed -i 's/trainable="100%"/trainable="50%"/' s.xml
 	untrimmed
-	build && "$TRIM" report s.xml --json 2>>log | tr -d '\n' | sed 's/.*"parent":{"dropped":\[\],"accuracy":[^,]*,"nll":\([0-9.]*\),.*/\1/'
+	build && "$TRIM" report s.xml --json 2>>log | tr -d '\n' | sed 's/.*"parent":{"dropped":\[\],"scores":{[^}]*"base":{[^}]*"nll":\([0-9.]*\).*/\1/'
 }
 a=$(base ask) p=$(base pick) f=$(base facts)
 near() { awk "BEGIN { d = ($1) - ($2); exit !(d * d < 1e-9) }"; } # of six digits
