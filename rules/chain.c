@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "plan_data.h"
 #include "speed.h"
 
 struct chain {
@@ -35,152 +36,25 @@ struct found {
 
 /* ---- data ---- */
 
-struct plan_data {
-	struct dataset d;
-	struct inputs rows; /* outputs of its rows actions */
-	struct action *split;
-};
-
-/* A file of the user, named once, whatever the sets that read it. */
-static bool add_file(struct plan *p, const struct plan_data *data, const struct dataset_file *f, struct err *e)
-{
-	for (size_t i = 0; i < p->ninput; i++) {
-		if (!strcmp(p->input[i].path, f->path))
-			return true;
-		if (!strcmp(p->input[i].name, f->name))
-			return spec_err_at(e, data->d.spec->at, "two files are '%s' below their roots", f->name);
-	}
-	*arena_push(p->arena, p->input, p->ninput) = (struct plan_input){f->name, f->path};
-	return true;
-}
-
-static bool plan_rows(struct plan *p, struct plan_data *data, struct err *e)
-{
-	const struct dataset *d = &data->d;
-	for (size_t i = 0; i < d->nfile; i++) {
-		struct fields param = {0};
-		struct inputs in = {0};
-		plan_add_input(p, &in, input_file("file", d->file[i].path));
-		dataset_rows_param(p->arena, d, i, &param);
-		struct action *a = plan_action(p, arena_printf(p->arena, "data/%s/rows.%s", d->spec->name,
-			d->file[i].name), &rule_rows, &in, param);
-		plan_add_input(p, &data->rows, input_output("rows", a, 0));
-		if (!add_file(p, data, &d->file[i], e))
-			return false;
-	}
-	return true;
-}
-
-/* The rows, before other inputs. */
-static struct inputs with_rows(struct plan *p, const struct plan_data *data)
-{
-	struct inputs in = {0};
-	for (size_t i = 0; i < data->rows.n; i++)
-		plan_add_input(p, &in, data->rows.input[i]);
-	return in;
-}
-
-static void plan_split(struct plan *p, struct plan_data *data)
-{
-	const struct dataset *d = &data->d;
-	struct fields param = {0};
-	struct inputs in = with_rows(p, data);
-	for (size_t r = 0; r < d->nrule; r++)
-		for (int k = 0; k < NSPLIT; k++)
-			if (d->rule[r].part[k].from == FROM_IDS)
-				plan_add_input(p, &in, input_file(arena_printf(p->arena, "ids.%zu.%s", r,
-					split_names[k]), d->ids[r * NSPLIT + (size_t)k].path));
-	dataset_split_param(p->arena, d, 0, &param);
-	data->split = plan_action(p, arena_printf(p->arena, "data/%s/split", d->spec->name), &rule_split, &in,
-		param);
-}
-
-/* Rows and splits of the spec's datasets, planned once. */
-static struct plan_data *data_of(struct plan *p, struct err *e)
-{
-	if (p->data)
-		return p->data;
-	struct plan_data *data = arena_array(p->arena, struct plan_data, p->spec->ndataset);
-	for (int i = 0; i < p->spec->ndataset; i++) {
-		if (!dataset_open(p->arena, &p->spec->dataset[i], &data[i].d, e) || !plan_rows(p, &data[i], e))
-			return NULL;
-		plan_split(p, &data[i]);
-	}
-	return p->data = data;
-}
-
-/* Whether a split of the dataset asks for such rows; then there are some (split.h). */
-static bool has_rows(const struct dataset *d, enum split split)
-{
-	for (size_t i = 0; i < d->nrule; i++)
-		if (d->rule[i].part[split].from != FROM_NOWHERE)
-			return true;
-	return false;
-}
-
-struct action *plan_bpe(struct plan *p, struct err *e)
-{
-	const struct spec_model *m = &p->spec->model;
-	const struct spec_tokenizer *t = &m->tokenizer;
-	struct plan_data *data = data_of(p, e);
-	struct fields param = {0};
-	struct inputs in = {0};
-	if (!data)
-		return NULL;
-	if (!t->ndataset) {
-		spec_err_at(e, t->at, "no <dataset> has train rows to train a tokenizer on");
-		return NULL;
-	}
-	for (int i = 0; i < t->ndataset; i++) {
-		const struct plan_data *set = &data[t->dataset[i]];
-		const char *prefix = bpe_prefix(p->arena, (size_t)i, (size_t)t->ndataset);
-		struct fields of_set = {0};
-		for (size_t k = 0; k < set->rows.n; k++)
-			plan_add_input(p, &in, input_output(arena_printf(p->arena, "%srows", prefix),
-				set->rows.input[k].action, 0));
-		plan_add_input(p, &in, input_output(arena_printf(p->arena, "%slist", prefix), set->split, SPLIT_TRAIN));
-		dataset_tokenise_param(p->arena, &set->d, m->context, &of_set);
-		for (size_t k = 0; k < of_set.nfield; k++)
-			fields_add(p->arena, &param, arena_printf(p->arena, "%s%s", prefix, of_set.field[k].name),
-				of_set.field[k].value);
-	}
-	fields_add(p->arena, &param, "vocab", plan_number(p, t->vocab));
-	return plan_action(p, "tokenizer", &rule_bpe, &in, param);
-}
-
 static void plan_split_tokens(struct chain *c, enum split split, int set)
 {
-	struct plan *p = c->p;
-	const struct plan_data *data = &p->data[set];
-	struct inputs in = with_rows(p, data);
-	struct fields param = {0};
-	dataset_tokenise_param(p->arena, &data->d, c->import.config.context, &param);
-	if (p->o->smoke)
-		fields_add(p->arena, &param, "records", plan_number(p, SMOKE_ROWS));
-	plan_add_input(p, &in, input_output("list", data->split, (size_t)split));
-	plan_add_input(p, &in, input_output("tokenizer", p->tokenizer, 0));
-	c->tokens[split][set] = plan_action(p, arena_printf(p->arena, "data/%s/tokens.%s", data->d.spec->name,
-		split_names[split]), &rule_tokenise, &in, param);
+	c->tokens[split][set] = plan_data_tokens(c->p, set, split, c->import.config.context);
 }
 
 /* All but those of test rows, which no one names before there is a state to evaluate. */
 static bool plan_tokens(struct chain *c, struct err *e)
 {
 	struct plan *p = c->p;
-	if (!data_of(p, e))
+	if (!plan_data(p, e))
 		return false;
 	p->task = arena_array(p->arena, struct action *, p->spec->ndataset);
 	for (int k = 0; k < NSPLIT; k++)
 		c->tokens[k] = arena_array(p->arena, struct action *, p->spec->ndataset);
 	for (int i = 0; i < p->spec->ndataset; i++) {
-		const struct dataset *d = &p->data[i].d;
-		struct fields param = {0};
 		for (enum split k = 0; k < NSPLIT; k++)
 			if (k != SPLIT_TEST)
 				plan_split_tokens(c, k, i);
-		dataset_tokenise_param(p->arena, d, c->import.config.context, &param);
-		p->task[i] = plan_action(p, arena_printf(p->arena, "data/%s/task", d->spec->name), &rule_task,
-			&(struct inputs){0}, param);
+		p->task[i] = plan_data_task(p, i, c->import.config.context);
 	}
 	return true;
 }
@@ -265,7 +139,7 @@ static struct action *plan_tune(struct chain *c, struct action *state)
 	int *set = NULL, nset = 0;
 	enum { MICRO_ROWS = 512 };
 	for (int i = 0; i < c->p->spec->ndataset; i++)
-		if (has_rows(&c->p->data[i].d, SPLIT_TRAIN))
+		if (plan_data_asks(&c->p->data[i].d, SPLIT_TRAIN))
 			*arena_push(a, set, nset) = i;
 	plan_add_input(c->p, &in, input_output("state", state, 0));
 	add_sets(c, SPLIT_TRAIN, set, nset, &in, &param);
@@ -342,7 +216,7 @@ static struct action *plan_measure(struct chain *c, struct found s, enum numeric
 static struct action *plan_cost(struct chain *c, struct found s, enum numerics numerics, int set)
 {
 	struct fields param = {0};
-	if (numerics == NUMERICS_F32 || !has_rows(&c->p->data[set].d, SPLIT_VALIDATION))
+	if (numerics == NUMERICS_F32 || !plan_data_asks(&c->p->data[set].d, SPLIT_VALIDATION))
 		return NULL;
 	struct input in[] = {input_output("state", s.state, 0),
 		input_output("weights", plan_weights(c->p, s.name, s.state, numerics), 0),
@@ -824,7 +698,7 @@ static bool start_chain(struct plan *p, const struct spec_schedule *s,
 		return spec_err_at(e, s->at, "a schedule needs a <dataset>");
 	struct inputs in = {0};
 	plan_add_input(p, &in, input_output("state", p->import, 0));
-	if (s && !data_of(p, e))
+	if (s && !plan_data(p, e))
 		return false;
 	/* Too few rows are to be known before anything takes long. */
 	for (int i = 0; s && i < s->score.non; i++)

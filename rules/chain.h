@@ -42,8 +42,6 @@ bool chain_plan(struct plan *p, void (*found)(struct plan *p, struct plan_target
 /* JSON: null without gates, else "passed", "failed", or "undecided" while a verdict is not known. */
 const char *plan_gate_json(const struct plan_target *t);
 
-/* The action that trains the spec's tokenizer on train rows. NULL and an error on failure. */
-struct action *plan_bpe(struct plan *p, struct err *e);
 /* Before the names of what bpe knows of the i-th of n sets: "" where it is the only one. In the arena. */
 const char *bpe_prefix(struct arena *a, size_t i, size_t n);
 

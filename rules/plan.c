@@ -9,6 +9,7 @@
 #include "link.h"
 #include "lock.h"
 #include "os.h"
+#include "plan_data.h"
 
 /* ---- what chain.c shares ---- */
 

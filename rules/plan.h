@@ -102,7 +102,7 @@ struct plan {
 	const char *out;              /* out/SPEC, of a smoke test out/_smoke/SPEC, which is no name */
 	struct action *import, *tokenizer;
 	struct action **task;         /* by dataset: its task's record (task.h); NULL: none */
-	struct plan_data *data;       /* chain.c: by dataset, rows and splits; NULL: not planned yet */
+	struct plan_data *data;       /* plan_data.h: by dataset, rows and splits; NULL: not planned yet */
 	struct emit_files emitter;
 	const char *linker;
 	struct plan_input *input;
