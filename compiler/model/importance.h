@@ -9,7 +9,7 @@
  *              A row of zeros counts as its own direction of length 0.
  * "magnitude"  params: the matrices of one half, named as layer 0's -> sum f32 (): of |w| over all of them
  *              (Shortened LLaMA: Kim et al. 2024)
- * "taylor"     states NAME (the masters) and g.NAME (d loss / d NAME, as "grad" of train.h leaves them) of every
+ * "taylor"     states NAME (the masters) and g.NAME (d loss / d NAME, as the pieces of train.h leave them) of every
  *              matrix of the state's halves -> "blk.N.attn", "blk.N.mlp" f32 (): sum of |w * d loss / d w| over the
  *              half's matrices (the same). g.NAME are as they were.
  */
