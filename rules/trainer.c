@@ -105,7 +105,7 @@ static const char *name_here(struct trainer *t, const struct use *u, const char 
 	return here;
 }
 
-/* ---- planning: pieces, and how much memory they want ---- */
+/* ---- planning: pieces, and what memory they want ---- */
 
 /* What other programs read as well has the layout in which the first wants it. */
 static void take_layouts(const struct trainer *t, struct graph *g)
@@ -249,24 +249,6 @@ static size_t residual_bytes(const struct trainer *t)
 	return (size_t)(t->o.rows * t->o.weights.state->config.width) * sizeof(float);
 }
 
-/* Of residuals that differ: below the first half that a gradient passes, two take turns. */
-static size_t nresidual(const struct trainer *t)
-{
-	size_t kept = t->nhalf + 1 - t->first_back;
-	return t->first_back ? kept + 1 : kept;
-}
-
-uint64_t trainer_bytes(const struct trainer_options *o)
-{
-	struct trainer t = {.o = *o};
-	plan(&t);
-	uint64_t bytes = slab_bytes(&t) + (nresidual(&t) + 2 + (o->distill ? 2 : 0)) * residual_bytes(&t);
-	for (size_t i = 0; i < t.nmemory; i++)
-		bytes += t.memory[i].bytes;
-	arena_release(&t.arena);
-	return bytes;
-}
-
 /* ---- loading ---- */
 
 static void *own(struct trainer *t, size_t bytes)
@@ -347,6 +329,7 @@ static bool load_memory(struct trainer *t, struct err *e)
 	t->share = own(t, rows * sizeof(float));
 	t->residual = arena_array(&t->arena, float *, t->nhalf + 1);
 	for (size_t i = 0; i <= t->nhalf; i++)
+		/* Below the first half that a gradient passes, two take turns. */
 		t->residual[i] = i >= 2 && i < t->first_back ? t->residual[i - 2] : own(t, residual_bytes(t));
 	for (int i = 0; i < 2; i++) {
 		t->gradient[i] = own(t, residual_bytes(t));

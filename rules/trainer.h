@@ -27,9 +27,6 @@ struct trainer_options {
 	const struct train_distill *distill; /* NULL: none; the parent's tensors are read as the state's are */
 };
 
-/* What it will have in memory, without threads' scratch: from plans alone, so in no time. */
-uint64_t trainer_bytes(const struct trainer_options *o);
-
 struct trainer;
 bool trainer_open(struct trainer **out, const struct trainer_options *o, struct err *e);
 void trainer_free(struct trainer *t); /* NULL is allowed */

@@ -71,13 +71,27 @@ static int add_gradients(struct graph *g, const struct train *t, int y, int dy, 
 	return x >= 0 ? dwrt[0] : -1;
 }
 
-struct graph *train_embed(struct arena *a, const struct train *t)
+struct graph *train_walk_embed(struct arena *a, const char *name, const struct forward *f)
 {
-	struct graph *g = graph_new(a, "embed");
-	struct forward f = forward_of(t);
-	struct forward_frame m = forward_begin(g, &f);
+	struct graph *g = graph_new(a, name);
+	struct forward_frame m = forward_begin(g, f);
 	graph_add_output(g, "y", forward_embed(&m));
 	return g;
+}
+
+struct graph *train_walk_half(struct arena *a, const char *name, const struct forward *f, enum half half, int layer)
+{
+	struct graph *g = graph_new(a, name);
+	struct forward_frame m = forward_begin(g, f);
+	int x = residual(g, "x");
+	graph_add_output(g, "y", ir_add(g, x, forward_half(&m, half, layer, x)));
+	return g;
+}
+
+struct graph *train_embed(struct arena *a, const struct train *t)
+{
+	struct forward f = forward_of(t);
+	return train_walk_embed(a, "embed", &f);
 }
 
 struct graph *train_embed_back(struct arena *a, const struct train *t)
@@ -92,12 +106,8 @@ struct graph *train_embed_back(struct arena *a, const struct train *t)
 
 struct graph *train_half(struct arena *a, const struct train *t, enum half half, int layer)
 {
-	struct graph *g = graph_new(a, half == HALF_ATTN ? "attn" : "mlp");
 	struct forward f = forward_of(t);
-	struct forward_frame m = forward_begin(g, &f);
-	int x = residual(g, "x");
-	graph_add_output(g, "y", ir_add(g, x, forward_half(&m, half, layer, x)));
-	return g;
+	return train_walk_half(a, half == HALF_ATTN ? "attn" : "mlp", &f, half, layer);
 }
 
 struct graph *train_half_back(struct arena *a, const struct train *t, enum half half, int layer)

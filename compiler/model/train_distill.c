@@ -34,21 +34,14 @@ static struct forward parent_of(const struct train *t)
 
 struct graph *train_parent_embed(struct arena *a, const struct train *t)
 {
-	struct graph *g = graph_new(a, "parent_embed");
 	struct forward f = parent_of(t);
-	struct forward_frame m = forward_begin(g, &f);
-	graph_add_output(g, "y", forward_embed(&m));
-	return g;
+	return train_walk_embed(a, "parent_embed", &f);
 }
 
 struct graph *train_parent_half(struct arena *a, const struct train *t, enum half half, int layer)
 {
-	struct graph *g = graph_new(a, half == HALF_ATTN ? "parent_attn" : "parent_mlp");
 	struct forward f = parent_of(t);
-	struct forward_frame m = forward_begin(g, &f);
-	int x = ir_leaf(g, OP_INPUT, "x", graph_type(g, DT_F32, "R D"));
-	graph_add_output(g, "y", ir_add(g, x, forward_half(&m, half, layer, x)));
-	return g;
+	return train_walk_half(a, half == HALF_ATTN ? "parent_attn" : "parent_mlp", &f, half, layer);
 }
 
 int train_parent_logits(const struct train *t, const struct forward_frame *m, int x)

@@ -9,6 +9,10 @@
 /* The forward graph alone, for the weights that train and their axes. */
 struct graph *train_shape(struct arena *a, const struct train *t);
 
+/* A walk forward, of the model or its parent: -> y; x -> y. */
+struct graph *train_walk_embed(struct arena *a, const char *name, const struct forward *f);
+struct graph *train_walk_half(struct arena *a, const char *name, const struct forward *f, enum half half, int layer);
+
 /* ---- low-rank additions (train_lora.c) ---- */
 
 /* Whether a matrix has them. */
