@@ -298,4 +298,4 @@ static bool run_score(struct rule_call *call, struct err *e)
 }
 
 static const char *const outputs[] = {"scores", "memo", NULL};
-const struct rule rule_score = {"score", 2, outputs, "compute", run_score, rule_numerics_tools};
+const struct rule rule_score = {"score", 3, outputs, "compute", run_score, rule_numerics_tools};

@@ -317,4 +317,4 @@ static bool run_tune(struct rule_call *c, struct err *e)
 }
 
 static const char *const outputs[] = {"state", "log", NULL};
-const struct rule rule_tune = {"tune", 3, outputs, "compute", run_tune, rule_numerics_tools};
+const struct rule rule_tune = {"tune", 4, outputs, "compute", run_tune, rule_numerics_tools};

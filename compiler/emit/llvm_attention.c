@@ -9,10 +9,7 @@
  */
 #include "llvm_attention.h"
 
-enum {
-	BLOCK_ROWS = 8,
-	SLOTS = 128, /* whose values stay in the nearest cache while all features take their turn */
-};
+enum { BLOCK_ROWS = 8 };
 
 static int64_t extents(const struct graph *g, const struct type *t, int first, int last)
 {
@@ -50,7 +47,7 @@ LLVMValueRef attention_items(struct kernel *k)
 {
 	struct heads h = attention_heads(k->g, core(k));
 	if (core(k)->op != OP_ATTENTION)
-		return const_i64(k, h.batches);
+		return const_i64(k, h.batches * h.groups);
 	LLVMValueRef rows = plus(k, k->dim[k->g->node[h.q].type.axis[0]], const_i64(k, BLOCK_ROWS - 1));
 	return times(k, LLVMBuildUDiv(k->at, rows, const_i64(k, BLOCK_ROWS), ""), h.batches);
 }
@@ -65,27 +62,13 @@ LLVMValueRef load_index(struct kernel *k, int node, LLVMValueRef row)
 struct tile {
 	const struct heads *h;
 	struct scores s;
+	struct values v;
 	bool one_row;             /* all of one row: they have the same slots */
 	LLVMValueRef out;         /* float*[n]: features */
-	LLVMValueRef v;           /* the first slot of the KV head, among all of v */
-	int64_t slot_bytes;       /* of v; c8: a panel's share */
 	LLVMValueRef acc, total;  /* float[n][features] */
 	LLVMValueRef longest;     /* the most slots that a query has */
 	LLVMValueRef shared;      /* all have the slots from lo until here; lo: they do not begin together */
 };
-
-/* Calls body for whole vectors of n floats, then for the rest. */
-typedef void floats_body(struct kernel *k, LLVMValueRef i, int width, void *arg);
-static void each_float(struct kernel *k, int64_t n, floats_body *body, void *arg)
-{
-	int64_t whole = n / k->target->lanes * k->target->lanes;
-	for (int w = k->target->lanes; w >= 1; w = w > 1 ? 1 : 0) {
-		struct loop l;
-		loop_begin(k, &l, const_i64(k, w > 1 ? 0 : whole), const_i64(k, w > 1 ? whole : n), w);
-		body(k, l.i, w, arg);
-		loop_end(k, &l);
-	}
-}
 
 static LLVMValueRef load_i64(struct kernel *k, LLVMValueRef p, LLVMValueRef i)
 {
@@ -94,122 +77,17 @@ static LLVMValueRef load_i64(struct kernel *k, LLVMValueRef p, LLVMValueRef i)
 
 /* ---- the weighted sum ---- */
 
-/* Vectors of features [first, first + nvector * width) of the n queries from acc and p on. */
-struct strip {
-	const struct tile *t;
-	int n;
-	LLVMValueRef acc, p; /* float[n][features]; of each query PANEL floats per panel */
-	int64_t first;
-	int width, nvector;
-};
-
-/* Of the values SLOTS ahead of `from`, as many bytes for each slot as the strip takes: strips behind each other ask
- * for all of them, at the pace of their sums. */
-static void prefetch_values(struct kernel *k, const struct strip *u, LLVMValueRef from, LLVMValueRef slot)
-{
-	enum { LINE = 64 };
-	const struct heads *h = u->t->h;
-	LLVMTypeRef byte = LLVMInt8TypeInContext(k->context);
-	int64_t all = u->t->slot_bytes, taken = all * u->nvector * u->width / h->features;
-	int64_t ahead = (all + all * u->first / h->features) * SLOTS;
-	LLVMValueRef at = times(k, plus(k, u->t->v, from), all);
-	at = plus(k, at, times(k, minus(k, slot, from), taken));
-	for (int64_t i = 0; i < taken; i += LINE)
-		emit_prefetch(k, element_at(k, byte, memory_of(k, h->v), plus(k, at, const_i64(k, ahead + i))));
-}
-
-/* Where the features of a slot begin, and its scales. */
-struct slot {
-	LLVMValueRef at;            /* element of v; c8: byte */
-	LLVMValueRef scale;         /* byte */
-};
-
-static struct slot place_slot(struct kernel *k, const struct tile *t, LLVMValueRef slot)
-{
-	slot = plus(k, t->v, slot);
-	if (t->h->kv != DT_C8)
-		return (struct slot){times(k, slot, t->h->features), NULL};
-	LLVMValueRef panel = times(k, panel_of(k, slot), t->slot_bytes * PANEL);
-	LLVMValueRef lane = LLVMBuildAnd(k->at, slot, const_i64(k, PANEL - 1), "");
-	return (struct slot){plus(k, panel, times(k, lane, t->h->features)),
-		plus(k, plus(k, panel, times(k, lane, 4)), const_i64(k, t->h->features * PANEL))};
-}
-
-/* Features [c, c + width) of a slot. */
-static LLVMValueRef load_values(struct kernel *k, const struct tile *t, const struct slot *s, int64_t c, int width)
-{
-	LLVMValueRef base = memory_of(k, t->h->v), at = plus(k, s->at, const_i64(k, c));
-	LLVMTypeRef byte = LLVMInt8TypeInContext(k->context);
-	if (t->h->kv != DT_C8)
-		return load_typed(k, t->h->kv, base, at, width);
-	LLVMValueRef x = load_vector(k, byte, element_at(k, byte, base, at), width);
-	LLVMValueRef scale = plus(k, s->scale, const_i64(k, c / Q_BLOCK * PANEL * 4));
-	scale = load_vector(k, k->f32, element_at(k, byte, base, scale), 1);
-	x = LLVMBuildSIToFP(k->at, LLVMBuildSExt(k->at, x, vector_of(k->i32, width), ""), vector_of(k->f32, width), "");
-	return LLVMBuildFMul(k->at, x, splat(k, scale, width), "");
-}
-
-/* acc += p v over slots [from, to). */
-static void add_strip(struct kernel *k, const struct strip *u, LLVMValueRef from, LLVMValueRef to)
-{
-	const struct tile *t = u->t;
-	LLVMTypeRef vector = vector_of(k->f32, u->width);
-	LLVMValueRef sum[QUERIES * PANEL], at[QUERIES * PANEL], weight[QUERIES];
-	int nsum = u->n * u->nvector;
-	struct loop panel, s;
-	for (int i = 0; i < nsum; i++) {
-		at[i] = const_i64(k, i / u->nvector * t->h->features + u->first + i % u->nvector * u->width);
-		sum[i] = alloca_entry(k, vector, "o");
-		LLVMBuildStore(k->at, load_f32(k, u->acc, at[i], u->width), sum[i]);
-	}
-	loop_begin(k, &panel, panel_of(k, from), panel_of(k, plus(k, to, const_i64(k, PANEL - 1))), 1);
-	LLVMValueRef begin = times(k, panel.i, PANEL), end = plus(k, begin, const_i64(k, PANEL));
-	LLVMValueRef first = times(k, minus(k, panel.i, panel_of(k, t->s.lo)), t->s.n * PANEL);
-	loop_begin(k, &s, max_i64(k, from, begin), min_i64(k, to, end), 1);
-	LLVMValueRef lane = plus(k, first, minus(k, s.i, begin));
-	struct slot slot = place_slot(k, t, s.i);
-	prefetch_values(k, u, from, s.i);
-	for (int j = 0; j < u->n; j++)
-		weight[j] = splat(k, load_f32(k, u->p, plus(k, lane, const_i64(k, j * PANEL)), 1), u->width);
-	for (int v = 0; v < u->nvector; v++) {
-		LLVMValueRef x = load_values(k, t, &slot, u->first + v * u->width, u->width);
-		for (int j = 0; j < u->n; j++) {
-			LLVMValueRef *to_sum = &sum[j * u->nvector + v];
-			LLVMValueRef old = LLVMBuildLoad2(k->at, vector, *to_sum, "");
-			LLVMBuildStore(k->at, fma_value(k, weight[j], x, old), *to_sum);
-		}
-	}
-	loop_end(k, &s);
-	loop_end(k, &panel);
-	for (int i = 0; i < nsum; i++)
-		store_f32(k, LLVMBuildLoad2(k->at, vector, sum[i], ""), u->acc, at[i]);
-}
-
-/* The same for all features: as many vectors at a time as registers hold, then narrower ones for what is left. */
-static void add_slots(struct kernel *k, struct strip u, LLVMValueRef from, LLVMValueRef to)
-{
-	enum { MOST = 8 };
-	int vectors = sums_per_row(k, u.n), most = vectors < 1 ? 1 : vectors > MOST ? MOST : vectors;
-	int64_t features = u.t->h->features;
-	for (u.width = k->target->lanes; u.width >= 1; u.width /= 2)
-		while (features - u.first >= u.width) {
-			int64_t n = (features - u.first) / u.width;
-			u.nvector = n > most ? most : (int)n;
-			add_strip(k, &u, from, to);
-			u.first += (int64_t)u.nvector * u.width;
-		}
-}
-
 /* A query's slots of a chunk that not all have. */
 static void add_rest(struct kernel *k, const struct tile *t, LLVMValueRef chunk)
 {
 	struct loop j;
 	loop_begin(k, &j, const_i64(k, 0), const_i64(k, t->s.n), 1);
 	LLVMValueRef from = plus(k, load_i64(k, t->s.from, j.i), chunk), to = load_i64(k, t->s.to, j.i);
-	struct strip u = {.t = t, .n = 1, .acc = element_at(k, k->f32, t->acc, times(k, j.i, t->h->features)),
+	struct weights w = {.n = 1, .of = t->s.n, .lo = t->s.lo,
 		.p = element_at(k, k->f32, t->s.out, times(k, j.i, PANEL))};
 	to = min_i64(k, to, plus(k, from, const_i64(k, PV_CHUNK)));
-	add_slots(k, u, max_i64(k, from, t->shared), to);
+	emit_weighted(k, &t->v, &w, element_at(k, k->f32, t->acc, times(k, j.i, t->h->features)),
+		max_i64(k, from, t->shared), to);
 	loop_end(k, &j);
 }
 
@@ -251,7 +129,7 @@ static void divide(struct kernel *k, LLVMValueRef i, int width, void *arg)
 /* out = (sum over slots of p v) / sum. */
 static void emit_weighted_sum(struct kernel *k, struct tile *t)
 {
-	struct strip all = {.t = t, .n = t->s.n, .acc = t->acc, .p = t->s.out};
+	struct weights all = {.n = t->s.n, .of = t->s.n, .p = t->s.out, .lo = t->s.lo};
 	int64_t features = t->h->features;
 	struct query q = {.t = t};
 	struct loop chunk, slots, j;
@@ -260,8 +138,8 @@ static void emit_weighted_sum(struct kernel *k, struct tile *t)
 	each_float(k, t->s.n * features, clear_acc, t);
 	LLVMValueRef from = plus(k, t->s.lo, chunk.i);
 	LLVMValueRef end = min_i64(k, plus(k, from, const_i64(k, PV_CHUNK)), t->shared);
-	loop_begin(k, &slots, from, end, SLOTS);
-	add_slots(k, all, slots.i, min_i64(k, plus(k, slots.i, const_i64(k, SLOTS)), end));
+	loop_begin(k, &slots, from, end, SLOTS_NEAR);
+	emit_weighted(k, &t->v, &all, t->acc, slots.i, min_i64(k, plus(k, slots.i, const_i64(k, SLOTS_NEAR)), end));
 	loop_end(k, &slots);
 	if (!t->one_row)
 		add_rest(k, t, chunk.i);
@@ -287,16 +165,6 @@ struct block {
 	LLVMValueRef row, batch; /* its first row; the KV head */
 	struct tile tile;        /* what all of them have in common */
 };
-
-struct copy {
-	LLVMValueRef from, to;
-};
-
-static void copy_floats(struct kernel *k, LLVMValueRef i, int width, void *arg)
-{
-	const struct copy *c = arg;
-	store_f32(k, load_f32(k, c->from, i, width), c->to, i);
-}
 
 static LLVMValueRef local_i64(struct kernel *k, LLVMValueRef value)
 {
@@ -353,7 +221,7 @@ static void emit_tile(struct kernel *k, const struct block *b, LLVMValueRef firs
 	t.one_row = b->h->groups % n == 0;
 	place_queries(k, b, first, &t);
 	t.s.next = element_at(k, LLVMInt8TypeInContext(k->context), memory_of(k, b->h->v),
-		times(k, plus(k, t.v, t.s.lo), t.slot_bytes));
+		times(k, plus(k, t.v.first, t.s.lo), t.v.slot_bytes));
 	emit_scores(k, b->h, &t.s);
 	emit_softmax(k, &t.s);
 	emit_weighted_sum(k, &t);
@@ -371,14 +239,6 @@ static LLVMValueRef emit_tiles(struct kernel *k, const struct block *b, LLVMValu
 	return end;
 }
 
-/* A piece of the kernel's scratch. */
-static LLVMValueRef scratch_floats(struct kernel *k, int64_t n)
-{
-	LLVMValueRef p = element_at(k, k->f32, k->scratch, const_i64(k, k->scratch_bytes / 4));
-	k->scratch_bytes += (n * 4 + 63) / 64 * 64;
-	return p;
-}
-
 /* As many queries share a reading as registers hold sums of a panel. */
 static int most_queries(const struct kernel *k)
 {
@@ -390,7 +250,7 @@ static int most_queries(const struct kernel *k)
 static void emit_forward(struct kernel *k, const struct heads *h)
 {
 	const struct node *keys = &k->g->node[h->kk], *values = &k->g->node[h->v];
-	struct block b = {.h = h, .tile = {.h = h, .s.kv = h->kv}};
+	struct block b = {.h = h, .tile = {.h = h, .s.kv = h->kv, .v = {.h = h, .node = h->v}}};
 	struct tile *t = &b.tile;
 	int64_t npanels = (h->slots + PANEL - 1) / PANEL;
 	LLVMValueRef rows = k->dim[k->g->node[h->q].type.axis[0]];
@@ -398,7 +258,7 @@ static void emit_forward(struct kernel *k, const struct heads *h)
 	const int sizes[] = {most, QUERIES / 2, (int)(h->groups % (QUERIES / 2)), 1};
 	struct loop item;
 	t->s.panel_bytes = tensor_bytes(k->g, keys) / (h->batches * npanels);
-	t->slot_bytes = h->kv == DT_C8 ? block_shape(k->g, &values->type, values->layout).bytes / PANEL
+	t->v.slot_bytes = h->kv == DT_C8 ? block_shape(k->g, &values->type, values->layout).bytes / PANEL
 				       : h->features * dtype_bytes(h->kv);
 	t->s.out = scratch_floats(k, most * npanels * PANEL);
 	t->s.q = scratch_floats(k, most * h->features);
@@ -411,7 +271,7 @@ static void emit_forward(struct kernel *k, const struct heads *h)
 	loop_begin(k, &item, k->item_lo, k->item_hi, 1);
 	b.row = times(k, LLVMBuildUDiv(k->at, item.i, const_i64(k, h->batches), ""), BLOCK_ROWS);
 	b.batch = LLVMBuildURem(k->at, item.i, const_i64(k, h->batches), "");
-	t->v = times(k, b.batch, h->slots);
+	t->v.first = times(k, b.batch, h->slots);
 	t->s.panels = element_at(k, LLVMInt8TypeInContext(k->context), memory_of(k, h->kk),
 		times(k, b.batch, npanels * t->s.panel_bytes));
 	LLVMValueRef left = min_i64(k, minus(k, rows, b.row), const_i64(k, BLOCK_ROWS));

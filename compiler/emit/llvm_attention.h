@@ -16,7 +16,10 @@ struct heads {
 };
 struct heads attention_heads(const struct graph *g, const struct node *n);
 
-enum { QUERIES = 8 }; /* at most so many of one KV head share a reading of its keys and values */
+enum {
+	QUERIES = 8,      /* at most so many of one KV head share a reading of its keys and values */
+	SLOTS_NEAR = 128, /* slots whose values stay in the nearest cache while all features take their turn */
+};
 
 /*
  * n queries of one KV head against slots [lo, end), which all their slots are among. Scores lie as they are
@@ -40,6 +43,32 @@ int sums_per_row(const struct kernel *k, int n);
 void emit_scores(struct kernel *k, const struct heads *h, const struct scores *s);
 /* Each score becomes exp(score - the query's largest), 0 outside of its slots; their sums as OP_SUM has it. */
 void emit_softmax(struct kernel *k, const struct scores *s);
+
+/* Slots of v, or of k, row by row. */
+struct values {
+	const struct heads *h;
+	int node;
+	LLVMValueRef first; /* the KV head's first slot, among all of the node */
+	int64_t slot_bytes; /* c8: a panel's share */
+};
+/* Weights of n queries among the `of` whose scores begin at slot lo's panel. */
+struct weights {
+	int n, of;
+	LLVMValueRef p, lo;
+};
+/* acc[n][features] += sum over slots [from, to) of weight * value, a chain of fma ascending. */
+void emit_weighted(struct kernel *k, const struct values *v, const struct weights *w, LLVMValueRef acc,
+	LLVMValueRef from, LLVMValueRef to);
+
+/* Calls body for whole vectors of n floats, then for the rest. */
+typedef void floats_body(struct kernel *k, LLVMValueRef i, int width, void *arg);
+void each_float(struct kernel *k, int64_t n, floats_body *body, void *arg);
+struct copy {
+	LLVMValueRef from, to;
+};
+floats_body copy_floats; /* arg: struct copy */
+/* A piece of the kernel's scratch, n floats from a cache line on. */
+LLVMValueRef scratch_floats(struct kernel *k, int64_t n);
 /* An i32 of a one-axis tensor, as i64. */
 LLVMValueRef load_index(struct kernel *k, int node, LLVMValueRef row);
 

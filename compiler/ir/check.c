@@ -306,15 +306,15 @@ static bool check_attention(const struct graph *g, const struct node *n, struct 
 
 static bool check_attention_d(const struct graph *g, const struct node *n, struct err *e)
 {
-	static const int like[] = {[OP_ATTENTION_DQ] = 0, [OP_ATTENTION_DK] = 1, [OP_ATTENTION_DV] = 2};
-	struct type want = *source(g, n, like[n->op]);
-	want.dtype = DT_F32;
 	for (int i = 5; i < 7; i++)
 		if (!type_equal(source(g, n, i), source(g, n, 0)))
 			return wrong(n, e, "o and do are like q");
-	if (!type_equal(&want, &n->type))
-		return wrong(n, e, "the result is like the source it is the gradient of, in f32");
-	return check_attention(g, n, e);
+	if (!check_attention(g, n, e))
+		return false;
+	struct type want = attention_grad_type(g, n);
+	return type_equal(&want, &n->type)
+		? true
+		: wrong(n, e, "the result is like q, or has q's heads with the slots and features of k");
 }
 
 static shape_rule *const rules[NOPS] = {

@@ -18,6 +18,7 @@ struct heads {
 	int64_t nn, nb, ng, nc, nslot;
 	const int64_t *qn, *qb, *qg, *qc;
 	const int64_t *kb, *ks, *kc;
+	const int64_t *db, *dg, *ds, *dc; /* of the result, if it has slots */
 };
 
 /* The exact mode's exp is the recipe, run on one number at a time. */
@@ -116,6 +117,12 @@ static void heads_init(struct heads *h, struct eval *v)
 		.kb = offsets_in(v, &b, k), .ks = offsets_in(v, &slot, k),
 		.kc = offsets_in(v, &c, k),
 	};
+	if (v->node->op == OP_ATTENTION_DK || v->node->op == OP_ATTENTION_DV) {
+		h->db = offsets_in(v, &b, &v->node->type);
+		h->dg = offsets_in(v, &g, &v->node->type);
+		h->ds = offsets_in(v, &slot, &v->node->type);
+		h->dc = offsets_in(v, &c, &v->node->type);
+	}
 }
 
 static double real(const struct attention *t, const union cell *c)
@@ -200,13 +207,18 @@ static void row_forward(struct attention *t, const struct row *r)
 	}
 }
 
+static int64_t in_result(const struct attention *t, const struct row *r, int64_t s, int64_t c)
+{
+	return t->h.db[r->b] + t->h.dg[r->g] + t->h.ds[s] + t->h.dc[c];
+}
+
 static void accumulate(const struct attention *t, int64_t at, double a, double b)
 {
 	union cell *out = &t->v->out[at];
 	set_real(t, out, t->ar->fma(a, b, real(t, out)));
 }
 
-/* Outputs start from 0, and rows come in the order n, then G: every chain is as ir.h says. */
+/* Outputs start from 0, and rows come in order: every chain is as ir.h says. */
 static void row_gradient(struct attention *t, const struct row *r)
 {
 	enum op op = t->v->node->op;
@@ -215,15 +227,15 @@ static void row_gradient(struct attention *t, const struct row *r)
 		delta = t->ar->fma(q_like(t, 6, r, c), q_like(t, 5, r, c), delta);
 	for (int64_t i = 0; i < r->nslot; i++) {
 		int64_t s = r->lo + i;
-		double w = t->ar->div(r->p[i], r->l);
+		double w = t->ar->mul(r->p[i], t->ar->div(1, r->l));
 		double ds = t->ar->mul(w, t->ar->sub(chain(t, 6, 2, r, s), delta));
 		for (int64_t c = 0; c < t->h.nc; c++) {
 			if (op == OP_ATTENTION_DQ)
 				accumulate(t, in_q(t, r, c), ds, k_like(t, 1, r, s, c));
 			else if (op == OP_ATTENTION_DK)
-				accumulate(t, in_k(t, r, s, c), ds, q_like(t, 0, r, c));
+				accumulate(t, in_result(t, r, s, c), ds, q_like(t, 0, r, c));
 			else
-				accumulate(t, in_k(t, r, s, c), w, q_like(t, 6, r, c));
+				accumulate(t, in_result(t, r, s, c), w, q_like(t, 6, r, c));
 		}
 	}
 }
@@ -253,7 +265,23 @@ bool eval_attention(struct eval *v, struct err *e)
 	return all_rows(v, row_forward, e);
 }
 
+/* 0 + x. */
+static void settle_zeros(struct eval *v)
+{
+	const struct type *t = &v->node->type;
+	const int64_t *at = offsets_in(v, t, t);
+	for (int64_t i = 0; i < count(v->call, t); i++) {
+		if (eval_f64(v))
+			v->out[at[i]].d += 0;
+		else
+			v->out[at[i]].f += 0;
+	}
+}
+
 bool eval_attention_grad(struct eval *v, struct err *e)
 {
-	return all_rows(v, row_gradient, e);
+	if (!all_rows(v, row_gradient, e))
+		return false;
+	settle_zeros(v);
+	return true;
 }

@@ -248,13 +248,28 @@ int ir_attention(struct graph *g, int q, int k, int v, int lo, int hi, int axis)
 		.src = {q, k, v, lo, hi}, .axis = axis});
 }
 
+struct type attention_grad_type(const struct graph *g, const struct node *n)
+{
+	const struct type *q = &g->node[n->src[0]].type, *k = &g->node[n->src[1]].type;
+	struct type t = {.dtype = DT_F32};
+	int at = type_axis_position(k, n->axis), behind = k->naxis - at;
+	if (n->op == OP_ATTENTION_DQ) {
+		t = *q;
+		return t;
+	}
+	/* B and G as q has them, then the slots and C as k has them */
+	for (int i = 1; i < q->naxis - behind + 1; i++)
+		t.axis[t.naxis++] = q->axis[i];
+	for (int i = at; i < k->naxis; i++)
+		t.axis[t.naxis++] = k->axis[i];
+	return t;
+}
+
 int ir_attention_grad(struct graph *g, enum op op, int attention, int dout)
 {
 	struct node n = g->node[attention];
-	int like = op == OP_ATTENTION_DQ ? 0 : op == OP_ATTENTION_DK ? 1 : 2;
 	n.op = op;
-	n.type = g->node[n.src[like]].type;
-	n.type.dtype = DT_F32;
+	n.type = attention_grad_type(g, &n);
 	n.src[5] = attention;
 	n.src[6] = dout;
 	n.name = NULL;

@@ -174,14 +174,16 @@ struct node {
  *                                chunks added in order; then o_c / l
  *                      The caller scales q. The slot axis may be the row axis itself (packed training
  *                      rows: lo is the document's first row, hi is n + 1).
- * attention_dq/dk/dv   q, k, v, lo, hi, o, do -> gradient with respect to q, k or v (f32, type of q, k, v).
+ * attention_dq/dk/dv   q, k, v, lo, hi, o, do -> gradient with respect to q (like q), k or v: of those what each
+ *                      query head adds, (B..., G..., A, C...). All f32.
  *                      p, l as above; delta = sum over c, a chain of fma ascending, of do_c * o_c;
- *                        w(n,s)  = p(s) / l
+ *                        w(n,s)  = p(s) * (1 / l)
  *                        dp(n,s) = chain of fma over c of do_c * v_sc
  *                        ds(n,s) = w * (dp - delta)
- *                        dq_c = chain of fma over s ascending from 0 of ds * k_sc
- *                        dk_sc = chain over n ascending, then G ascending, from 0 of fma(ds, q_c, acc)
- *                        dv_sc = the same with fma(w, do_c, acc)
+ *                        dq_c  = 0 + chain of fma over s ascending from 0 of ds * k_sc
+ *                        dk_sc = 0 + chain over n ascending from 0 of fma(ds, q_c, acc)
+ *                        dv_sc = 0 + the same with fma(w, do_c, acc)
+ *                      (0 + x: no zero is negative.) Where an operand is not finite, any of them may be NaN.
  */
 
 enum region_kind { REGION_MAP, REGION_REDUCE, REGION_DOT, REGION_ATTENTION, REGION_SCATTER,
@@ -246,6 +248,8 @@ int ir_scatter(struct graph *g, int x, int index, int axis);
 int ir_put(struct graph *g, int state, int x, int index, int axis);
 int ir_assign(struct graph *g, int state, int x);
 int ir_attention(struct graph *g, int q, int k, int v, int lo, int hi, int axis);
+/* Of the result of n, an op attention_d*. */
+struct type attention_grad_type(const struct graph *g, const struct node *n);
 int ir_attention_grad(struct graph *g, enum op op, int attention, int dout);
 
 #define ir_add(g, a, b) ir_map((g), OP_ADD, (a), (b), -1)

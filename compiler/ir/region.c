@@ -128,7 +128,7 @@ static bool reads_memory_of(const struct graph *g, const struct node *n, int r)
 	return n->op == OP_GATHER && g->node[n->src[0]].region == r;
 }
 
-/* Values that a flip reads at another place of the tile cannot stay in a dot's tile. */
+/* Values that a flip reads at another place cannot stay in a dot's tile or a reduction's row. */
 static bool flipped(const struct graph *g, int i, const bool *flip_source)
 {
 	for (int s = 0; s < op_info[g->node[i].op].nsrc; s++)
@@ -276,7 +276,7 @@ static int choose_region(struct work *w, int i, const bool *flip_source)
 		int r = g->node[n->src[s]].region;
 		if (r < 0 || r == best || !fits(w, i, r) || reads_memory_of(g, n, r))
 			continue;
-		if (w->region[r].kind == REGION_DOT &&
+		if (w->region[r].kind != REGION_MAP &&
 			(n->op == OP_FLIP || flipped(g, i, flip_source)))
 			continue;
 		if (may_join(w, i, r) && (best < 0 || w->last[r] > w->last[best]))

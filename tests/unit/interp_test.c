@@ -376,7 +376,7 @@ enum { AN = 4, AK = 2, AG = 3, AX = 2, AE = 3, AS = 1100, AC = AX * AE };
 
 struct plain_attention {
 	float q[AN][AK][AG][AC], k[AK][AS][AC], v[AK][AS][AC], o[AN][AK][AG][AC], go[AN][AK][AG][AC];
-	float dq[AN][AK][AG][AC], dk[AK][AS][AC], dv[AK][AS][AC], p[AS];
+	float dq[AN][AK][AG][AC], dk[AK][AG][AS][AC], dv[AK][AG][AS][AC], p[AS];
 	int lo[AN], hi[AN];
 };
 
@@ -408,7 +408,7 @@ static void plain_row(struct plain_attention *t, int n, int k, int g)
 	for (int c = 0; c < AC; c++)
 		delta = fmaf(go[c], t->o[n][k][g][c], delta);
 	for (int s = 0; s < nslot; s++) {
-		float w = p[s] / l, dp = 0, *dk = t->dk[k][lo + s], *dv = t->dv[k][lo + s];
+		float w = p[s] * (1 / l), dp = 0, *dk = t->dk[k][g][lo + s], *dv = t->dv[k][g][lo + s];
 		for (int c = 0; c < AC; c++)
 			dp = fmaf(go[c], t->v[k][lo + s][c], dp);
 		float ds = w * (dp - delta);
@@ -433,7 +433,7 @@ static void check_attention(const char *kv_dtype, int nslot)
 	} in[] = {{"q", &t.q[0][0][0][0], sizeof(t.q) / 4}, {"k", &t.k[0][0][0], sizeof(t.k) / 4},
 		{"v", &t.v[0][0][0], sizeof(t.v) / 4}, {"do", &t.go[0][0][0][0], sizeof(t.go) / 4}},
 	  out[] = {{"o", &t.o[0][0][0][0], sizeof(t.o) / 4}, {"dq", &t.dq[0][0][0][0], sizeof(t.dq) / 4},
-		{"dk", &t.dk[0][0][0], sizeof(t.dk) / 4}, {"dv", &t.dv[0][0][0], sizeof(t.dv) / 4}};
+		{"dk", &t.dk[0][0][0][0], sizeof(t.dk) / 4}, {"dv", &t.dv[0][0][0][0], sizeof(t.dv) / 4}};
 	memset(&t, 0, sizeof(t));
 	rng_init(&rng, 3);
 	snprintf(kv, sizeof(kv), "%s (K,S,X,E)", kv_dtype);
@@ -444,8 +444,8 @@ static void check_attention(const char *kv_dtype, int nslot)
 		"%%lo = input name=lo : i32 (N)\n%%hi = input name=hi : i32 (N)\n"
 		"%%o = attention axis=S %%q %%k %%v %%lo %%hi : f32 (N,K,G,X,E)\n"
 		"%%dq = attention_dq axis=S %%q %%k %%v %%lo %%hi %%o %%do : f32 (N,K,G,X,E)\n"
-		"%%dk = attention_dk axis=S %%q %%k %%v %%lo %%hi %%o %%do : f32 (K,S,X,E)\n"
-		"%%dv = attention_dv axis=S %%q %%k %%v %%lo %%hi %%o %%do : f32 (K,S,X,E)\n"
+		"%%dk = attention_dk axis=S %%q %%k %%v %%lo %%hi %%o %%do : f32 (K,G,S,X,E)\n"
+		"%%dv = attention_dv axis=S %%q %%k %%v %%lo %%hi %%o %%do : f32 (K,G,S,X,E)\n"
 		"output o %%o\noutput dq %%dq\noutput dk %%dk\noutput dv %%dv\n",
 		AN, AK, AG, AX, AE, AS, kv, kv);
 	REQUIRE(graph_run_text(&r, text));
