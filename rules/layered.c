@@ -45,7 +45,7 @@ static bool load_code(struct layered *l, struct err *e)
 	l->plan[PIECE_MLP] = graph_plan(a, forward_piece_half(a, &f, HALF_MLP));
 	l->plan[PIECE_HEAD] = graph_plan(a, forward_piece_head(a, &f));
 	l->plan[PIECE_COMPARE] = graph_plan(a, importance_compare(a, &f));
-	if (!emit_native(l->plan, NPIECES, &l->loaded, e))
+	if (!emit_native(l->plan, NPIECES, l->o.nthreads, &l->loaded, e))
 		return false;
 	for (int i = 0; i < NPIECES; i++)
 		l->prog[i] = l->loaded.program[i];

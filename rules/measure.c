@@ -26,7 +26,7 @@ static bool make_code(struct measurer *m, const struct measurer_options *o, uint
 		.numerics = o->numerics, .max_rows = MAX_ROWS, .max_out = max_out(o->config->vocab),
 		.slots = slots};
 	const struct graph *plan = graph_plan(&a, forward_step(&a, &f));
-	m->has_code = emit_native(&plan, 1, &m->loaded, e);
+	m->has_code = emit_native(&plan, 1, 1, &m->loaded, e);
 	arena_release(&a);
 	return m->has_code;
 }

@@ -25,7 +25,7 @@ static bool load_code(struct magnitude *m, struct err *e)
 	for (int half = 0; half < NHALVES; half++)
 		m->plan[half] = graph_plan(m->a, importance_magnitude(m->a, &f, (enum half)half));
 	m->pool = pool_new(m->s->nthreads);
-	return m->pool ? emit_native(m->plan, NHALVES, &m->loaded, e)
+	return m->pool ? emit_native(m->plan, NHALVES, m->s->nthreads, &m->loaded, e)
 		       : err_set(e, ERR_IO, "unable to start %d threads", m->s->nthreads);
 }
 

@@ -263,7 +263,7 @@ static bool load_code(struct trainer *t, struct err *e)
 	const struct graph **plans = arena_array(&t->arena, const struct graph *, t->npiece);
 	for (size_t i = 0; i < t->npiece; i++)
 		plans[i] = t->piece[i]->plan;
-	if (!emit_native(plans, (int)t->npiece, &t->loaded, e))
+	if (!emit_native(plans, (int)t->npiece, t->o.nthreads, &t->loaded, e))
 		return false;
 	for (size_t i = 0; i < t->npiece; i++)
 		t->piece[i]->prog = t->loaded.program[i];

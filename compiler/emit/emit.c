@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -89,19 +90,83 @@ bool emit_load(struct buf object, struct loaded *out, struct err *e)
 
 void emit_unload(struct loaded *l)
 {
-	if (opened && l->handle)
+	for (uint32_t i = 0; l->part && i < l->nprogram; i++)
+		emit_unload(&l->part[i]);
+	if (l->part) {
+		free(l->part);
+		free((void *)l->program);
+		*l = (struct loaded){0};
+	}
+	if (l->handle)
 		opened->unload(l);
 }
 
-bool emit_native(const struct graph *const *graph, int ngraph, struct loaded *out, struct err *e)
+/* ---- for this machine ---- */
+
+struct native {
+	const struct graph *const *graph;
+	int ngraph, next; /* next: the first that no thread has taken */
+	const struct target *target;
+	struct loaded *part;
+	struct err *error; /* of each graph */
+};
+
+/* part[i] has a handle, or error[i] says why not. */
+static void make_one(const struct native *n, int i)
 {
-	struct emit_request r = {target_native(), graph, ngraph, EMIT_OBJECT};
+	struct emit_request r = {n->target, &n->graph[i], 1, EMIT_OBJECT};
 	struct strbuf object;
-	if (!r.target)
-		return err_set(e, ERR_TOOL, "no target runs on this CPU; it must be x86-64-v3 at least");
 	strbuf_init(&object);
-	bool ok = emit_object(&r, &object, e) && emit_load(strbuf_buf(&object), out, e);
+	if (emit_object(&r, &object, &n->error[i]))
+		emit_load(strbuf_buf(&object), &n->part[i], &n->error[i]);
 	strbuf_release(&object);
+}
+
+static void *make_some(void *arg)
+{
+	struct native *n = arg;
+	int i;
+	while ((i = __atomic_fetch_add(&n->next, 1, __ATOMIC_RELAXED)) < n->ngraph)
+		make_one(n, i);
+	return NULL;
+}
+
+/* As many threads as there are; one that does not start is no reason to fail. */
+static void make_all(struct native *n, int nthreads)
+{
+	enum { MOST_THREADS = 64 };
+	pthread_t thread[MOST_THREADS];
+	int most = nthreads < n->ngraph ? nthreads : n->ngraph, started = 0;
+	while (started < most - 1 && started < MOST_THREADS && !pthread_create(&thread[started], NULL, make_some, n))
+		started++;
+	make_some(n);
+	for (int i = 0; i < started; i++)
+		pthread_join(thread[i], NULL);
+}
+
+bool emit_native(const struct graph *const *graph, int ngraph, int nthreads, struct loaded *out, struct err *e)
+{
+	struct native n = {.graph = graph, .ngraph = ngraph, .target = target_native()};
+	const struct err *failed = NULL;
+	if (!n.target)
+		return err_set(e, ERR_TOOL, "no target runs on this CPU; it must be x86-64-v3 at least");
+	n.part = xcalloc((size_t)ngraph, sizeof(*n.part));
+	n.error = xcalloc((size_t)ngraph, sizeof(*n.error));
+	make_all(&n, nthreads);
+	const struct program **program = xcalloc((size_t)ngraph, sizeof(*program));
+	for (int i = 0; i < ngraph; i++) {
+		if (n.part[i].handle)
+			program[i] = n.part[i].program[0];
+		else if (!failed)
+			failed = &n.error[i];
+	}
+	*out = (struct loaded){.program = program, .nprogram = (uint32_t)ngraph, .part = n.part};
+	bool ok = !failed;
+	if (!ok) {
+		emit_unload(out);
+		*e = *failed;
+	}
+	free(n.error);
 	return ok;
 }
 

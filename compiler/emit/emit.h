@@ -22,11 +22,12 @@ struct emit_request {
 	enum emit_form form;
 };
 
-/* Programs of a loaded object. They live until emit_unload. */
+/* Programs of a loaded object, or of one for each program. They live until emit_unload. */
 struct loaded {
 	const struct program *const *program;
 	uint32_t nprogram;
-	void *handle;
+	void *handle;        /* of one object */
+	struct loaded *part; /* of emit_native: nprogram of them */
 };
 
 /* The object exports one name, `const struct variant trim_variant` (program.h), weak and in a section of its
@@ -37,8 +38,10 @@ bool emit_object(const struct emit_request *r, struct strbuf *out, struct err *e
 bool emit_load(struct buf object, struct loaded *out, struct err *e);
 void emit_unload(struct loaded *l);
 
-/* Both for the machine this runs on. ERR_TOOL when it is none of the targets. */
-bool emit_native(const struct graph *const *graph, int ngraph, struct loaded *out, struct err *e);
+/* Both for the machine this runs on: a program for each graph, each an object of its own, since the next round of a
+ * chain has the same graphs but for one or two, and threads can make them side by side. ERR_TOOL when this CPU is
+ * none of the targets. */
+bool emit_native(const struct graph *const *graph, int ngraph, int nthreads, struct loaded *out, struct err *e);
 
 /* The files whose bytes decide what code of a model is: this program, whose passes make the plan; the module; and
  * LLVM's library where it is found without loading it (llvm NULL: it is not; the module then speaks for both).

@@ -40,7 +40,7 @@ bool llvm_load(struct buf object, struct loaded *out, struct err *e)
 		return false;
 	}
 	const struct variant *v = found;
-	*out = (struct loaded){v->program, v->nprogram, jit};
+	*out = (struct loaded){.program = v->program, .nprogram = v->nprogram, .handle = jit};
 	return true;
 }
 

@@ -18,6 +18,7 @@
 #include "layout.h"
 #include "llvm_jit.h"
 #include "llvm_kernel.h"
+#include "llvm_memo.h"
 
 struct compiled {
 	const char *key;
@@ -493,6 +494,18 @@ static bool write_form(struct unit *u, LLVMTargetMachineRef tm, enum emit_form f
 	return true;
 }
 
+static bool make_object(struct unit *u, LLVMTargetMachineRef tm, struct strbuf *out, struct err *e)
+{
+	struct digest key = memo_key(u->module, u->target);
+	size_t before = out->n;
+	if (memo_get(key, out))
+		return true;
+	if (!run_passes(u->module, tm, e) || !write_form(u, tm, EMIT_OBJECT, out, e))
+		return false;
+	memo_put(key, (struct buf){out->s + before, out->n - before});
+	return true;
+}
+
 static bool object(const struct emit_request *r, struct strbuf *out, struct err *e)
 {
 	struct arena arena = {0};
@@ -513,7 +526,8 @@ static bool object(const struct emit_request *r, struct strbuf *out, struct err 
 	if (LLVMVerifyModule(u.module, LLVMReturnStatusAction, &message))
 		BUG("generated code is not valid: %s", message);
 	LLVMDisposeMessage(message);
-	bool ok = run_passes(u.module, tm, e) && write_form(&u, tm, r->form, out, e);
+	bool ok = r->form == EMIT_OBJECT ? make_object(&u, tm, out, e)
+					 : run_passes(u.module, tm, e) && write_form(&u, tm, r->form, out, e);
 	LLVMDisposeTargetData(layout);
 	LLVMDisposeModule(u.module);
 	LLVMContextDispose(u.context);

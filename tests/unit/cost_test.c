@@ -64,7 +64,7 @@ static bool open_class(struct opened *o, enum numerics numerics, int64_t rows, i
 		.max_out = outs, .slots = SLOTS};
 	struct param_source params = {&o->packed, packed_find};
 	o->plan = ok ? graph_plan(&o->arena, forward_step(&o->arena, &f)) : NULL;
-	ok = ok && packed_new(&o->packed, o->plan, &o->model, &e) && emit_native(&o->plan, 1, &o->loaded, &e) &&
+	ok = ok && packed_new(&o->packed, o->plan, &o->model, &e) && emit_native(&o->plan, 1, 1, &o->loaded, &e) &&
 		session_open(&o->session, o->loaded.program[0], &params, o->pool, SLOTS, &e);
 	if (!ok)
 		FAIL("%s", e.msg);

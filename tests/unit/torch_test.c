@@ -380,7 +380,7 @@ static bool forward_open(struct forward_run *r, struct vectors *v, int64_t rows,
 	graph_add_output(g, "logits", forward_build(g, &f));
 	r->plan = graph_plan(&r->a, g);
 	if (!weights_pack(&from, r->plan, &r->packed, e) ||
-		!emit_native(&r->plan, 1, &r->loaded, e))
+		!emit_native(&r->plan, 1, 1, &r->loaded, e))
 		return false;
 	const struct program *p = r->loaded.program[0];
 	r->t = arena_array(&r->a, void *, p->nexternal + 1);
