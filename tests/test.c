@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -124,6 +125,27 @@ static bool wanted(const char *name, int argc, char **argv)
 	return argc < 2;
 }
 
+/* Seconds of CPU so far, with those of children that have ended. */
+static double cpu_seconds(void)
+{
+	double s = 0;
+	for (int who = RUSAGE_CHILDREN; who <= RUSAGE_SELF; who++) {
+		struct rusage r;
+		getrusage(who, &r);
+		s += (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) +
+			(double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) * 1e-6;
+	}
+	return s;
+}
+
+static void print_ok(const char *name, double seconds)
+{
+	if (getenv("TEST_TIMES"))
+		printf("ok %s (%.2f s)\n", name, seconds);
+	else
+		printf("ok %s\n", name);
+}
+
 int main(int argc, char **argv)
 {
 	int nfailed = 0;
@@ -133,6 +155,7 @@ int main(int argc, char **argv)
 			continue;
 		nfailures = 0;
 		skipped[0] = '\0';
+		double before = cpu_seconds();
 		t->run();
 		if (tmpdir[0]) {
 			nftw(tmpdir, remove_entry, 32, FTW_DEPTH | FTW_PHYS);
@@ -143,7 +166,7 @@ int main(int argc, char **argv)
 		else if (skipped[0])
 			printf("skip %s: %s\n", t->name, skipped);
 		else
-			printf("ok %s\n", t->name);
+			print_ok(t->name, cpu_seconds() - before);
 		nfailed += nfailures > 0;
 	}
 	return nfailed > 0;

@@ -5,7 +5,8 @@
  *
  * and links test.c, which has main: it runs every TEST, or those whose names contain one of its
  * arguments, and prints a line for each: `ok NAME`, `FAIL NAME` (after lines that say where and
- * what) or `skip NAME: why`. tests/run counts these lines.
+ * what) or `skip NAME: why`. tests/run counts these lines. TEST_TIMES in the environment adds the
+ * seconds of CPU to `ok NAME`.
  */
 #ifndef TEST_H
 #define TEST_H
