@@ -25,7 +25,7 @@ static bool run_compile(struct rule_call *c, struct err *e)
 	const struct graph *plan = step_plan(call_arena(c), &s, numerics, (int)fields_int(param, "rows"),
 		fields_int(param, "context"));
 	strbuf_init(&object);
-	bool ok = emit_object(&(struct emit_request){target, &plan, 1, EMIT_OBJECT}, &object, e) &&
+	bool ok = emit_object(&(struct emit_request){target, &plan, 1, EMIT_OBJECT, NULL}, &object, e) &&
 		call_output(c, 0, strbuf_buf(&object), e);
 	strbuf_release(&object);
 	return ok;

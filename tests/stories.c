@@ -26,7 +26,7 @@ bool stories_start(struct running *r, const struct setting *s)
 	struct forward f = {.config = &r->model.config, .has_attn = half, .has_mlp = half,
 		.numerics = s->numerics, .max_rows = s->rows, .max_out = s->rows, .slots = r->context};
 	const struct graph *plan = graph_plan(&r->arena, forward_step(&r->arena, &f));
-	struct emit_request request = {s->target, &plan, 1, EMIT_OBJECT};
+	struct emit_request request = {s->target, &plan, 1, EMIT_OBJECT, getenv("TRIM_KEEP_CODE")};
 	struct param_source params = {&r->packed, packed_find};
 	r->pool = pool_new(s->nthreads);
 	if (!packed_new(&r->packed, plan, &r->model, &e)) {

@@ -224,7 +224,7 @@ static bool emit_code(const struct graph *plan, const struct plan_hardware *h, e
 	struct err *e)
 {
 	for (size_t i = 0; i < h->n; i++) {
-		struct emit_request r = {h->target[i], &plan, 1, form};
+		struct emit_request r = {h->target[i], &plan, 1, form, NULL};
 		if (h->n > 1)
 			strbuf_addf(out, "%s%s %s\n", i ? "\n" : "", form == EMIT_ASM ? "#" : ";", h->target[i]->name);
 		if (!emit_object(&r, out, e))

@@ -107,6 +107,7 @@ struct native {
 	const struct graph *const *graph;
 	int ngraph, next; /* next: the first that no thread has taken */
 	const struct target *target;
+	const char *kept; /* emit_request */
 	struct loaded *part;
 	struct err *error; /* of each graph */
 };
@@ -114,7 +115,7 @@ struct native {
 /* part[i] has a handle, or error[i] says why not. */
 static void make_one(const struct native *n, int i)
 {
-	struct emit_request r = {n->target, &n->graph[i], 1, EMIT_OBJECT};
+	struct emit_request r = {n->target, &n->graph[i], 1, EMIT_OBJECT, n->kept};
 	struct strbuf object;
 	strbuf_init(&object);
 	if (emit_object(&r, &object, &n->error[i]))
@@ -146,7 +147,8 @@ static void make_all(struct native *n, int nthreads)
 
 bool emit_native(const struct graph *const *graph, int ngraph, int nthreads, struct loaded *out, struct err *e)
 {
-	struct native n = {.graph = graph, .ngraph = ngraph, .target = target_native()};
+	const char *folder = getenv("TRIM_KEEP_CODE");
+	struct native n = {.graph = graph, .ngraph = ngraph, .target = target_native(), .kept = folder ? folder : ""};
 	const struct err *failed = NULL;
 	if (!n.target)
 		return err_set(e, ERR_TOOL, "no target runs on this CPU; it must be x86-64-v3 at least");

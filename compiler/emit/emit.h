@@ -20,6 +20,8 @@ struct emit_request {
 	const struct graph *const *graph; /* graph_plan() made them; one program each */
 	int ngraph;
 	enum emit_form form;
+	const char *kept; /* where an object made before may come from, and goes: a folder (llvm_keep.h), "": the
+	                   * memory of this process (llvm_memo.h), NULL: nowhere, it is made */
 };
 
 /* Programs of a loaded object, or of one for each program. They live until emit_unload. */
@@ -38,9 +40,10 @@ bool emit_object(const struct emit_request *r, struct strbuf *out, struct err *e
 bool emit_load(struct buf object, struct loaded *out, struct err *e);
 void emit_unload(struct loaded *l);
 
-/* Both for the machine this runs on: a program for each graph, each an object of its own, since the next round of a
- * chain has the same graphs but for one or two, and threads can make them side by side. ERR_TOOL when this CPU is
- * none of the targets. */
+/* Both for the machine this runs on, for stages; what ships never comes from here. A program for each graph, each an
+ * object of its own, since the next round of a chain has the same graphs but for one or two, and threads can make
+ * them side by side. Equal graphs are generated once in this process; TRIM_KEEP_CODE names a folder in which their
+ * objects are kept instead. ERR_TOOL when this CPU is none of the targets. */
 bool emit_native(const struct graph *const *graph, int ngraph, int nthreads, struct loaded *out, struct err *e);
 
 /* The files whose bytes decide what code of a model is: this program, whose passes make the plan; the module; and
@@ -62,6 +65,6 @@ struct emitter {
 	bool (*load)(struct buf, struct loaded *, struct err *);
 	void (*unload)(struct loaded *);
 };
-enum { EMITTER_ABI = 1 };
+enum { EMITTER_ABI = 2 };
 
 #endif

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <llvm/Config/llvm-config.h>
 #include <llvm-c/BitWriter.h>
+#include <llvm-c/Core.h>
 
 /* All that is kept; an entry goes when newer ones need its room. */
 enum { MOST_BYTES = 64 << 20, MOST_OBJECTS = 64 };
@@ -22,10 +24,13 @@ static struct {
 	size_t bytes;
 } kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-struct digest memo_key(LLVMModuleRef m, const struct target *t)
+struct digest memo_key(LLVMModuleRef m, const struct target *t, const struct llvm_settings *s)
 {
 	struct hasher *h = hasher_new();
 	LLVMMemoryBufferRef code = LLVMWriteBitcodeToMemoryBuffer(m);
+	hasher_adds(h, LLVM_VERSION_STRING);
+	hasher_adds(h, s->passes);
+	hasher_add_field(h, (const int[]){(int)s->level, (int)s->relocation, (int)s->model}, 3 * sizeof(int));
 	hasher_adds(h, t->triple);
 	hasher_adds(h, t->cpu);
 	hasher_adds(h, t->features);

@@ -17,6 +17,7 @@
 #include "emit.h"
 #include "layout.h"
 #include "llvm_jit.h"
+#include "llvm_keep.h"
 #include "llvm_kernel.h"
 #include "llvm_memo.h"
 
@@ -461,11 +462,14 @@ static bool llvm_failed(struct err *e, const char *what, char *message)
 
 /* Registers for what is built with allocas, and the folding that instruction selection expects; no
  * loop pass: the loops are already as they should be. */
+static const struct llvm_settings settings = {
+	"function(mem2reg,instcombine<no-verify-fixpoint>,early-cse,simplifycfg)",
+	LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault};
+
 static bool run_passes(LLVMModuleRef m, LLVMTargetMachineRef tm, struct err *e)
 {
 	LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-	LLVMErrorRef failed = LLVMRunPasses(m,
-		"function(mem2reg,instcombine<no-verify-fixpoint>,early-cse,simplifycfg)", tm, options);
+	LLVMErrorRef failed = LLVMRunPasses(m, settings.passes, tm, options);
 	LLVMDisposePassBuilderOptions(options);
 	if (!failed)
 		return true;
@@ -494,15 +498,36 @@ static bool write_form(struct unit *u, LLVMTargetMachineRef tm, enum emit_form f
 	return true;
 }
 
-static bool make_object(struct unit *u, LLVMTargetMachineRef tm, struct strbuf *out, struct err *e)
+/* Kept in the request's folder, or in memory where that has no name. */
+static bool kept_get(const char *folder, struct digest key, struct strbuf *out)
 {
-	struct digest key = memo_key(u->module, u->target);
+	return *folder ? keep_get(folder, key, out) : memo_get(key, out);
+}
+
+static void kept_put(const char *folder, struct digest key, struct buf object)
+{
+	if (*folder)
+		keep_put(folder, key, object);
+	else
+		memo_put(key, object);
+}
+
+/* What generation makes of the module, or what it made of an equal one. */
+static bool generate(struct unit *u, LLVMTargetMachineRef tm, const struct emit_request *r, struct strbuf *out,
+	struct err *e)
+{
+	bool keep = r->kept && r->form == EMIT_OBJECT;
+	struct digest key = {0};
 	size_t before = out->n;
-	if (memo_get(key, out))
-		return true;
-	if (!run_passes(u->module, tm, e) || !write_form(u, tm, EMIT_OBJECT, out, e))
+	if (keep) {
+		key = memo_key(u->module, r->target, &settings);
+		if (kept_get(r->kept, key, out))
+			return true;
+	}
+	if (!run_passes(u->module, tm, e) || !write_form(u, tm, r->form, out, e))
 		return false;
-	memo_put(key, (struct buf){out->s + before, out->n - before});
+	if (keep)
+		kept_put(r->kept, key, (struct buf){out->s + before, out->n - before});
 	return true;
 }
 
@@ -516,7 +541,7 @@ static bool object(const struct emit_request *r, struct strbuf *out, struct err 
 	if (LLVMGetTargetFromTriple(r->target->triple, &t, &message))
 		return llvm_failed(e, "target", message);
 	LLVMTargetMachineRef tm = LLVMCreateTargetMachine(t, r->target->triple, r->target->cpu,
-		r->target->features, LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+		r->target->features, settings.level, settings.relocation, settings.model);
 	u.context = LLVMContextCreate();
 	u.module = LLVMModuleCreateWithNameInContext("trim", u.context);
 	LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(tm);
@@ -526,8 +551,7 @@ static bool object(const struct emit_request *r, struct strbuf *out, struct err 
 	if (LLVMVerifyModule(u.module, LLVMReturnStatusAction, &message))
 		BUG("generated code is not valid: %s", message);
 	LLVMDisposeMessage(message);
-	bool ok = r->form == EMIT_OBJECT ? make_object(&u, tm, out, e)
-					 : run_passes(u.module, tm, e) && write_form(&u, tm, r->form, out, e);
+	bool ok = generate(&u, tm, r, out, e);
 	LLVMDisposeTargetData(layout);
 	LLVMDisposeModule(u.module);
 	LLVMContextDispose(u.context);

@@ -2,6 +2,7 @@
 # The runtime does no arithmetic on tensors but sampling: every floating-point instruction of its
 # archives, by object, against the list of what may be there. Single precision, the tensors' own, is
 # nowhere.
+# Once: the archives of the runtime, which no configuration compiles otherwise.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 BUILD=${BUILD:-$PWD/.build}

@@ -6,7 +6,7 @@ here=$PWD
 TRIM=${TRIM:-$PWD/.build/trim} BUILD=${BUILD:-$PWD/.build} TMP=${TMP:-$(mktemp -d)}
 data=${TRIM_TEST_DATA:-$PWD/../shared/data} model=$data/models/stories260K
 if [ ! -r "$model/stories260K.gguf" ]; then echo "skip build: no data"; exit 0; fi
-for v in $(compgen -e TRIM_); do unset "$v"; done
+for v in $(compgen -e TRIM_ | grep -vx TRIM_KEEP_CODE); do unset "$v"; done
 unset CI CLICOLOR_FORCE
 export HOME=$TMP TRIM_CACHE=$TMP/cache XDG_STATE_HOME=$TMP/state XDG_CONFIG_HOME=$TMP/config
 mkdir -p "$TMP/p/m"; cd "$TMP/p" || exit 1; touch .trim-root

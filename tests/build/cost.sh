@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What a numerics class costs, as an action: when there is one, what shares it, that its numbers reach lock,
 # binary, report and JSON, and that they are the same from any number of threads and any interrupt.
+# Once: which actions run and where their numbers go.
 set -u
 DATA=${TRIM_TEST_DATA:-$PWD/../shared/data}
 . tests/build/world.bash

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One binary with code for several CPUs: what adding one runs, that all of it gives the recorded bits over one
 # copy of the weights, which of it is taken on which CPU, and what lock, inspect and errors say of it.
+# Once: which actions run, and binaries, whose code and runtime no configuration compiles otherwise.
 set -u
 data=${TRIM_TEST_DATA:-$PWD/../shared/data} model=$data/models/stories260K/stories260K.gguf
 if [ ! -r "$model" ]; then echo "skip cpus: no data"; exit 0; fi

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Several datasets in one spec, of every format and kind of task: what runs when one of them changes, what lock,
 # report and JSON say of each, gates by dataset, scores over some of them, and predict of the binary.
+# Once: which actions run and what is said of them; units and rules.sh read every format everywhere.
 set -u
 golden=$PWD/tests/build/datasets.lock
 . tests/build/world.bash

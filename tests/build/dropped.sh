@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A binary from which halves were dropped holds nothing of them: their weights are no entries, their names are
 # nowhere in the file but in the list of what was dropped, their kernels no symbols, their cache takes no bytes.
+# Once: what is inside binaries, whose code and runtime no configuration compiles otherwise.
 set -u
 . tests/build/world.bash
 if [ "$(uname -m)" != x86_64 ]; then echo "skip dropped: runs code for x86-64"; exit 0; fi

@@ -2,6 +2,7 @@
 # Chains go on side by side, in whatever order their actions end; the lock lists their rounds as the spec lists
 # the schedules, so equal builds give equal bytes. Then what of it a binary carries, and that a binary is linked
 # again when that changes, and only then.
+# Once: orders, and texts of the lock.
 set -u
 . tests/build/world.bash
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Scores in a build: which rounds score and choose, that their numbers reach lock and report, that runs of blocks are
 # neighbours, and the same bits whatever is remembered and where it was killed. Every method: tests/rules.
+# Once: which actions run; rules.sh runs every score everywhere.
 set -u
 DATA=${TRIM_TEST_DATA:-$PWD/../shared/data}
 . tests/build/world.bash

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Where a chain stops that was not told how far: by a gate on validation rows, by a measured speed. Which rounds run,
 # which rows are named, what is chosen. Then the smoke test: every stage, its own folder, no lock.
+# Once: which rounds run and what is chosen.
 set -u
 . tests/build/world.bash
 

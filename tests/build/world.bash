@@ -1,7 +1,7 @@
 # Sourced by scripts that build the small model of tests/rules: leaves them in a scratch folder that holds it, with no
 # settings but their own. $TRIM is the program, $dataset XML of the rows: a split and a task.
 TRIM=${TRIM:-$PWD/.build/trim} TMP=${TMP:-$(mktemp -d)}
-for v in $(compgen -e TRIM_); do unset "$v"; done
+for v in $(compgen -e TRIM_ | grep -vx TRIM_KEEP_CODE); do unset "$v"; done
 export HOME=$TMP TRIM_CACHE=$TMP/cache XDG_STATE_HOME=$TMP/state XDG_CONFIG_HOME=$TMP/config TRIM_QUIET=1
 cp -r tests/rules/{model,rows.jsonl} "$TMP" && cd "$TMP" && touch .trim-root || exit 1
 

@@ -3,7 +3,7 @@
 set -u
 here=$PWD
 TRIM=${TRIM:-$PWD/.build/trim} BUILD=${BUILD:-$PWD/.build} TMP=${TMP:-$(mktemp -d)}
-for v in $(compgen -e TRIM_); do unset "$v"; done
+for v in $(compgen -e TRIM_ | grep -vx TRIM_KEEP_CODE); do unset "$v"; done
 unset CLICOLOR_FORCE
 export HOME=$TMP XDG_CONFIG_HOME=$TMP/config
 mkdir -p "$TMP/p" "$TMP/models/m" "$TMP/config/trim"; cd "$TMP/p" || exit 1; touch .trim-root

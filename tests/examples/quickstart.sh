@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # The quickstart's base: the world it was made from, what its units are worth, and what `trim export` writes.
+# Once: an example as users run it.
 set -u
 BUILD=${BUILD:-$PWD/.build} TMP=${TMP:-$(mktemp -d)}
 trim=${TRIM:-$BUILD/trim} here=$PWD/examples/quickstart
-for v in $(compgen -e TRIM_); do unset "$v"; done
+for v in $(compgen -e TRIM_ | grep -vx TRIM_KEEP_CODE); do unset "$v"; done
 export TRIM_CACHE=$TMP/cache HOME=$TMP XDG_STATE_HOME=$TMP/state TRIM_QUIET=1
 export TRIM_ROOT_EXAMPLE=$here TRIM_ROOT_WORLD=$TMP
 

@@ -2,6 +2,7 @@
 # ./bootstrap on machines that are not this one: the files of another /proc and /etc (BOOTSTRAP_SYSTEM)
 # and programs that only note how they were called. Each case says what is wrong, and holds status,
 # the one line on stderr, and exactly which commands ran as root. tests/chroot/prove does the real thing.
+# Once: a shell script.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 TMP=${TMP:-$(mktemp -d)}

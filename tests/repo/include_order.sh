@@ -2,6 +2,7 @@
 # The tree's own rules, read from its #include lines and its file list: who may include whom, where
 # the headers of LLVM and libxml2 may stand, names used once, no file above 800 lines, no path of the
 # machine it was built on. Each rule is also shown a small tree that breaks it.
+# Once: files of the tree.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 

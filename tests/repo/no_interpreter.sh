@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The interpreter is an oracle for tests: the program, the module that generates code and what goes into
 # emitted binaries hold none of it. The examples that the suite builds are built by this very program.
+# Once: names in archives, which are the same lists everywhere.
 set -u
 BUILD=${BUILD:-$PWD/.build} TMP=${TMP:-$(mktemp -d)}
 symbols() { nm -g --defined-only "$1" | awk 'NF == 3 {print $3}' | LC_ALL=C sort -u; }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What ./bootstrap leaves in .build/sysroot-ARCH is enough for a static musl program with threads,
 # printf and strtod of long doubles: compiled by clang, linked by ld.lld, run (aarch64 under qemu).
+# Once: what bootstrap fetched.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 TMP=${TMP:-$(mktemp -d)}

@@ -371,7 +371,7 @@ struct trial {
 static bool check_target(const struct trial *c, const struct target *t)
 {
 	bool emulated = t->arch == ARCH_AARCH64;
-	struct emit_request request = {t, &c->plan, 1, EMIT_OBJECT};
+	struct emit_request request = {t, &c->plan, 1, EMIT_OBJECT, getenv("TRIM_KEEP_CODE")};
 	struct arena a = {0};
 	const char *path = arena_printf(&a, "%s/emulated", test_tmpdir());
 	struct strbuf object;

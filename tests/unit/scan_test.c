@@ -93,7 +93,7 @@ static bool plain(struct tiny *x, const struct candidate *c, enum numerics numer
 	struct forward f = {.config = &x->state.config, .has_attn = has_attn, .has_mlp = has_mlp,
 		.numerics = numerics, .max_rows = 64, .max_out = 64, .slots = 64};
 	const struct graph *plan = graph_plan(&a, forward_step(&a, &f));
-	struct emit_request request = {target_find("x86-64-v3"), &plan, 1, EMIT_OBJECT};
+	struct emit_request request = {target_find("x86-64-v3"), &plan, 1, EMIT_OBJECT, NULL};
 	struct param_source params = {&packed, packed_find};
 	strbuf_init(&object);
 	bool ok = packed_new(&packed, plan, &x->model, &e) && emit_object(&request, &object, &e) &&

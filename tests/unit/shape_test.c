@@ -5,11 +5,14 @@
  * nothing in it.
  */
 #include <ctype.h>
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "arch.h"
+#include "digest.h"
 #include "emit.h"
+#include "file.h"
 #include "test.h"
 
 /* Odd primes or twice one, so that rounding to lanes and sums of offsets give none of them by chance. */
@@ -54,7 +57,7 @@ static void emit_halves(const struct model_config *c, const struct halves *h, en
 		.slots = c->context, .has_attn = h ? h->attn : NULL, .has_mlp = h ? h->mlp : NULL};
 	const struct graph *plan = graph_plan(&a, forward_step(&a, &f));
 	strbuf_init(out);
-	if (!emit_object(&(struct emit_request){target_find("x86-64-v3"), &plan, 1, form}, out, &e))
+	if (!emit_object(&(struct emit_request){target_find("x86-64-v3"), &plan, 1, form, NULL}, out, &e))
 		FAIL("%s", e.msg);
 	arena_release(&a);
 }
@@ -67,6 +70,64 @@ static void emit(const struct model_config *c, enum emit_form form, struct strbu
 static bool equal(const struct strbuf *a, const struct strbuf *b)
 {
 	return a->n == b->n && !memcmp(a->s, b->s, a->n);
+}
+
+/* The object, with a folder of kept code. */
+static void emit_kept(const struct graph *plan, const char *target, const char *kept, struct strbuf *out)
+{
+	struct err e;
+	strbuf_init(out);
+	if (!emit_object(&(struct emit_request){target_find(target), &plan, 1, EMIT_OBJECT, kept}, out, &e))
+		FAIL("%s", e.msg);
+}
+
+/* The only file of a folder, in the arena; NULL when there are none or more. */
+static const char *only_file(struct arena *a, const char *folder)
+{
+	const char *found = NULL;
+	int n = 0;
+	struct dirent *d;
+	DIR *dir = opendir(folder);
+	while (dir && (d = readdir(dir)))
+		if (d->d_name[0] != '.') {
+			found = arena_printf(a, "%s/%s", folder, d->d_name);
+			n++;
+		}
+	if (dir)
+		closedir(dir);
+	return n == 1 ? found : NULL;
+}
+
+TEST(kept_code_is_read_again_unless_it_is_damaged_or_of_something_else)
+{
+	struct arena a = {0};
+	struct err e;
+	struct strbuf plain, made, again, other, damaged;
+	char head[DIGEST_HEX + 1];
+	const char *kept = arena_printf(&a, "%s/code", test_tmpdir());
+	struct forward f = {.config = &base, .numerics = NUMERICS_F32, .max_rows = 64, .max_out = 64, .slots = base.context};
+	const struct graph *plan = graph_plan(&a, forward_piece_half(&a, &f, HALF_MLP));
+	emit_kept(plan, "x86-64-v3", NULL, &plain);
+	emit_kept(plan, "x86-64-v3", kept, &made);
+	const char *path = only_file(&a, kept);
+	REQUIRE(path);
+	CHECK(equal(&plain, &made));
+	/* A whole file is believed: that it is another object shows that it was read. */
+	digest_hex(digest_of("other", 5), head);
+	head[DIGEST_HEX - 1] = '\n';
+	const struct buf part[] = {{head, DIGEST_HEX}, {"other", 5}}, changed[] = {{head, DIGEST_HEX}, {"otter", 5}};
+	REQUIRE(file_write_parts(path, part, NELEM(part), 0644, &e));
+	emit_kept(plan, "x86-64-v3", kept, &again);
+	CHECK(again.n == 5 && !memcmp(again.s, "other", 5));
+	emit_kept(plan, "x86-64-v4", kept, &other);
+	CHECK(other.n != 5 && !equal(&other, &plain));
+	CHECK(!only_file(&a, kept));
+	REQUIRE(file_write_parts(path, changed, NELEM(changed), 0644, &e));
+	emit_kept(plan, "x86-64-v3", kept, &damaged);
+	CHECK(equal(&plain, &damaged));
+	strbuf_release(&plain), strbuf_release(&made), strbuf_release(&again);
+	strbuf_release(&other), strbuf_release(&damaged);
+	arena_release(&a);
 }
 
 TEST(another_shape_is_another_object_and_the_same_shape_the_same_bytes)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # runtime/unicode_table.c is what its script writes.
+# Once: a file of the tree.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 name=unicode_table_is_as_written
