@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "classes.h"
 #include "cost.h"
 #include "emit.h"
 #include "interp.h"
@@ -236,6 +237,8 @@ TEST(calls_and_threads_change_no_bit)
 		struct opened full, quantised;
 		REQUIRE(open_class(&full, NUMERICS_F32, way[k].rows, way[k].outs, way[k].threads));
 		for (int c = 0; c < NNUMERICS; c++) {
+			if (!class_is_walked(c))
+				continue;
 			REQUIRE(open_class(&quantised, (enum numerics)c, way[k].rows, way[k].outs, way[k].threads));
 			struct cost sum = cost_of(&full, &quantised, &r), self = cost_of(&quantised, &quantised, &r);
 			CHECK(self.kl == 0 && self.nll == self.unquantised_nll && self.same == self.tokens);
