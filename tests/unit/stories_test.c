@@ -145,7 +145,7 @@ TEST(classes_of_integers_cost_little)
 				continue;
 			struct setting s = {.path = path, .target = target_native(), .numerics = (enum numerics)n,
 				.nthreads = 2, .rows = 256, .gone = -1};
-			double nll = stories_nll(&s, &text, 20000);
+			double nll = stories_nll(&s, &text, 6000);
 			f32 = n == NUMERICS_F32 ? nll : f32;
 			double most = models[i].most[n / CACHES] + most_of_cache[numerics_classes[n].kv];
 			printf("%s %s: %.4f nats a token\n", models[i].model, numerics_classes[n].name, nll);
