@@ -175,10 +175,11 @@ double estimate_foreseen(struct build *b, const struct action *a)
 	double sum = 0;
 	for (size_t i = 0; i < a->nforeseen; i++) {
 		struct action *like = a->foreseen[i].like;
-		struct estimate e = {0};
 		double seconds = (double)like->wall_ns / 1e9;
+		if (!a->foreseen[i].times)
+			continue;
 		if (!seconds) {
-			e = estimate_of(b, like);
+			struct estimate e = estimate_of(b, like);
 			seconds = estimate_seconds(b, like, &e);
 		}
 		if (!seconds)

@@ -74,3 +74,12 @@ sed -i 's/steps="1"/steps="2"/' deep.xml
 	assert plan["warnings"] == []
 PY
 verdict plan/says-it $?
+
+# ---- rounds that have no actions yet: the more units go, the longer ----
+then_seconds() { # then_seconds KEEP
+	sed -i "s/keep=\"[0-9]* units\"/keep=\"$1 units\"/" wide.xml
+	"$TRIM" plan --json wide.xml 2>>log | python3 -c 'import json, sys; print(json.load(sys.stdin)["then_seconds"] or 0)'
+}
+echo "$(then_seconds 4) $(then_seconds 2) $(then_seconds 1)" >seconds
+awk '{ print; exit !($1 > 0 && $2 > 1.5 * $1 && $3 > $2) }' seconds >>log
+verdict plan/foresees-rounds $?
