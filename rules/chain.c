@@ -1,4 +1,5 @@
 #include "chain.h"
+#include "chain_foresee.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -602,10 +603,12 @@ static bool chosen(struct build *b, void *ctx, const struct buf *input, struct e
 
 static void next_round(struct chain *c)
 {
+	struct action *tune = c->state;
 	c->round++;
 	c->choose = plan_choose(c);
 	struct input in = input_output("units", c->choose, 0);
 	build_generate(c->p->build, named(c, "next"), &in, 1, chosen, c);
+	chain_foresee(c->p, named(c, "next"), &(struct chain_ahead){c->spec, &c->shadow, c->import_bytes, tune, c->score});
 }
 
 static void too_slow(const struct chain *c, struct plan_target *t)

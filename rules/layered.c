@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "effort.h"
 #include "importance.h"
 #include "program.h"
 
@@ -35,7 +36,7 @@ float *layered_residual(struct layered *l)
 	return own(l, (size_t)(l->o.rows * l->o.weights.state->config.width) * sizeof(float));
 }
 
-static bool load_code(struct layered *l, struct err *e)
+static void plan_pieces(struct layered *l)
 {
 	struct forward f = {.config = &l->o.weights.state->config, .numerics = l->o.numerics,
 		.max_rows = l->o.rows, .max_out = l->o.outs, .slots = l->o.slots};
@@ -45,11 +46,58 @@ static bool load_code(struct layered *l, struct err *e)
 	l->plan[PIECE_MLP] = graph_plan(a, forward_piece_half(a, &f, HALF_MLP));
 	l->plan[PIECE_HEAD] = graph_plan(a, forward_piece_head(a, &f));
 	l->plan[PIECE_COMPARE] = graph_plan(a, importance_compare(a, &f));
+}
+
+static bool load_code(struct layered *l, struct err *e)
+{
+	plan_pieces(l);
 	if (!emit_native(l->plan, NPIECES, l->o.nthreads, &l->loaded, e))
 		return false;
 	for (int i = 0; i < NPIECES; i++)
 		l->prog[i] = l->loaded.program[i];
 	return true;
+}
+
+/* How often a piece is bound: halves once a layer that has them. */
+static uint64_t times_bound(const struct state *s, enum piece p)
+{
+	uint64_t n = 0;
+	if (p != PIECE_ATTN && p != PIECE_MLP)
+		return 1;
+	for (int i = 0; i < s->config.layers; i++)
+		n += p == PIECE_ATTN ? s->has_attn[i] : s->has_mlp[i];
+	return n;
+}
+
+static uint64_t bound_bytes(const struct graph *plan)
+{
+	uint64_t bytes = 0;
+	for (int i = 0; i < plan->nnode; i++)
+		if (plan->node[i].op == OP_PARAM || plan->node[i].op == OP_STATE)
+			bytes += (uint64_t)tensor_bytes(plan, &plan->node[i]);
+	return bytes;
+}
+
+void layered_foretell(const struct layered_options *o, const struct layered_load *load, struct layered_needs *out)
+{
+	struct layered l = {.o = *o};
+	const struct effort_sizes sizes = {load->rows, load->outs, load->attended};
+	double *const effort[NPIECES] = {[PIECE_EMBED] = &out->embed, [PIECE_ATTN] = &out->half[HALF_ATTN],
+		[PIECE_MLP] = &out->half[HALF_MLP], [PIECE_HEAD] = &out->head, [PIECE_COMPARE] = &out->compare};
+	uint64_t slab = 0, scratch = 0;
+	*out = (struct layered_needs){0};
+	plan_pieces(&l);
+	for (int p = 0; p < NPIECES; p++) {
+		const struct graph *g = l.plan[p];
+		uint64_t own = (uint64_t)graph_scratch(g);
+		slab = (uint64_t)g->slab_bytes > slab ? (uint64_t)g->slab_bytes : slab;
+		scratch = own > scratch ? own : scratch;
+		out->memory_bytes += times_bound(o->weights.state, (enum piece)p) * bound_bytes(g);
+		out->nregion += (size_t)g->nregion;
+		*effort[p] = graph_effort(g, &sizes);
+	}
+	out->memory_bytes += slab + scratch * (uint64_t)o->nthreads;
+	arena_release(&l.arena);
 }
 
 /* "blk.0.attn.q" of a piece is "blk.LAYER.attn.q" of the state. */

@@ -25,6 +25,18 @@ struct layered_rows {
 	int32_t *out, *target;               /* (nout): row, and the token whose nll is wanted */
 };
 
+/* What it takes, known from the graphs alone; weights.read is not called. Effort (effort.h) is that of one call of so
+ * many rows. */
+struct layered_load {
+	double rows, outs, attended; /* slots that a row sees */
+};
+struct layered_needs {
+	uint64_t memory_bytes; /* without residual streams */
+	double embed, half[NHALVES], head, compare;
+	size_t nregion;        /* what code is generated for */
+};
+void layered_foretell(const struct layered_options *o, const struct layered_load *load, struct layered_needs *out);
+
 struct layered;
 bool layered_open(struct layered **out, const struct layered_options *o, struct err *e);
 void layered_free(struct layered *l); /* NULL is allowed */

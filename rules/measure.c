@@ -18,14 +18,23 @@ static int64_t max_out(int vocab)
 	return n > MAX_ROWS ? MAX_ROWS : n < MIN_OUT ? MIN_OUT : n;
 }
 
-static bool make_code(struct measurer *m, const struct measurer_options *o, uint32_t slots,
-	struct err *e)
+static uint32_t slots_of(const struct measurer_options *o)
 {
-	struct arena a = {0};
+	return o->longest_slots > MIN_SLOTS ? (uint32_t)o->longest_slots : MIN_SLOTS;
+}
+
+static const struct graph *plan_step(struct arena *a, const struct measurer_options *o)
+{
 	struct forward f = {.config = o->config, .has_attn = o->has_attn, .has_mlp = o->has_mlp,
 		.numerics = o->numerics, .max_rows = MAX_ROWS, .max_out = max_out(o->config->vocab),
-		.slots = slots};
-	const struct graph *plan = graph_plan(&a, forward_step(&a, &f));
+		.slots = slots_of(o)};
+	return graph_plan(a, forward_step(a, &f));
+}
+
+static bool make_code(struct measurer *m, const struct measurer_options *o, struct err *e)
+{
+	struct arena a = {0};
+	const struct graph *plan = plan_step(&a, o);
 	m->has_code = emit_native(&plan, 1, 1, &m->loaded, e);
 	arena_release(&a);
 	return m->has_code;
@@ -33,14 +42,13 @@ static bool make_code(struct measurer *m, const struct measurer_options *o, uint
 
 bool measurer_open(struct measurer *m, const struct measurer_options *o, struct err *e)
 {
-	uint32_t slots = o->longest_slots > MIN_SLOTS ? (uint32_t)o->longest_slots : MIN_SLOTS;
 	*m = (struct measurer){0};
-	if (!make_code(m, o, slots, e))
+	if (!make_code(m, o, e))
 		return false;
 	m->pool = pool_new(o->threads);
 	if (!m->pool)
 		return err_set(e, ERR_IO, "unable to start %d threads", o->threads);
-	return session_open(&m->session, m->loaded.program[0], &o->weights, m->pool, slots, e);
+	return session_open(&m->session, m->loaded.program[0], &o->weights, m->pool, slots_of(o), e);
 }
 
 void measurer_release(struct measurer *m)
@@ -51,6 +59,79 @@ void measurer_release(struct measurer *m)
 	if (m->has_code)
 		emit_unload(&m->loaded);
 	*m = (struct measurer){0};
+}
+
+/* ---- what it takes ---- */
+
+/* Of a table: tokens that are fed, rows whose logits are read, slots that are filled at most, calls. */
+struct load {
+	double fed, outs, slots, calls, attended;
+};
+
+/* An answer that follows a prompt is rated by the prompt's last logits first. */
+static void add_record(struct load *l, const struct token_row *row, double *batch, uint64_t context)
+{
+	uint32_t prompt = row->prompt_tokens;
+	double slots = (double)score_row_slots(row);
+	l->fed += prompt;
+	l->outs += prompt > 0;
+	l->attended += prompt * (prompt + 1.0) / 2;
+	for (uint32_t i = 0; i < row->nanswer; i++) {
+		double n = row->answer_tokens[i] > 1 ? row->answer_tokens[i] - 1 : 0;
+		l->fed += n;
+		l->outs += n;
+		l->attended += n * (prompt + (n + 1) / 2);
+	}
+	if (*batch + slots > (double)context) {
+		/* A batch of prompts, then of answers by their number, ends with a call that is not full. */
+		l->calls += row->nanswer > 1 ? row->nanswer : 0.5;
+		*batch = 0;
+	}
+	*batch += slots;
+	l->slots = *batch > l->slots ? *batch : l->slots;
+}
+
+static struct load load_of(const struct token_table *t, uint64_t context)
+{
+	struct load l = {0};
+	double batch = 0;
+	for (uint64_t i = 0; i < t->nrecord; i++) {
+		struct token_row row = token_table_row(t, i);
+		add_record(&l, &row, &batch, context);
+	}
+	l.calls += l.fed / MAX_ROWS + 1;
+	l.attended /= l.fed > 0 ? l.fed : 1;
+	return l;
+}
+
+/* exp of every logit, by one thread (sample.h). */
+static double rating_effort(const struct measurer_options *o, double outs)
+{
+	enum { EXP_OPS = 24 };
+	return outs * o->config->vocab * EXP_OPS * o->threads;
+}
+
+void measurer_foretell(const struct measurer_options *o, const struct token_table *t, struct measurer_needs *out)
+{
+	struct arena a = {0};
+	const struct graph *plan = plan_step(&a, o);
+	struct load l = {.fed = slots_of(o), .slots = slots_of(o), .outs = slots_of(o), .calls = 1};
+	double most_out = (double)max_out(o->config->vocab);
+	if (t)
+		l = load_of(t, slots_of(o));
+	double outs = l.fed > 0 ? l.outs / l.fed * MAX_ROWS : 0, rows = l.fed / l.calls;
+	*out = (struct measurer_needs){.memory_bytes = (uint64_t)plan->slab_bytes, .nregion = (size_t)plan->nregion};
+	for (int i = 0; i < plan->nnode; i++) {
+		const struct node *n = &plan->node[i];
+		double used = n->op == OP_PARAM ? 1 : n->op == OP_STATE ? l.slots / slots_of(o) : 0;
+		out->memory_bytes += (uint64_t)(used * (double)tensor_bytes(plan, n));
+	}
+	out->memory_bytes += (uint64_t)((outs < most_out ? outs : most_out) * o->config->vocab * sizeof(float));
+	out->memory_bytes += (uint64_t)graph_scratch(plan) * (uint64_t)o->threads;
+	if (t)
+		out->effort = rating_effort(o, l.outs) +
+			l.calls * graph_effort(plan, &(struct effort_sizes){rows, l.outs / l.calls, l.attended});
+	arena_release(&a);
 }
 
 uint64_t measure_longest(const struct token_table *t)

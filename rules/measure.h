@@ -14,6 +14,7 @@
 #ifndef MEASURE_H
 #define MEASURE_H
 
+#include "effort.h"
 #include "emit.h"
 #include "forward.h"
 #include "model_run.h"
@@ -38,6 +39,15 @@ struct measurer {
 /* ERR_TOOL: no code can be made for or run on this machine. */
 bool measurer_open(struct measurer *m, const struct measurer_options *o, struct err *e);
 void measurer_release(struct measurer *m); /* after a failed open too */
+
+/* What measuring takes, known from the graph alone; o->weights is not looked at. t NULL: rows are not known; then effort
+ * is 0 and memory that of long rows. */
+struct measurer_needs {
+	uint64_t memory_bytes; /* that is touched, weights too */
+	double effort;         /* effort.h */
+	size_t nregion;        /* what code is generated for */
+};
+void measurer_foretell(const struct measurer_options *o, const struct token_table *t, struct measurer_needs *out);
 
 /* Slots that the longest row takes. */
 uint64_t measure_longest(const struct token_table *t);

@@ -28,17 +28,75 @@ float **pass_streams(struct pass *p)
 	return x;
 }
 
+/* Sizes of what is to be passed. One answer lies behind its prompt; several are phases of their own. */
+static void size(struct pass *p, const struct pass_options *o, const struct token_table *t, struct layered_options *options)
+{
+	uint32_t longest = token_table_longest(t), answers = most_answers(t);
+	*options = o->layered;
+	*p = (struct pass){.state = options->weights.state};
+	p->most_rows = longest > (uint32_t)options->rows ? longest : (uint32_t)options->rows;
+	options->rows = options->outs = options->slots = p->most_rows;
+	p->nphase = answers > 1 && !o->first_only ? 1 + answers : 1;
+}
+
+/* Of all records: rows, outputs, slots seen, and how often a phase is run. */
+struct load {
+	double rows, outs, attended, calls;
+};
+
+static void add_load(struct load *l, const struct token_row *r, bool first_only)
+{
+	double prompt = r->prompt_tokens;
+	uint32_t n = first_only && r->nanswer > 1 ? 0 : r->nanswer;
+	l->rows += prompt;
+	l->attended += prompt * (prompt + 1) / 2;
+	for (uint32_t i = 0; i < n; i++) {
+		double more = r->answer_tokens[i] > 1 ? r->answer_tokens[i] - 1 : 0;
+		l->rows += more;
+		l->outs += r->answer_tokens[i];
+		l->attended += more * (prompt + (more + 1) / 2);
+	}
+}
+
+static struct load load_of(const struct pass *p, const struct pass_records *r, bool first_only)
+{
+	struct load l = {0};
+	for (size_t i = 0; i < r->n; i++) {
+		struct token_row row = token_table_row(r->t, r->record[i]);
+		add_load(&l, &row, first_only);
+	}
+	for (size_t i = 0, n; i < r->n; i += n) {
+		n = pass_batch(p, r->t, r->record + i, r->n - i);
+		l.calls += (double)p->nphase;
+	}
+	return l;
+}
+
+void pass_foretell(const struct pass_options *o, const struct pass_records *r, size_t streams, struct pass_needs *out)
+{
+	static const struct token_table none;
+	struct pass p;
+	struct layered_options options;
+	struct layered_needs one;
+	struct load l = {0};
+	size(&p, o, r ? r->t : &none, &options);
+	if (r && r->n)
+		l = load_of(&p, r, o->first_only);
+	double calls = l.calls > 0 ? l.calls : 1, rows = l.rows > 0 ? l.rows : 1;
+	layered_foretell(&options, &(struct layered_load){l.rows / calls, l.outs / calls, l.attended / rows}, &one);
+	*out = (struct pass_needs){.memory_bytes = one.memory_bytes, .nregion = one.nregion, .embed = l.calls * one.embed,
+		.half = {l.calls * one.half[0], l.calls * one.half[1]}, .head = l.calls * one.head,
+		.compare = l.calls * one.compare};
+	uint64_t residual = (uint64_t)options.rows * (uint64_t)p.state->config.width * sizeof(float);
+	out->memory_bytes += (2 * (uint64_t)p.state->config.layers + 1 + streams) * p.nphase * residual;
+}
+
 bool pass_open(struct pass *p, const struct pass_options *o, const struct token_table *t, struct err *e)
 {
-	struct layered_options options = o->layered;
-	uint32_t longest = token_table_longest(t), answers = most_answers(t);
-	*p = (struct pass){.state = options.weights.state};
-	p->most_rows = longest > (uint32_t)options.rows ? longest : (uint32_t)options.rows;
-	options.rows = options.outs = options.slots = p->most_rows;
+	struct layered_options options;
+	size(p, o, t, &options);
 	if (!layered_open(&p->layered, &options, e))
 		return false;
-	/* One answer lies behind its prompt; several are phases of their own. */
-	p->nphase = answers > 1 && !o->first_only ? 1 + answers : 1;
 	p->phase = arena_array(&p->arena, struct layered_rows, p->nphase);
 	for (size_t i = 0; i < p->nphase; i++)
 		phase_alloc(&p->arena, &p->phase[i], p->most_rows);

@@ -41,6 +41,20 @@ struct pass_options {
 	bool first_only;                /* phase 0 alone: several answers are left out */
 };
 
+/* What passes over records of a table take: memory, `streams` (pass_streams) of the caller counted, and the effort of each
+ * part over all of the records. NULL: no record is known; then effort is 0. */
+struct pass_needs {
+	uint64_t memory_bytes;
+	double embed, half[NHALVES], head, compare;
+	size_t nregion;
+};
+struct pass_records {
+	const struct token_table *t;
+	const uint64_t *record;
+	size_t n;
+};
+void pass_foretell(const struct pass_options *o, const struct pass_records *r, size_t streams, struct pass_needs *out);
+
 bool pass_open(struct pass *p, const struct pass_options *o, const struct token_table *t, struct err *e);
 void pass_release(struct pass *p); /* after a failed open too */
 

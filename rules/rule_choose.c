@@ -176,6 +176,6 @@ static bool run_trainable(struct rule_call *c, struct err *e)
 }
 
 static const char *const chosen[] = {"units", NULL};
-const struct rule rule_choose = {"choose", 2, chosen, NULL, run_choose, NULL};
+const struct rule rule_choose = {"choose", 2, chosen, NULL, run_choose, NULL, NULL};
 static const char *const trainable[] = {"trainable", NULL};
-const struct rule rule_trainable = {"trainable", 1, trainable, NULL, run_trainable, NULL};
+const struct rule rule_trainable = {"trainable", 1, trainable, NULL, run_trainable, NULL, NULL};

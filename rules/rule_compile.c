@@ -32,4 +32,4 @@ static bool run_compile(struct rule_call *c, struct err *e)
 }
 
 static const char *const outputs[] = {"object", NULL};
-const struct rule rule_compile = {"compile", 1, outputs, NULL, run_compile, tools};
+const struct rule rule_compile = {"compile", 1, outputs, NULL, run_compile, tools, NULL};

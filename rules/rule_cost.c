@@ -6,6 +6,7 @@
 
 #include "cost.h"
 #include "eval.h"
+#include "foretell.h"
 #include "measure.h"
 #include "rules.h"
 
@@ -102,6 +103,48 @@ static bool run_cost(struct rule_call *c, struct err *e)
 	return ok;
 }
 
+/* Beside what measuring both takes: every logit of both once more, by one thread (sample_kl). */
+static double kl_effort(const struct token_table *t, const struct measurer_options *o)
+{
+	enum { LOGIT_OPS = 60 };
+	double tokens = 0;
+	for (uint64_t i = 0; i < t->nrecord; i++) {
+		struct token_row row = token_table_row(t, i);
+		tokens += row.gold < 0 ? 0 : row.answer_tokens[row.gold];
+	}
+	return tokens * o->config->vocab * LOGIT_OPS * o->threads;
+}
+
+/* Two models over the same windows, one of them in f32. */
+static bool estimate(const struct estimate_call *c, struct estimate *out)
+{
+	struct measurer_options of_full, o = {.threads = estimate_threads(c)};
+	struct measurer_needs full, quantised;
+	struct mix_set *set;
+	struct token_table t;
+	struct state s;
+	size_t n;
+	if (!foretell_numerics(c, &o.numerics) || !foretell_state(c, "state", &s))
+		return false;
+	bool known = foretell_tokens(c, "tokens", &set, &n, &t);
+	uint64_t windows = (uint64_t)fields_int(estimate_params(c), "windows");
+	if (known && t.nrecord > windows)
+		t.nrecord = windows;
+	o.config = &s.config;
+	o.has_attn = s.has_attn;
+	o.has_mlp = s.has_mlp;
+	o.longest_slots = known ? measure_longest(&t) : (uint64_t)s.config.context;
+	of_full = o;
+	of_full.numerics = NUMERICS_F32;
+	measurer_foretell(&of_full, known ? &t : NULL, &full);
+	measurer_foretell(&o, known ? &t : NULL, &quantised);
+	struct foretold_code code = foretell_code(full.nregion + quantised.nregion);
+	*out = (struct estimate){.memory_bytes = full.memory_bytes + quantised.memory_bytes + code.bytes,
+		.work = full.effort + quantised.effort + (known ? kl_effort(&t, &o) : 0),
+		.kind = foretell_kind(o.numerics), .fixed_seconds = code.seconds, .lower = "a smaller length of the tasks"};
+	return true;
+}
+
 void cost_param(struct arena *a, enum numerics numerics, struct fields *out)
 {
 	fields_add(a, out, "numerics", numerics_classes[numerics].name);
@@ -115,4 +158,4 @@ static void tools(struct arena *a, const struct fields *param, const void *env, 
 }
 
 static const char *const outputs[] = {"cost", NULL};
-const struct rule rule_cost = {"cost", 2, outputs, "compute", run_cost, tools};
+const struct rule rule_cost = {"cost", 2, outputs, "compute", run_cost, tools, estimate};

@@ -22,4 +22,4 @@ static bool run_drop(struct rule_call *c, struct err *e)
 }
 
 static const char *const outputs[] = {"state", NULL};
-const struct rule rule_drop = {"drop", 1, outputs, NULL, run_drop, NULL};
+const struct rule rule_drop = {"drop", 1, outputs, NULL, run_drop, NULL, NULL};

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "eval.h"
+#include "foretell.h"
 #include "measure.h"
 #include "rules.h"
 #include "weights.h"
@@ -139,5 +140,29 @@ void evaluate_param(struct arena *a, enum numerics numerics, struct fields *out)
 	fields_add(a, out, "numerics", numerics_classes[numerics].name);
 }
 
+/* Rows that are not there yet say nothing of time; the memory of long ones is what rows can take at most. */
+static bool estimate(const struct estimate_call *c, struct estimate *out)
+{
+	struct measurer_options o = {.threads = estimate_threads(c)};
+	struct measurer_needs needs;
+	struct mix_set *set;
+	struct token_table t;
+	struct state s;
+	size_t n;
+	if (!foretell_numerics(c, &o.numerics) || !foretell_state(c, "shape", &s))
+		return false;
+	bool known = foretell_tokens(c, "tokens", &set, &n, &t);
+	o.config = &s.config;
+	o.has_attn = s.has_attn;
+	o.has_mlp = s.has_mlp;
+	o.longest_slots = known ? measure_longest(&t) : (uint64_t)s.config.context;
+	measurer_foretell(&o, known ? &t : NULL, &needs);
+	struct foretold_code code = foretell_code(needs.nregion);
+	*out = (struct estimate){.memory_bytes = needs.memory_bytes + code.bytes, .work = needs.effort,
+		.kind = foretell_kind(o.numerics), .fixed_seconds = code.seconds,
+		.lower = "another class of weights, or a smaller length of the tasks"};
+	return true;
+}
+
 static const char *const outputs[] = {"metrics", "rows", NULL};
-const struct rule rule_evaluate = {"evaluate", 2, outputs, "compute", run_evaluate, rule_numerics_tools};
+const struct rule rule_evaluate = {"evaluate", 2, outputs, "compute", run_evaluate, rule_numerics_tools, estimate};

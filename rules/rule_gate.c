@@ -56,4 +56,4 @@ void gate_param(struct arena *a, const struct spec_gate *gate, struct fields *ou
 }
 
 static const char *const outputs[] = {"verdict", NULL};
-const struct rule rule_gate = {"gate", 1, outputs, NULL, run_gate, NULL};
+const struct rule rule_gate = {"gate", 1, outputs, NULL, run_gate, NULL, NULL};

@@ -67,4 +67,4 @@ static bool run_golden(struct rule_call *c, struct err *e)
 }
 
 static const char *const outputs[] = {"golden", NULL};
-const struct rule rule_golden = {"golden", 1, outputs, "compute", run_golden, rule_numerics_tools};
+const struct rule rule_golden = {"golden", 1, outputs, "compute", run_golden, rule_numerics_tools, NULL};

@@ -67,5 +67,5 @@ static bool run_tokenizer(struct rule_call *c, struct err *e)
 
 static const char *const state_outputs[] = {"state", NULL};
 static const char *const tokenizer_outputs[] = {"tokenizer", NULL};
-const struct rule rule_import = {"import", 1, state_outputs, NULL, run_import, NULL};
-const struct rule rule_tokenizer = {"tokenizer", 1, tokenizer_outputs, NULL, run_tokenizer, NULL};
+const struct rule rule_import = {"import", 1, state_outputs, NULL, run_import, NULL, NULL};
+const struct rule rule_tokenizer = {"tokenizer", 1, tokenizer_outputs, NULL, run_tokenizer, NULL, NULL};

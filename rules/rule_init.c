@@ -100,4 +100,4 @@ static bool run(struct rule_call *c, struct err *e)
 }
 
 static const char *const outputs[] = {"state", NULL};
-const struct rule rule_init = {"init", 1, outputs, NULL, run, NULL};
+const struct rule rule_init = {"init", 1, outputs, NULL, run, NULL, NULL};

@@ -205,4 +205,4 @@ static bool run_link(struct rule_call *c, struct err *e)
 }
 
 static const char *const outputs[] = {"binary", NULL};
-const struct rule rule_link = {"link", 2, outputs, NULL, run_link, NULL};
+const struct rule rule_link = {"link", 2, outputs, NULL, run_link, NULL, NULL};

@@ -150,4 +150,4 @@ static bool run_lock(struct rule_call *c, struct err *e)
 }
 
 static const char *const outputs[] = {"lock", NULL};
-const struct rule rule_lock = {"lock", 2, outputs, NULL, run_lock, NULL};
+const struct rule rule_lock = {"lock", 2, outputs, NULL, run_lock, NULL, NULL};

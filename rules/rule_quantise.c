@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "foretell.h"
 #include "rules.h"
 
 static bool pack_all(struct rule_call *c, const struct state *s, const struct graph *plan,
@@ -44,5 +45,27 @@ static bool run_quantise(struct rule_call *c, struct err *e)
 	return rule_output(c, &text, e);
 }
 
+/* A tensor at a time is read and packed. It packs by plain code, one thread: so much effort (effort.h) a weight. */
+static bool estimate(const struct estimate_call *c, struct estimate *out)
+{
+	static const double effort[NDTYPES] = {[DT_F32] = 40, [DT_BF16] = 60, [DT_Q8] = 250, [DT_Q4] = 1200};
+	enum numerics numerics;
+	struct state s;
+	uint64_t most = 0, weights = 0;
+	if (!foretell_numerics(c, &numerics) || !foretell_state(c, "state", &s))
+		return false;
+	const struct graph *plan = step_plan(estimate_arena(c), &s, numerics, STEP_ROWS, 0);
+	for (int i = 0; i < plan->nnode; i++) {
+		const struct node *n = &plan->node[i];
+		const struct state_tensor *t = n->op == OP_PARAM ? state_find(&s, n->name) : NULL;
+		uint64_t bytes = t ? t->bytes + (uint64_t)tensor_bytes(plan, n) : 0;
+		most = bytes > most ? bytes : most;
+		weights += t ? (uint64_t)layout_elements(plan, &n->type, (struct layout){0}) : 0;
+	}
+	*out = (struct estimate){.memory_bytes = FORETELL_PROCESS_BYTES + most, .kind = foretell_kind(numerics),
+		.work = (double)weights * effort[numerics_classes[numerics].weight]};
+	return true;
+}
+
 static const char *const outputs[] = {"weights", NULL};
-const struct rule rule_quantise = {"quantise", 1, outputs, NULL, run_quantise, rule_numerics_tools};
+const struct rule rule_quantise = {"quantise", 1, outputs, NULL, run_quantise, rule_numerics_tools, estimate};

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "eval.h"
+#include "foretell.h"
 #include "rules.h"
 #include "score_method.h"
 #include "spec_table.h"
@@ -214,13 +215,10 @@ static bool measure_sums(struct scoring *c, struct scores *out, struct strbuf *m
 /* ---- the rule ---- */
 
 /* The first `rows` rows of each set: a row may be several records (windows of a document). */
-static bool choose_records(struct scoring *c, struct err *e)
+static void list_records(struct scoring *c, int64_t rows)
 {
 	struct score *s = &c->s;
-	int64_t rows = fields_int(call_params(s->call), "rows");
 	uint64_t base = 0;
-	if (!call_token_sets(s->call, &c->set, &c->nset, &s->tokens, e))
-		return false;
 	c->end = arena_array(s->a, size_t, c->nset);
 	for (size_t k = 0; k < c->nset; base += c->set[k++].t->nrecord) {
 		const struct token_table *t = c->set[k].t;
@@ -233,13 +231,19 @@ static bool choose_records(struct scoring *c, struct err *e)
 		}
 		c->end[k] = s->nrecord;
 	}
-	return s->nrecord || err_set(e, ERR_SPEC, "there are no calibration rows to score on");
 }
 
-static void list_candidates(struct scoring *c)
+static bool choose_records(struct scoring *c, struct err *e)
+{
+	if (!call_token_sets(c->s.call, &c->set, &c->nset, &c->s.tokens, e))
+		return false;
+	list_records(c, fields_int(call_params(c->s.call), "rows"));
+	return c->s.nrecord || err_set(e, ERR_SPEC, "there are no calibration rows to score on");
+}
+
+static void list_candidates(struct scoring *c, const struct fields *param)
 {
 	struct score *s = &c->s;
-	const struct fields *param = call_params(s->call);
 	size_t run = c->reads & READS_COUNT ? (size_t)fields_int(param, "count") : 1;
 	if (!strcmp(fields_get(param, "unit"), "block"))
 		s->candidate = candidate_blocks(s->a, &s->state, run, &s->n);
@@ -287,7 +291,7 @@ static bool run_score(struct rule_call *call, struct err *e)
 	c.s.weights = (struct weight_source){&c.s.state, rule_tensor, call};
 	if (c.reads & READS_ROWS && !choose_records(&c, e))
 		return false;
-	list_candidates(&c);
+	list_candidates(&c, call_params(call));
 	struct scores table = empty_table(&c);
 	struct strbuf memo;
 	strbuf_init(&memo);
@@ -297,5 +301,26 @@ static bool run_score(struct rule_call *call, struct err *e)
 	return ok;
 }
 
+/* Records that an earlier call remembers are not left out: it is the most that a score can take. */
+static bool estimate(const struct estimate_call *call, struct estimate *out)
+{
+	struct scoring c = {.s = {.a = estimate_arena(call), .nthreads = estimate_threads(call), .batch_rows = BATCH_ROWS}};
+	const struct fields *param = estimate_params(call);
+	struct score_needs needs;
+	c.method = score_method_find(fields_get(param, "method"), &c.reads);
+	score_foretell *of = c.method->sums ? c.method->sums->foretell : c.method->foretell;
+	if (!of || !foretell_state(call, "state", &c.s.state) || !foretell_numerics(call, &c.s.numerics))
+		return false;
+	c.s.weights.state = &c.s.state;
+	if (c.reads & READS_ROWS && foretell_tokens(call, "rows", &c.set, &c.nset, &c.s.tokens))
+		list_records(&c, fields_int(param, "rows"));
+	list_candidates(&c, param);
+	of(&c.s, &needs);
+	struct foretold_code code = foretell_code(needs.nregion);
+	*out = (struct estimate){.memory_bytes = needs.memory_bytes + code.bytes, .work = needs.effort,
+		.kind = foretell_kind(c.s.numerics), .fixed_seconds = code.seconds, .lower = "a smaller length of the tasks"};
+	return true;
+}
+
 static const char *const outputs[] = {"scores", "memo", NULL};
-const struct rule rule_score = {"score", 3, outputs, "compute", run_score, rule_numerics_tools};
+const struct rule rule_score = {"score", 3, outputs, "compute", run_score, rule_numerics_tools, estimate};

@@ -11,4 +11,4 @@ static bool run_shape(struct rule_call *c, struct err *e)
 }
 
 static const char *const outputs[] = {"shape", NULL};
-const struct rule rule_shape = {"shape", 1, outputs, NULL, run_shape, NULL};
+const struct rule rule_shape = {"shape", 1, outputs, NULL, run_shape, NULL, NULL};

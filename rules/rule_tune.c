@@ -11,6 +11,7 @@
 #include "eval.h"
 #include "rate.h"
 #include "rules.h"
+#include "trainable.h"
 #include "trainer.h"
 
 /* A step whose loss is this much above the mean of the first steps, in nats, is a divergence. */
@@ -38,26 +39,10 @@ struct tune {
 	struct strbuf log;
 };
 
-static bool listed(const char *list, const char *word, size_t n)
-{
-	for (const char *p = list; (p = strstr(p, word)); p += n)
-		if ((p == list || p[-1] == ' ' || p[-1] == '\n') &&
-			(p[n] == ' ' || p[n] == '\n' || !p[n]))
-			return true;
-	return false;
-}
-
 static bool trains(void *ctx, const char *name)
 {
 	const struct tune *t = ctx;
-	struct unit u;
-	char block[32];
-	if (!strcmp(name, "rope.freq"))
-		return false;
-	if (!unit_of_tensor(name, &u))
-		return listed(t->trainable, "embeddings", strlen("embeddings"));
-	snprintf(block, sizeof(block), "blk.%d", u.layer);
-	return listed(t->trainable, block, strlen(block));
+	return trainable_has(t->trainable, name);
 }
 
 static bool read_params(struct tune *t, struct err *e)
@@ -257,7 +242,7 @@ static bool write_state(struct tune *t, struct err *e)
 	bool ok = true;
 	strbuf_init(&bytes);
 	if (t->step)
-		trainer_merge(t->trainer);
+		trainer_end(t->trainer);
 	struct state out = t->state;
 	out.tensor = arena_copy(t->a, t->state.tensor, t->state.ntensor * sizeof(*out.tensor));
 	for (size_t i = 0; i < out.ntensor && ok; i++) {
@@ -317,4 +302,4 @@ static bool run_tune(struct rule_call *c, struct err *e)
 }
 
 static const char *const outputs[] = {"state", "log", NULL};
-const struct rule rule_tune = {"tune", 4, outputs, "compute", run_tune, rule_numerics_tools};
+const struct rule rule_tune = {"tune", 4, outputs, "compute", run_tune, rule_numerics_tools, tune_estimate};

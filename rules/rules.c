@@ -42,7 +42,7 @@ bool rule_state(struct rule_call *c, const char *name, struct state *out, struct
 
 bool rule_tensor(void *call, const struct state_tensor *t, struct buf *out, struct err *e)
 {
-	return call_object(call, t->digest, out, e);
+	return call_object_once(call, t->digest, out, e);
 }
 
 bool rule_output(struct rule_call *c, struct strbuf *bytes, struct err *e)

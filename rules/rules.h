@@ -66,7 +66,7 @@ void rule_numerics_tools(struct arena *a, const struct fields *param, const void
 /* The input of that name as a state. */
 bool rule_state(struct rule_call *c, const char *name, struct state *out, struct err *e);
 
-/* A tensor_read (weights.h) whose context is the call: an object that its inputs name. */
+/* A tensor_read (weights.h) whose context is the call: an object that its inputs name, until the next is read. */
 bool rule_tensor(void *call, const struct state_tensor *t, struct buf *out, struct err *e);
 
 /* The call's output 0; the bytes are released. */

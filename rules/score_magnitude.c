@@ -19,11 +19,42 @@ struct magnitude {
 	struct pool *pool;
 };
 
+static const struct graph *plan_half(struct arena *a, const struct score *s, enum half half)
+{
+	struct forward f = {.config = &s->state.config, .numerics = s->numerics, .max_rows = 1, .max_out = 1};
+	return graph_plan(a, importance_magnitude(a, &f, half));
+}
+
+/* One half's weights, packed by one thread, beside a tensor of the state. */
+static void foretell(const struct score *s, struct score_needs *out)
+{
+	enum { PACK_EFFORT = 60 }; /* of a byte */
+	uint64_t half_bytes[NHALVES] = {0}, tensor_bytes_most = 0, total = 0;
+	*out = (struct score_needs){0};
+	for (enum half half = 0; half < NHALVES; half++) {
+		const struct graph *g = plan_half(s->a, s, half);
+		half_bytes[half] = (uint64_t)g->slab_bytes;
+		for (int i = 0; i < g->nnode; i++)
+			if (g->node[i].op == OP_PARAM)
+				half_bytes[half] += (uint64_t)tensor_bytes(g, &g->node[i]);
+		out->nregion += (size_t)g->nregion;
+	}
+	for (size_t i = 0; i < s->state.ntensor; i++) {
+		const struct state_tensor *t = &s->state.tensor[i];
+		struct unit u;
+		if (!unit_of_tensor(t->name, &u))
+			continue;
+		total += t->bytes;
+		tensor_bytes_most = t->bytes > tensor_bytes_most ? t->bytes : tensor_bytes_most;
+	}
+	out->memory_bytes = (half_bytes[0] > half_bytes[1] ? half_bytes[0] : half_bytes[1]) + 2 * tensor_bytes_most;
+	out->effort = (double)total * PACK_EFFORT;
+}
+
 static bool load_code(struct magnitude *m, struct err *e)
 {
-	struct forward f = {.config = &m->s->state.config, .numerics = m->s->numerics, .max_rows = 1, .max_out = 1};
-	for (int half = 0; half < NHALVES; half++)
-		m->plan[half] = graph_plan(m->a, importance_magnitude(m->a, &f, (enum half)half));
+	for (enum half half = 0; half < NHALVES; half++)
+		m->plan[half] = plan_half(m->a, m->s, half);
 	m->pool = pool_new(m->s->nthreads);
 	return m->pool ? emit_native(m->plan, NHALVES, m->s->nthreads, &m->loaded, e)
 		       : err_set(e, ERR_IO, "unable to start %d threads", m->s->nthreads);
@@ -94,4 +125,4 @@ static bool measure(struct score *s, struct scores *out, struct err *e)
 }
 
 const struct score_method score_magnitude = {
-	.column = {"magnitude"}, .rank = {"magnitude"}, .measure = measure};
+	.column = {"magnitude"}, .rank = {"magnitude"}, .measure = measure, .foretell = foretell};

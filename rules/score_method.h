@@ -30,6 +30,15 @@ struct score {
 	struct rule_call *call;    /* for parameters, progress and checkpoints */
 };
 
+/* What a method takes (struct estimate), of a struct score without weights and call, whose records may not be known yet
+ * (nrecord 0): then effort is 0. */
+struct score_needs {
+	uint64_t memory_bytes; /* that it allocates or maps */
+	double effort;         /* effort.h */
+	size_t nregion;        /* what code is generated for */
+};
+typedef void score_foretell(const struct score *s, struct score_needs *out);
+
 /* What adds up over records. Each has a line of cells: `ncell` sums for the state itself, then for each candidate. A
  * line depends on its record's tokens, the state and the candidates alone; it is remembered by the record's digest. */
 struct score_sums {
@@ -42,6 +51,7 @@ struct score_sums {
 	void (*run)(void *work, const uint64_t *record, size_t n, double **line);
 	/* From the sums of nrecord records to values, one for each column; infinity: goes last. */
 	void (*values)(const double *sum, size_t nrecord, double *value);
+	score_foretell *foretell;
 	const char *finite; /* the column that has to be finite for the state itself; NULL: none */
 };
 
@@ -52,6 +62,7 @@ struct score_method {
 	/* Without sums: fills base and the values of out->unit, whose names are there, all values NaN; it may leave out
 	 * units, which never go then. */
 	bool (*measure)(struct score *s, struct scores *out, struct err *e);
+	score_foretell *foretell; /* NULL: it is over at once */
 };
 
 /* Beside the row: its name in the spec, what it reads. */

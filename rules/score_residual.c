@@ -30,11 +30,26 @@ struct residual {
 	struct arena arena;
 };
 
+static struct pass_options options_of(const struct score *s)
+{
+	return (struct pass_options){.layered = {.weights = s->weights, .numerics = s->numerics, .rows = s->batch_rows,
+		.nthreads = s->nthreads}, .first_only = true};
+}
+
+static void foretell(const struct score *s, struct score_needs *out)
+{
+	const struct pass_options o = options_of(s);
+	struct pass_needs n;
+	pass_foretell(&o, s->nrecord ? &(struct pass_records){&s->tokens, s->record, s->nrecord} : NULL, 0, &n);
+	*out = (struct score_needs){n.memory_bytes, n.embed + (double)s->n * n.compare, n.nregion};
+	for (int i = 0; i < s->state.config.layers; i++)
+		out->effort += s->state.has_attn[i] * n.half[HALF_ATTN] + s->state.has_mlp[i] * n.half[HALF_MLP];
+}
+
 static bool open_residual(struct score *s, void **work, struct err *e)
 {
 	struct residual *r = xcalloc(1, sizeof(*r));
-	struct pass_options o = {.layered = {.weights = s->weights, .numerics = s->numerics,
-		.rows = s->batch_rows, .nthreads = s->nthreads}, .first_only = true};
+	struct pass_options o = options_of(s);
 	*work = r;
 	r->candidate = s->candidate;
 	r->n = s->n;
@@ -99,7 +114,7 @@ static void angular_values(const double *sum, size_t nrecord, double *value)
 	value[0] = mean(c->angle, c->records, HUGE_VAL);
 }
 
-#define SUMS(of) {"residual", NCELLS, open_residual, release_residual, batch_residual, run_residual, of, NULL}
+#define SUMS(of) {"residual", NCELLS, open_residual, release_residual, batch_residual, run_residual, of, foretell, NULL}
 static const struct score_sums influence = SUMS(influence_values), cosine = SUMS(cosine_values),
 	angular = SUMS(angular_values);
 const struct score_method score_block_influence = {

@@ -31,11 +31,16 @@ struct scan {
 	struct arena arena;
 };
 
+static struct pass_options options_of(const struct score *s)
+{
+	return (struct pass_options){.layered = {.weights = s->weights, .numerics = s->numerics, .rows = s->batch_rows,
+		.nthreads = s->nthreads}};
+}
+
 static bool open_scan(struct score *s, void **work, struct err *e)
 {
 	struct scan *scan = xcalloc(1, sizeof(*scan));
-	struct pass_options o = {.layered = {.weights = s->weights, .numerics = s->numerics,
-		.rows = s->batch_rows, .nthreads = s->nthreads}};
+	struct pass_options o = options_of(s);
 	*work = scan;
 	scan->candidate = s->candidate;
 	scan->n = s->n;
@@ -86,6 +91,27 @@ static bool lacks(const struct candidate *c, size_t h)
 	return false;
 }
 
+static double halves_effort(const struct pass_needs *n, const struct state *s, size_t from, const struct candidate *without)
+{
+	double sum = 0;
+	for (size_t h = from; h < 2 * (size_t)s->config.layers; h++)
+		if ((h % 2 ? s->has_mlp : s->has_attn)[h / 2] && !(without && lacks(without, h)))
+			sum += n->half[h % 2];
+	return sum;
+}
+
+static void foretell(const struct score *s, struct score_needs *out)
+{
+	const struct pass_options o = options_of(s);
+	struct pass_needs n;
+	pass_foretell(&o, s->nrecord ? &(struct pass_records){&s->tokens, s->record, s->nrecord} : NULL, 2, &n);
+	*out = (struct score_needs){n.memory_bytes, n.embed + halves_effort(&n, &s->state, 0, NULL) + n.head, n.nregion};
+	for (size_t i = 0; i < s->n; i++) {
+		const struct candidate *c = &s->candidate[i];
+		out->effort += n.compare + halves_effort(&n, &s->state, pass_place(c->half[0]), c) + n.head;
+	}
+}
+
 static void run_candidate(struct scan *scan, size_t at, double **line)
 {
 	struct pass *p = &scan->pass;
@@ -123,7 +149,7 @@ static void values(const double *sum, size_t nrecord, double *value)
 	value[2] = sqrt(c->norm2);
 }
 
-static const struct score_sums sums = {"scan", NCELLS, open_scan, release_scan, batch_scan, run_scan, values, "nll"};
+static const struct score_sums sums = {"scan", NCELLS, open_scan, release_scan, batch_scan, run_scan, values, foretell, "nll"};
 const struct score_method score_scan = {
 	.column = {"nll", "accuracy", "norm"}, .rank = {"-accuracy", "nll"}, .sums = &sums};
 const struct score_method score_perplexity = {

@@ -106,14 +106,44 @@ static void write_values(struct taylor *t, struct scores *out)
 	}
 }
 
+static struct trainer_options options_of(const struct score *s)
+{
+	int64_t longest = token_table_longest(&s->tokens);
+	return (struct trainer_options){.weights = s->weights, .trains = importance_trains, .numerics = s->numerics,
+		.rows = s->batch_rows < longest ? longest : s->batch_rows, .nthreads = s->nthreads,
+		.behind = importance_taylor};
+}
+
+/* Records follow each other in micro-batches; what does not fit into one leaves some of it unused. */
+static void foretell(const struct score *s, struct score_needs *out)
+{
+	const struct trainer_options o = options_of(s);
+	struct trainer_load load = {0};
+	struct trainer_needs needs;
+	double left = 0, batches = 0;
+	for (size_t i = 0; i < s->nrecord; i++) {
+		struct token_row r = token_table_row(&s->tokens, s->record[i]);
+		if (r.gold < 0)
+			continue;
+		double rows = (double)token_row_length(&r, (uint32_t)r.gold) - 1;
+		batches += rows > left;
+		left = rows > left ? (double)o.rows - rows : left - rows;
+		load.rows += rows;
+		load.outs += r.answer_tokens[r.gold];
+		load.attended += rows * (rows + 1) / 2;
+	}
+	load.attended /= load.rows > 0 ? load.rows : 1;
+	load.rows /= batches > 0 ? batches : 1;
+	load.outs /= batches > 0 ? batches : 1;
+	trainer_foretell(&o, &load, &needs);
+	*out = (struct score_needs){needs.memory_bytes, batches > 0 ? batches * needs.add + needs.update : 0, needs.nregion};
+}
+
 static bool measure(struct score *s, struct scores *out, struct err *e)
 {
 	struct taylor t = {.s = s};
-	uint32_t longest = token_table_longest(&s->tokens);
-	if (s->batch_rows < longest)
-		s->batch_rows = longest;
-	struct trainer_options o = {.weights = s->weights, .trains = importance_trains, .numerics = s->numerics,
-		.rows = s->batch_rows, .nthreads = s->nthreads, .behind = importance_taylor};
+	struct trainer_options o = options_of(s);
+	s->batch_rows = o.rows;
 	bool ok = pack(&t, e) && trainer_open(&t.trainer, &o, e) && gradients(&t, e);
 	if (ok)
 		write_values(&t, out);
@@ -121,4 +151,5 @@ static bool measure(struct score *s, struct scores *out, struct err *e)
 	return ok;
 }
 
-const struct score_method score_taylor = {.column = {"taylor", "nll"}, .rank = {"taylor"}, .measure = measure};
+const struct score_method score_taylor = {.column = {"taylor", "nll"}, .rank = {"taylor"}, .measure = measure,
+	.foretell = foretell};

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "effort.h"
 #include "program.h"
 
 /* What a leaf or an output of some program is bound to; one of a name, whichever programs have it. */
@@ -244,9 +245,65 @@ static uint64_t slab_bytes(const struct trainer *t)
 	return most;
 }
 
+/* Below the first half that a gradient passes, two take turns. */
+static bool residual_is_own(const struct trainer *t, size_t i)
+{
+	return i < 2 || i >= t->first_back;
+}
+
 static size_t residual_bytes(const struct trainer *t)
 {
 	return (size_t)(t->o.rows * t->o.weights.state->config.width) * sizeof(float);
+}
+
+/* How often the loss is taken of a micro-batch, and of how many rows. */
+static double chunks(double outs)
+{
+	return ceil(outs / TRAIN_CHUNK);
+}
+
+static double effort_of(const struct use *u, const struct effort_sizes *s)
+{
+	return u->piece ? graph_effort(u->piece->plan, s) : 0;
+}
+
+static void sum_effort(const struct trainer *t, const struct trainer_load *l, struct trainer_needs *out)
+{
+	double n = l->outs > 0 ? chunks(l->outs) : 0;
+	struct effort_sizes s = {l->rows, n > 0 ? l->outs / n : 0, l->attended};
+	out->add = effort_of(&t->embed, &s) + n * effort_of(&t->head, &s) + effort_of(&t->embed_back, &s) +
+		effort_of(&t->parent_embed, &s);
+	for (size_t i = 0; i < t->nhalf; i++)
+		out->add += effort_of(&t->half[i].forward, &s) + effort_of(&t->half[i].back, &s);
+	for (size_t i = 0; i < t->nparent; i++)
+		out->add += effort_of(&t->parent_half[i].forward, &s);
+	out->update = effort_of(&t->update, &s);
+}
+
+static uint64_t buffer_bytes(const struct trainer *t)
+{
+	size_t streams = 2 + (t->o.distill ? 2 : 0);
+	for (size_t i = 0; i <= t->nhalf; i++)
+		streams += residual_is_own(t, i);
+	return streams * residual_bytes(t) + (uint64_t)t->o.rows * (2 * sizeof(int32_t) + sizeof(float));
+}
+
+void trainer_foretell(const struct trainer_options *o, const struct trainer_load *l, struct trainer_needs *out)
+{
+	struct trainer t = {.o = *o};
+	int64_t scratch = 0;
+	plan(&t);
+	*out = (struct trainer_needs){.memory_bytes = slab_bytes(&t) + buffer_bytes(&t)};
+	for (size_t i = 0; i < t.nmemory; i++)
+		out->memory_bytes += t.memory[i].bytes;
+	for (size_t i = 0; i < t.npiece; i++) {
+		const struct graph *g = t.piece[i]->plan;
+		scratch = graph_scratch(g) > scratch ? graph_scratch(g) : scratch;
+		out->nregion += (size_t)g->nregion;
+	}
+	out->memory_bytes += (uint64_t)scratch * (uint64_t)o->nthreads;
+	sum_effort(&t, l, out);
+	arena_release(&t.arena);
 }
 
 /* ---- loading ---- */
@@ -329,8 +386,7 @@ static bool load_memory(struct trainer *t, struct err *e)
 	t->share = own(t, rows * sizeof(float));
 	t->residual = arena_array(&t->arena, float *, t->nhalf + 1);
 	for (size_t i = 0; i <= t->nhalf; i++)
-		/* Below the first half that a gradient passes, two take turns. */
-		t->residual[i] = i >= 2 && i < t->first_back ? t->residual[i - 2] : own(t, residual_bytes(t));
+		t->residual[i] = residual_is_own(t, i) ? own(t, residual_bytes(t)) : t->residual[i - 2];
 	for (int i = 0; i < 2; i++) {
 		t->gradient[i] = own(t, residual_bytes(t));
 		t->parent_residual[i] = t->o.distill ? own(t, residual_bytes(t)) : NULL;
@@ -496,10 +552,25 @@ float trainer_output(const struct trainer *t, const char *name)
 	return *(const float *)find(t, name)->p;
 }
 
-void trainer_merge(struct trainer *t)
+static bool is_param(const struct trainer *t, const void *p)
 {
+	for (size_t i = 0; i < t->nmemory; i++)
+		if (t->memory[i].p == p)
+			return t->memory[i].plan->node[t->memory[i].node].op == OP_PARAM;
+	return false;
+}
+
+void trainer_end(struct trainer *t)
+{
+	size_t n = 0;
 	if (t->merge.piece)
 		run(t, &t->merge, 0, 0, NULL, 0);
+	for (size_t i = 0; i < t->nowned; i++)
+		if (is_param(t, t->owned[i]))
+			t->owned[n++] = t->owned[i];
+		else
+			free(t->owned[i]);
+	t->nowned = n;
 }
 
 bool trainer_changes(const struct trainer *t, const char *name)

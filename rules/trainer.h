@@ -27,6 +27,17 @@ struct trainer_options {
 	const struct train_distill *distill; /* NULL: none; the parent's tensors are read as the state's are */
 };
 
+/* What training takes, known from the graphs alone; o->weights.read is not called. */
+struct trainer_load {
+	double rows, outs, attended; /* of a micro-batch, on average: token rows, those with a target, rows that a row sees */
+};
+struct trainer_needs {
+	uint64_t memory_bytes;  /* all that a trainer allocates */
+	double add, update;     /* effort (effort.h) of one micro-batch, and of what ends a step */
+	size_t nregion;         /* of all programs: what code is generated for */
+};
+void trainer_foretell(const struct trainer_options *o, const struct trainer_load *l, struct trainer_needs *out);
+
 struct trainer;
 bool trainer_open(struct trainer **out, const struct trainer_options *o, struct err *e);
 void trainer_free(struct trainer *t); /* NULL is allowed */
@@ -42,8 +53,9 @@ double trainer_update(struct trainer *t, int64_t step, double rate, double clip)
 void trainer_finish(struct trainer *t);
 float trainer_output(const struct trainer *t, const char *name);
 
-/* Adds what low-rank additions came to to their matrices; nothing trains behind that. */
-void trainer_merge(struct trainer *t);
+/* Adds what low-rank additions came to to their matrices. Nothing trains behind that: all memory but that of leaves is
+ * freed, so that there is room for what is written. */
+void trainer_end(struct trainer *t);
 
 /* Whether a tensor of the state is another one by now; low-rank additions count as merged. */
 bool trainer_changes(const struct trainer *t, const char *name);

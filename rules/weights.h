@@ -30,7 +30,7 @@ struct weights {
 void weights_write(struct strbuf *out, struct weights *w);
 bool weights_read(struct arena *a, struct buf text, struct weights *out, struct err *e);
 
-/* The bytes of a state's tensor; they need not stay. */
+/* The bytes of a state's tensor; they need not stay longer than until the next is read. */
 typedef bool tensor_read(void *ctx, const struct state_tensor *t, struct buf *out, struct err *e);
 
 /* Weights that are not packed yet. */

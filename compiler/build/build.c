@@ -268,6 +268,18 @@ void build_measure(struct build *b, const char *name, const struct input *input,
 	a->alone = true;
 }
 
+void build_foresee(struct build *b, const char *generator, const struct foreseen *f, size_t n)
+{
+	struct action *a = NULL;
+	for (size_t i = b->naction; i-- > 0 && !a;)
+		if (b->action[i]->kind == ACTION_GENERATE && !strcmp(b->action[i]->name, generator))
+			a = b->action[i];
+	if (!a)
+		BUG("there is no generator '%s'", generator);
+	a->foreseen = arena_copy(&b->arena, f, n * sizeof(*f));
+	a->nforeseen = n;
+}
+
 void build_want(struct build *b, struct action *a)
 {
 	struct input all = input_output("out", a, OUTPUT_ALL);

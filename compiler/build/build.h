@@ -46,6 +46,16 @@ const char *fields_get(const struct fields *f, const char *name); /* NULL: absen
 int64_t fields_int(const struct fields *f, const char *name);
 double fields_double(const struct fields *f, const char *name);
 
+/* What an action is going to take, as far as its rule knows before it runs. */
+struct estimate {
+	uint64_t memory_bytes; /* resident in this process at its peak; 0: not known */
+	const char *lower;     /* what a user may change to lower that: "<task length=>"; NULL: nothing */
+	double work;           /* actions of one rule and kind do as much of it a second on one machine; 0: not known */
+	const char *kind;      /* of the work: "bf16"; NULL: one for the rule. It lives as long as the rule */
+	double fixed_seconds;  /* beside it, however much work there is: generating code */
+};
+struct estimate_call;
+
 /* A row. run is a pure function from parameters and inputs to outputs: no clock, environment,
  * network or path reaches the result. Bytes changed? The version goes up. */
 struct rule {
@@ -58,7 +68,23 @@ struct rule {
 	 * versions, resolved hardware. Called on the graph's thread. May be NULL. */
 	void (*tools)(struct arena *a, const struct fields *param, const void *env,
 		struct fields *out);
+	/* Says what a call will take, on the graph's thread, from inputs that may not be there yet. It enters no
+	 * key and changes no result. False: nothing can be said yet. NULL: too short to be worth a word. */
+	bool (*estimate)(const struct estimate_call *c, struct estimate *out);
 };
+
+/* What an estimate may look at; all of it lives until the estimate is made. */
+const struct fields *estimate_params(const struct estimate_call *c);
+struct arena *estimate_arena(const struct estimate_call *c);
+int estimate_threads(const struct estimate_call *c); /* that the call would have */
+size_t estimate_ninput(const struct estimate_call *c);
+const char *estimate_input_name(const struct estimate_call *c, size_t i);
+int estimate_find(const struct estimate_call *c, const char *name); /* the first of that name, or -1 */
+/* False: its bytes are not known, or not here. */
+bool estimate_input(const struct estimate_call *c, size_t i, struct buf *out);
+/* The action that is to make input i, to look at its parameters and inputs instead; NULL: it is of no action. */
+const struct estimate_call *estimate_maker(const struct estimate_call *c, size_t i);
+const struct rule *estimate_rule(const struct estimate_call *c);
 
 /* Everything a call hands out lives until the rule returns. A call belongs to the rule's thread; of
  * these functions only call_next and call_progress may be used from threads the rule starts. */
@@ -80,6 +106,9 @@ int call_find(const struct rule_call *c, const char *name); /* index or -1 */
 
 /* An object that an input (a manifest) names. Same rules as call_input. */
 bool call_object(struct rule_call *c, struct digest d, struct buf *out, struct err *e);
+/* The same, until the next call_object_once: for objects that are read through and not looked at again, so that no
+ * more than one of them takes memory. */
+bool call_object_once(struct rule_call *c, struct digest d, struct buf *out, struct err *e);
 
 /* Outputs: every one of the rule's outputs must be given exactly once, whole or streamed. */
 bool call_output(struct rule_call *c, size_t output, struct buf bytes, struct err *e);
@@ -177,6 +206,10 @@ struct build_options {
 	const char *journal;    /* path of this spec's journal; NULL: none */
 	const atomic_int *stop; /* 0 run, 1 save checkpoints and stop, 2 stop now; NULL: never */
 	const void *env;        /* for the rules; in no key unless a rule's tools puts it there */
+	/* How much work of a kind (struct estimate) this machine does a second with so many threads, where the journal
+	 * has no run of that rule and kind yet; measured when it is asked, on an idle machine. 0: not known. NULL: never. */
+	double (*rate)(void *ctx, const char *kind, int threads);
+	void *rate_ctx;
 	void (*event)(void *ctx, const struct build_event *ev); /* one at a time; may be NULL */
 	void *event_ctx;
 };
@@ -199,6 +232,13 @@ void build_generate(struct build *b, const char *name, const struct input *input
  * What was measured stays with the graph's author; no rule can see it. */
 void build_measure(struct build *b, const char *name, const struct input *input, size_t ninput,
 	generate_fn fn, void *ctx);
+
+/* What the generator of that name will add takes as long as these, each so many times: for estimates alone. */
+struct foreseen {
+	struct action *like;
+	double times;
+};
+void build_foresee(struct build *b, const char *generator, const struct foreseen *f, size_t n);
 
 /* The objects of all outputs (and what they name) shall be in the store when the build ends. */
 void build_want(struct build *b, struct action *a);
@@ -239,6 +279,7 @@ enum event_kind {
 	EVENT_HIT,      /* its key is answered */
 	EVENT_WOULD,    /* dry run: it would run; text: why */
 	EVENT_WAIT,     /* text: which process runs an equal action */
+	EVENT_EXPECT,   /* what is ahead is long; text: how long, how much memory */
 	EVENT_RUN,      /* begins; text: why */
 	EVENT_RESUME,   /* text: at which step */
 	EVENT_PROGRESS, /* done, total, text: unit and line */
@@ -274,11 +315,13 @@ bool journal_default_path(struct strbuf *out, const char *spec_path, struct err 
  *   status  what is out of date, after a dry run: "actions":[{"action","rule","state","why"}] of those with
  *           state out of date, perhaps or failed, "outputs":[PATH] missing or edited, and how many actions
  *           are "up_to_date", "out_of_date", "perhaps", "failed"
- *   plan    what would run, after a dry run: "actions":[{"action","rule","state","seconds","bytes","why"}],
- *           state run or maybe, seconds null if never run before; "then":[NAME] what more may follow; "run",
- *           "perhaps", "cached", "seconds", "bytes" in all
+ *   plan    what would run, after a dry run: "actions":[{"action","rule","state","seconds","memory_bytes","bytes",
+ *           "why"}], state run or maybe, seconds and memory (resident at its peak) null where nobody knows; "then":
+ *           [NAME] what more may follow; "run", "perhaps", "cached", "seconds", "then_seconds", "memory_bytes" (the
+ *           most of an action), "available_bytes" (null: not known), "bytes" of outputs in all; "warnings":[TEXT]
  *   log     past builds, or those of one action: "log":[{"build","time","how","action","rule","why",
- *           "seconds"} or {"build","time","run","cached","failed","skipped"}], oldest first; time in UTC */
+ *           "seconds","peak_bytes"} or {"build","time","run","cached","failed","skipped"}], oldest first; time in UTC.
+ *           Of an action with estimates "expected_seconds" and "expected_bytes" too; what is not known is left out */
 enum report_form { REPORT_TEXT, REPORT_JSON };
 bool build_why(struct build *b, const char *action, enum report_form form, struct strbuf *out, struct err *e);
 void build_status(struct build *b, enum report_form form, struct strbuf *out);

@@ -35,6 +35,7 @@ void call_free(struct rule_call *c)
 			os_unmap(b->os, &c->input[i]);
 	for (size_t i = 0; i < c->nobject; i++)
 		os_unmap(b->os, &c->object[i]);
+	os_unmap(b->os, &c->once);
 	store_lock_release(b->o.store, &c->lock);
 	store_batch_free(c->batch);
 	free(c->input);
@@ -153,6 +154,15 @@ bool call_object(struct rule_call *c, struct digest d, struct buf *out, struct e
 		return false;
 	keep_map(c, m);
 	*out = (struct buf){m.p, m.n};
+	return true;
+}
+
+bool call_object_once(struct rule_call *c, struct digest d, struct buf *out, struct err *e)
+{
+	os_unmap(c->build->os, &c->once);
+	if (!open_object(c, d, &c->once, e))
+		return false;
+	*out = (struct buf){c->once.p, c->once.n};
 	return true;
 }
 
@@ -375,8 +385,12 @@ void call_run(struct rule_call *c)
 	struct call_result *r = &c->result;
 	c->started_ns = c->saved_ns = os->tick_ns(os);
 	r->err = (struct err){.kind = ERR_IO};
+	bool peak = c->measures_peak && memory_peak_reset();
 	r->ok = c->action->rule->run(c, &r->err);
 	r->wall_ns = os->tick_ns(os) - c->started_ns;
+	r->peak_bytes = peak ? memory_peak() : 0;
+	if (c->action->rule->estimate)
+		memory_give_back();
 	if (r->ok)
 		r->ok = commit(c, &r->err);
 	if (c->tmpdir)

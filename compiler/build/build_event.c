@@ -10,6 +10,7 @@ const char *event_name(enum event_kind k)
 		[EVENT_HIT] = "hit",
 		[EVENT_WOULD] = "would-run",
 		[EVENT_WAIT] = "wait",
+		[EVENT_EXPECT] = "expect",
 		[EVENT_RUN] = "run",
 		[EVENT_RESUME] = "resume",
 		[EVENT_PROGRESS] = "progress",

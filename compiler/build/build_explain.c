@@ -129,8 +129,7 @@ static void add_text(struct strbuf *out, const char *name, const char *value)
 	strbuf_add_json(out, value, strlen(value));
 }
 
-/* `{"action":...` without its end; a comma before it unless it is the first of a list. */
-static void begin_row(struct strbuf *out, const struct action *a, const char *state)
+void report_begin_row(struct strbuf *out, const struct action *a, const char *state)
 {
 	strbuf_adds(out, out->s[out->n - 1] == '[' ? "\n{\"action\":" : ",\n{\"action\":");
 	strbuf_add_json(out, a->name, strlen(a->name));
@@ -138,15 +137,14 @@ static void begin_row(struct strbuf *out, const struct action *a, const char *st
 	add_text(out, "state", state);
 }
 
-static void end_row(struct strbuf *out, const char *why)
+void report_end_row(struct strbuf *out, const char *why)
 {
 	if (why)
 		add_text(out, "why", why);
 	strbuf_addc(out, '}');
 }
 
-/* A text in a list of texts. */
-static void add_item(struct strbuf *out, const char *text)
+void report_add_item(struct strbuf *out, const char *text)
 {
 	if (out->s[out->n - 1] != '[')
 		strbuf_addc(out, ',');
@@ -197,8 +195,8 @@ static void explain(struct build *b, struct action *a, enum report_form form, st
 	if (form == REPORT_TEXT) {
 		strbuf_addf(out, "%s: %s: %s\n", a->name, state, why);
 	} else {
-		begin_row(out, a, state);
-		end_row(out, why);
+		report_begin_row(out, a, state);
+		report_end_row(out, why);
 	}
 }
 
@@ -253,8 +251,8 @@ static void add_status(const struct action *a, enum report_form form, struct str
 		return;
 	}
 	if (form == REPORT_JSON) {
-		begin_row(out, a, state);
-		end_row(out, why);
+		report_begin_row(out, a, state);
+		report_end_row(out, why);
 	} else {
 		strbuf_addf(out, "%-11s  %s%s%s\n", state, a->name, why ? ": " : "", why ? why : "");
 	}
@@ -274,7 +272,7 @@ void build_status(struct build *b, enum report_form form, struct strbuf *out)
 			add_status(a, form, out);
 		if (a->kind != ACTION_OUTPUT || a->state != STATE_WOULD)
 			continue;
-		add_item(&outputs, a->path);
+		report_add_item(&outputs, a->path);
 		if (form == REPORT_TEXT)
 			strbuf_addf(out, "missing or edited  %s\n", a->path);
 	}
@@ -285,99 +283,4 @@ void build_status(struct build *b, enum report_form form, struct strbuf *out)
 			: "%zu up to date, %zu out of date, %zu perhaps, %zu failed\n",
 		r->ncached + r->nrun, r->nwould_run, r->nunknown, r->nfailed + r->nskipped);
 	strbuf_release(&outputs);
-}
-
-/* ---- plan ---- */
-
-/* What it took before, else what its rule takes on average; bytes of its outputs before. */
-static int64_t estimate(struct build *b, const struct action *a, uint64_t *bytes)
-{
-	struct arena arena = {0};
-	int64_t ns = 0;
-	*bytes = 0;
-	if (!b->journal)
-		return 0;
-	const struct journal_entry *old =
-		journal_find(b->journal, a->name, JOURNAL_NEWEST, &arena);
-	if (old) {
-		ns = old->wall_ns;
-		*bytes = old->bytes;
-	}
-	arena_release(&arena);
-	return ns ? ns : journal_rule_ns(b->journal, a->rule->name);
-}
-
-struct planned {
-	int64_t ns;
-	uint64_t bytes;
-	size_t nrun, nunknown, nguess;
-};
-
-static void plan_row(struct build *b, const struct action *a, struct planned *sum, enum report_form form,
-	struct strbuf *out)
-{
-	bool would = a->state == STATE_WOULD;
-	const char *why = would ? a->reason : "an input would be made anew; unchanged bytes would stop here";
-	uint64_t bytes;
-	int64_t ns = estimate(b, a, &bytes);
-	sum->ns += ns;
-	sum->bytes += bytes;
-	sum->nrun += would;
-	sum->nunknown += !would;
-	sum->nguess += ns == 0;
-	if (form == REPORT_JSON) {
-		begin_row(out, a, would ? "run" : "maybe");
-		if (ns)
-			strbuf_addf(out, ",\"seconds\":%.3f", (double)ns / 1e9);
-		else
-			strbuf_adds(out, ",\"seconds\":null");
-		strbuf_addf(out, ",\"bytes\":%" PRIu64, bytes);
-		end_row(out, why);
-		return;
-	}
-	strbuf_addf(out, "%-5s  ", would ? "run" : "maybe");
-	if (ns)
-		strbuf_addf(out, "%9.3f s  ", (double)ns / 1e9);
-	else
-		strbuf_adds(out, "        ? s  ");
-	strbuf_addf(out, "%s  [%s]  %s\n", a->name, a->rule->name, why);
-}
-
-/* What no one can name before something else has run. */
-static void plan_rest(struct build *b, enum report_form form, struct strbuf *out)
-{
-	if (form == REPORT_JSON)
-		strbuf_adds(out, "],\"then\":[");
-	for (size_t i = 0; i < b->naction; i++) {
-		const struct action *a = b->action[i];
-		if (a->kind != ACTION_GENERATE || a->state != STATE_UNKNOWN)
-			continue;
-		if (form == REPORT_JSON)
-			add_item(out, a->name);
-		else
-			strbuf_addf(out, "then   what follows from %s\n", a->name);
-	}
-}
-
-void build_plan(struct build *b, enum report_form form, struct strbuf *out)
-{
-	struct planned sum = {0};
-	if (form == REPORT_JSON)
-		strbuf_adds(out, "\"actions\":[");
-	for (size_t i = 0; i < b->naction; i++) {
-		const struct action *a = b->action[i];
-		if (a->kind == ACTION_RULE && (a->state == STATE_WOULD || a->state == STATE_UNKNOWN))
-			plan_row(b, a, &sum, form, out);
-	}
-	plan_rest(b, form, out);
-	if (form == REPORT_JSON) {
-		strbuf_addf(out, "],\"run\":%zu,\"perhaps\":%zu,\"cached\":%zu,\"seconds\":%.1f,\"bytes\":%" PRIu64,
-			sum.nrun, sum.nunknown, b->result.ncached, (double)sum.ns / 1e9, sum.bytes);
-		return;
-	}
-	strbuf_addf(out, "%zu to run, %zu perhaps, %zu cached; about %.1f s in all", sum.nrun, sum.nunknown,
-		b->result.ncached, (double)sum.ns / 1e9);
-	if (sum.nguess)
-		strbuf_addf(out, " without %zu never run before", sum.nguess);
-	strbuf_addf(out, ", %.1f MB of outputs\n", (double)sum.bytes / 1e6);
 }

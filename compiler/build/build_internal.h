@@ -8,7 +8,10 @@
  *   build_call.c     what a rule sees
  *   build_tool.c     running a program for a rule
  *   build_journal.c  the file of past builds
- *   build_explain.c  why something ran: reasons, why, status, plan
+ *   build_estimate.c what actions will take, before they run
+ *   build_memory.c   memory of this process and of the machine
+ *   build_explain.c  why something ran: reasons, why, status
+ *   build_plan.c     what would run, and what it would take
  *   build_event.c    events and their JSON
  *   build_print.c    the graph as dot, mermaid, JSON, ninja
  *
@@ -93,10 +96,16 @@ struct action {
 	struct record_object *output, *ref;
 	size_t nref;
 	int64_t wall_ns;
+	uint64_t peak_bytes;      /* of the process while it ran; 0: not known, others ran beside it */
+	struct estimate estimate; /* made just before it ran; zeros: none */
+	double expected_s;        /* by that estimate; 0: not known */
+	bool looked_at;           /* by estimate_before, for another or itself */
 
 	bool alone; /* runs while nothing else does, and never in a dry run */
 	generate_fn generate;
 	void *generate_ctx;
+	struct foreseen *foreseen; /* of what a generator adds */
+	size_t nforeseen;
 
 	const char *path; /* ACTION_OUTPUT */
 	enum output_flags path_flags;
@@ -126,6 +135,7 @@ struct call_result {
 	bool ok, damaged;
 	struct err err;
 	int64_t wall_ns;
+	uint64_t peak_bytes; /* see measures_peak; 0: the system does not say */
 	struct record record; /* in the call's arena */
 	bool resumed;
 	uint64_t resumed_step;
@@ -143,6 +153,10 @@ struct rule_call {
 	bool *input_open;
 	struct map *object; /* whatever else is mapped */
 	size_t nobject;
+	struct map once;    /* call_object_once */
+
+	bool measures_peak; /* nothing ran when it began */
+	size_t number;      /* of this call in the build */
 
 	struct store_batch *batch;
 	struct record_object *output, *ref;
@@ -184,7 +198,9 @@ struct build {
 	struct queue steps;   /* actions to look at */
 	struct queue blocked; /* by the lock of their key */
 	size_t nrunning;
+	size_t ncall; /* so far */
 	int free_threads;
+	bool expected; /* EVENT_EXPECT was sent */
 	bool stopping; /* after a failure */
 	bool began;
 	struct err first_err;
@@ -241,8 +257,37 @@ bool output_is_current(struct build *b, struct action *a);
 void build_emit(struct build *b, enum event_kind kind, const struct action *a, const char *text);
 void build_emit_event(struct build *b, struct build_event ev);
 
+/* build_memory.c */
+/* Makes memory_peak() begin anew. False: this system cannot. */
+bool memory_peak_reset(void);
+uint64_t memory_peak(void);      /* resident in this process at most since then; 0: not known */
+void memory_give_back(void);     /* what is free on the heap */
+/* What this process may still take beside what it has, by the system and by the limits of its group; 0: not known. */
+uint64_t memory_available(void);
+uint64_t memory_available_below(const char *root); /* the same by the files below a folder, "" the system's */
+uint64_t memory_resident(void); /* that it has; 0: not known */
+
+/* build_estimate.c */
+/* Of an action that has not run; zeros where nothing is known. In the build's arena. */
+struct estimate estimate_of(struct build *b, struct action *a);
+/* Seconds by earlier runs of the rule, else by the machine's rate; 0: not known. */
+double estimate_seconds(struct build *b, const struct action *a, const struct estimate *e);
+/* Seconds of what a generator will add; 0: not known. */
+double estimate_foreseen(struct build *b, const struct action *generator);
+/* Fills in a's estimate, says what is ahead if it is long, and warns of what will not fit. Before a runs. */
+void estimate_before(struct build *b, struct action *a);
+/* "needs about 12.0 GB of memory, 8.0 GB are there" if so; false: it fits, or nobody knows. */
+bool estimate_too_large(const struct estimate *e, struct strbuf *out);
+void add_bytes(struct strbuf *out, uint64_t bytes);
+void add_duration(struct strbuf *out, double seconds);
+
 /* build_explain.c */
 const char *explain_run(struct build *b, struct action *a);
+/* `{"action":...` without its end; a comma before it unless it is the first of a list. */
+void report_begin_row(struct strbuf *out, const struct action *a, const char *state);
+void report_end_row(struct strbuf *out, const char *why);
+/* A text in a list of texts. */
+void report_add_item(struct strbuf *out, const char *text);
 
 /* ---- the journal ----
  *
@@ -252,12 +297,13 @@ const char *explain_run(struct build *b, struct action *a);
  *
  *     begin  BUILD TIME_NS
  *     action BUILD TIME_NS HOW NAME RULE VERSION KEY WALL_NS BYTES REASON  then any of
- *            p=NAME=VALUE  t=NAME=VALUE  i=NAME=HEX=WHERE
+ *            m=NAME=VALUE, before the others, then p=NAME=VALUE  t=NAME=VALUE  i=NAME=HEX=WHERE
  *     end    BUILD TIME_NS RUN CACHED FAILED SKIPPED
  *
  * HOW is run, resumed:STEP, hit, failed or interrupted. An action that is answered by the cache
  * with the key of its newest line is not written again, so a build in which nothing happens adds
- * two short lines. BUILD counts from 1.
+ * two short lines. BUILD counts from 1. m= is what was measured of a run and what was expected of it: peak and memory
+ * in bytes, seconds expected; work, kind and fixed as struct estimate has them.
  */
 struct journal_entry {
 	const char *how, *name, *rule, *key, *reason;
@@ -267,6 +313,7 @@ struct journal_entry {
 	uint64_t bytes;
 	struct fields param, tool;
 	struct fields input, where; /* role -> hex; role -> where it came from */
+	struct fields measured;
 };
 
 /* A missing file is an empty journal. */
@@ -278,6 +325,8 @@ const struct journal_entry *journal_find(struct journal *j, const char *action,
 	enum journal_when when, struct arena *a);
 /* What runs of the rule cost on average, 0 if it never ran. */
 int64_t journal_rule_ns(const struct journal *j, const char *rule);
+/* Work per second that runs of the rule did of that kind, the newest most; 0: none ran. */
+double journal_rate(const struct journal *j, const char *rule, const char *kind);
 bool journal_begin(struct journal *j, struct err *e);
 bool journal_action(struct journal *j, struct build *b, const struct action *a, const char *how,
 	struct err *e);

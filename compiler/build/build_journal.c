@@ -21,6 +21,12 @@ struct rule_cost {
 	int64_t sum_ns, nrun;
 };
 
+/* Of one kind of work: what its runs did, a run counting half of what the next one does. */
+struct rule_rate {
+	struct digest of; /* rule and kind */
+	double work, seconds;
+};
+
 struct journal {
 	const struct os_ops *os;
 	char *path;
@@ -31,6 +37,8 @@ struct journal {
 	struct digest_map loaded, newest; /* name -> place in line[] */
 	struct rule_cost *cost;
 	size_t ncost;
+	struct rule_rate *rate;
+	size_t nrate;
 	long build;
 	int fd;
 	bool torn_tail, began, broken;
@@ -97,19 +105,76 @@ static void add_cost(struct journal *j, struct line rule, int64_t wall_ns)
 	c->nrun++;
 }
 
+static struct digest rate_of(struct line rule, struct line kind)
+{
+	struct hasher *h = hasher_new();
+	hasher_add_field(h, rule.p, rule.n);
+	hasher_add_field(h, kind.p, kind.n);
+	return hasher_end(h);
+}
+
+static struct rule_rate *find_rate(const struct journal *j, struct digest of)
+{
+	for (size_t i = 0; i < j->nrate; i++)
+		if (digest_equal(j->rate[i].of, of))
+			return &j->rate[i];
+	return NULL;
+}
+
+/* The value of "m=NAME=VALUE" among the fields behind the fixed ones; of nothing else. */
+static struct line measured(struct line rest, const char *name)
+{
+	struct line f[2];
+	size_t n = strlen(name), more = 2;
+	for (; more == 2 && rest.n > 2 && !memcmp(rest.p, "m=", 2); rest = f[1]) {
+		more = split(rest, f, 2);
+		f[1].n = more == 2 ? (size_t)(rest.p + rest.n - f[1].p) : 0;
+		if (f[0].n > n + 3 && !memcmp(f[0].p + 2, name, n) && f[0].p[2 + n] == '=')
+			return (struct line){f[0].p + n + 3, f[0].n - n - 3};
+	}
+	return (struct line){"", 0};
+}
+
+static double real(struct line l)
+{
+	return l.n ? strtod(l.p, NULL) : 0;
+}
+
+/* What is not work is taken off, but never more than nearly all. */
+static void add_rate(struct journal *j, struct line rule, double wall_s, struct line rest)
+{
+	static const double least_share = 0.1;
+	double work = real(measured(rest, "work")), seconds = wall_s - real(measured(rest, "fixed"));
+	struct digest of = rate_of(rule, measured(rest, "kind"));
+	struct rule_rate *r = find_rate(j, of);
+	if (work <= 0 || wall_s <= 0)
+		return;
+	if (!r) {
+		r = arena_push(&j->arena, j->rate, j->nrate);
+		*r = (struct rule_rate){.of = of};
+	}
+	r->work = r->work / 2 + work;
+	r->seconds = r->seconds / 2 + (seconds > least_share * wall_s ? seconds : least_share * wall_s);
+}
+
 /* Names are compared in their escaped form. */
 static void take_line(struct journal *j, struct line l, struct digest_map *map)
 {
-	struct line f[NFIXED];
-	size_t n = split(l, f, NFIXED);
+	struct line f[NFIXED + 1];
+	size_t n = split(l, f, NFIXED + 1);
 	if (n >= 2 && number(f[1]) > j->build && map == &j->loaded)
 		j->build = (long)number(f[1]);
 	*arena_push(&j->arena, j->line, j->nline) = l;
 	if (n < NFIXED || !is(f[0], "action"))
 		return;
 	*digest_map_put(map, digest_of(f[4].p, f[4].n)) = j->nline - 1;
-	if (is(f[3], "run"))
-		add_cost(j, f[5], number(f[8]));
+	if (!is(f[3], "run"))
+		return;
+	add_cost(j, f[5], number(f[8]));
+	if (n > NFIXED) {
+		f[NFIXED].n = (size_t)(l.p + l.n - f[NFIXED].p);
+		add_rate(j, f[5], (double)number(f[8]) / 1e9, f[NFIXED]);
+	}
 }
 
 static void load(struct journal *j)
@@ -167,6 +232,13 @@ int64_t journal_rule_ns(const struct journal *j, const char *rule)
 	return 0;
 }
 
+double journal_rate(const struct journal *j, const char *rule, const char *kind)
+{
+	const struct rule_rate *r = find_rate(j,
+		rate_of((struct line){rule, strlen(rule)}, (struct line){kind, strlen(kind)}));
+	return r ? r->work / r->seconds : 0;
+}
+
 static void add_escaped(struct strbuf *b, const char *s)
 {
 	for (; *s; s++) {
@@ -190,7 +262,9 @@ static void parse_material(struct arena *a, struct line l, struct journal_entry 
 		if (f[0].n < 3 || text[1] != '=' || !(value = strchr(name, '=')))
 			continue;
 		*value++ = '\0';
-		if (text[0] == 'p') {
+		if (text[0] == 'm') {
+			fields_add(a, &out->measured, name, value);
+		} else if (text[0] == 'p') {
 			fields_add(a, &out->param, name, value);
 		} else if (text[0] == 't') {
 			fields_add(a, &out->tool, name, value);
@@ -319,6 +393,27 @@ static void add_fields(struct strbuf *b, const char *as, const struct fields *f)
 	}
 }
 
+static void add_number(struct strbuf *b, const char *name, double value)
+{
+	if (value > 0)
+		strbuf_addf(b, "\tm=%s=%.9g", name, value);
+}
+
+/* What was measured of a run, and what was expected. */
+static void add_measured(struct strbuf *b, const struct action *a)
+{
+	const struct estimate *e = &a->estimate;
+	add_number(b, "peak", (double)a->peak_bytes);
+	add_number(b, "memory", (double)e->memory_bytes);
+	add_number(b, "seconds", a->expected_s);
+	add_number(b, "work", e->work);
+	add_number(b, "fixed", e->fixed_seconds);
+	if (e->work > 0 && e->kind) {
+		strbuf_adds(b, "\tm=kind=");
+		add_escaped(b, e->kind);
+	}
+}
+
 static void add_material(struct strbuf *b, struct build *build, const struct action *a)
 {
 	struct strbuf where;
@@ -362,6 +457,8 @@ bool journal_action(struct journal *j, struct build *b, const struct action *a, 
 	strbuf_addf(
 		&body, "\t%d\t%s\t%" PRId64 "\t%" PRIu64, a->rule->version, hex, a->wall_ns, bytes);
 	add_field(&body, a->failure ? a->failure : a->reason ? a->reason : "");
+	if (strcmp(how, "run") == 0 || strncmp(how, "resumed", 7) == 0)
+		add_measured(&body, a);
 	if (a->has_key)
 		add_material(&body, b, a);
 	bool ok = append(j, &body, e);
@@ -400,6 +497,30 @@ static bool took_time(const struct journal_entry *en)
 	return strcmp(en->how, "run") == 0 || strncmp(en->how, "resumed", 7) == 0;
 }
 
+static double measured_of(const struct journal_entry *en, const char *name)
+{
+	const char *value = fields_get(&en->measured, name);
+	return value ? strtod(value, NULL) : 0;
+}
+
+/* "(11.2 s expected)  512 MB at its peak (498 MB expected)" */
+static void log_measured(struct strbuf *out, const struct journal_entry *en)
+{
+	double seconds = measured_of(en, "seconds"), peak = measured_of(en, "peak"), memory = measured_of(en, "memory");
+	if (seconds > 0)
+		strbuf_addf(out, " (%.3f s expected)", seconds);
+	if (peak <= 0)
+		return;
+	strbuf_adds(out, "  ");
+	add_bytes(out, (uint64_t)peak);
+	strbuf_adds(out, " at its peak");
+	if (memory <= 0)
+		return;
+	strbuf_adds(out, " (");
+	add_bytes(out, (uint64_t)memory);
+	strbuf_adds(out, " expected)");
+}
+
 static void log_entry(struct strbuf *out, const struct journal_entry *en)
 {
 	strbuf_addf(out, "build %ld  ", en->build);
@@ -407,6 +528,7 @@ static void log_entry(struct strbuf *out, const struct journal_entry *en)
 	strbuf_addf(out, "  %s  %s", en->how, en->name);
 	if (took_time(en))
 		strbuf_addf(out, "  %.3f s", (double)en->wall_ns / 1e9);
+	log_measured(out, en);
 	if (*en->reason)
 		strbuf_addf(out, "  %s", en->reason);
 	strbuf_addc(out, '\n');
@@ -439,8 +561,13 @@ static void log_entry_json(struct strbuf *out, const struct journal_entry *en)
 		strbuf_addf(out, ",\"%s\":", member[i][0]);
 		strbuf_add_json(out, member[i][1], strlen(member[i][1]));
 	}
+	static const char *const number_name[][2] = {{"seconds", "expected_seconds"}, {"peak", "peak_bytes"},
+		{"memory", "expected_bytes"}};
 	if (took_time(en))
 		strbuf_addf(out, ",\"seconds\":%.3f", (double)en->wall_ns / 1e9);
+	for (size_t i = 0; i < NELEM(number_name); i++)
+		if (measured_of(en, number_name[i][0]) > 0)
+			strbuf_addf(out, ",\"%s\":%.10g", number_name[i][1], measured_of(en, number_name[i][0]));
 	strbuf_addc(out, '}');
 }
 

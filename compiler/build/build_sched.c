@@ -313,8 +313,12 @@ static bool dispatch(struct build *b, struct action *a, struct pool_state *pool)
 		if (!a->reason)
 			a->reason = explain_run(b, a);
 	}
+	if (a->kind == ACTION_RULE)
+		estimate_before(b, a);
 	struct rule_call *c = call_new(b, a, threads);
 	c->lock = lock;
+	c->measures_peak = !b->nrunning;
+	c->number = ++b->ncall;
 	a->state = STATE_RUNNING;
 	if (a->kind == ACTION_RULE)
 		build_emit(b, EVENT_RUN, a, a->reason);
@@ -415,6 +419,7 @@ static void finish(struct build *b, struct rule_call *c)
 		build_emit(b, EVENT_OUTPUT, a, a->path);
 	} else {
 		a->ran = true;
+		a->peak_bytes = c->number == b->ncall ? r->peak_bytes : 0;
 		r->record.ref = arena_copy(&b->arena, r->record.ref,
 			r->record.nref * sizeof(*r->record.ref));
 		if (!action_take(a, &r->record)) {

@@ -102,6 +102,10 @@ void view_event(void *ctx, const struct build_event *ev)
 			redraw(v, ev, ev->text ? ev->text : "");
 		v->action[0] = '\0';
 		break;
+	case EVENT_EXPECT:
+		if (talk)
+			say_line(v, ev, ev->text, NULL);
+		break;
 	case EVENT_PROGRESS:
 		progress(v, ev);
 		break;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "file.h"
+#include "pace.h"
 #include "speed.h"
 
 /* 0 run, 1 save and stop, 2 stop now. A signal handler can reach nothing but a global. */
@@ -47,6 +48,18 @@ static bool speed(void *ctx, const struct speed_job *job, double *tokens_per_sec
 	view_clear(&w->view);
 	cli_say(w->cli, "target '%s': %s decodes %.2f tokens/s", job->target->spec->name, job->state, *tokens_per_second);
 	return true;
+}
+
+/* Of each kind once: it takes a while. */
+static double rate(void *ctx, const char *kind, int threads)
+{
+	struct work *w = ctx;
+	for (size_t i = 0; i < w->npace; i++)
+		if (!strcmp(w->pace[i].kind, kind))
+			return w->pace[i].rate;
+	*arena_push(w->cli->arena, w->pace, w->npace) =
+		(struct pace){arena_strdup(w->cli->arena, kind), pace_measure(kind, threads)};
+	return w->pace[w->npace - 1].rate;
 }
 
 static bool open_store(struct work *w, struct err *e)
@@ -127,8 +140,8 @@ static bool prepare(struct work *w, enum build_flags flags, struct err *e)
 	catch_signals();
 	struct build_options o = {.store = w->store, .stat = w->stat, .jobs = (int)jobs, .flags = flags,
 		.checkpoint_s = checkpoint ? (int)checkpoint : -1,
-		.journal = w->journal, .stop = &stop_level, .env = &w->env, .event = view_event,
-		.event_ctx = &w->view};
+		.journal = w->journal, .stop = &stop_level, .env = &w->env, .rate = rate, .rate_ctx = w,
+		.event = view_event, .event_ctx = &w->view};
 	if (!build_new(&w->build, &o, e))
 		return false;
 	w->plan = (struct plan){.arena = w->cli->arena, .build = w->build, .spec = w->spec,

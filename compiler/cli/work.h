@@ -22,6 +22,12 @@ struct view {
 void view_event(void *ctx, const struct build_event *ev);
 void view_clear(struct view *v);
 
+/* What pace_measure (pace.h) said of a kind. */
+struct pace {
+	const char *kind;
+	double rate;
+};
+
 struct work {
 	struct cli *cli;
 	struct spec *spec;
@@ -37,6 +43,8 @@ struct work {
 	struct json *lock;    /* as recorded; NULL: none */
 	const char *lock_path;
 	struct view view;
+	struct pace *pace;
+	size_t npace;
 	struct build_result result;
 	struct err err;       /* the engine's first failure, if it failed */
 };

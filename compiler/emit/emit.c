@@ -166,7 +166,8 @@ bool emit_native(const struct graph *const *graph, int ngraph, int nthreads, str
 	bool ok = !failed;
 	if (!ok) {
 		emit_unload(out);
-		*e = *failed;
+		if (e)
+			*e = *failed;
 	}
 	free(n.error);
 	return ok;

@@ -182,8 +182,8 @@ TEST(status_and_plan_list_what_is_out_of_date)
 			 "0 up to date, 1 out of date, 1 perhaps, 0 failed\n");
 	strbuf_clear(&out);
 	build_plan(w.build, REPORT_TEXT, &out);
-	CHECK_STR(out.s, "run            ? s  imp  [mix]  it is new\n"
-			 "maybe          ? s  score  [tool]  an input would be made anew; "
+	CHECK_STR(out.s, "run            ? s             imp  [mix]  it is new\n"
+			 "maybe          ? s             score  [tool]  an input would be made anew; "
 			 "unchanged bytes would "
 			 "stop here\n"
 			 "1 to run, 1 perhaps, 0 cached; about 0.0 s in all without 2 never run "
@@ -203,7 +203,7 @@ TEST(status_and_plan_list_what_is_out_of_date)
 	world_release(&w);
 }
 
-/* Times of day to "T". */
+/* Times of day to "T", how long it took to "D", how much memory to "M". */
 static char *mask_times(char *text)
 {
 	char *to = text;
@@ -213,7 +213,10 @@ static char *mask_times(char *text)
 			*to++ = 'T';
 			p += n;
 		} else if (*p >= '0' && *p <= '9' && sscanf(p, "%*d.%*3d s%n", &n) == 0 && n > 0) {
-			*to++ = 'D'; /* how long it took */
+			*to++ = 'D';
+			p += n;
+		} else if (*p >= '0' && *p <= '9' && sscanf(p, "%*d MB at its peak%n", &n) == 0 && n > 0) {
+			*to++ = 'M';
 			p += n;
 		} else {
 			*to++ = *p++;
@@ -238,30 +241,34 @@ TEST(log_lists_builds_and_actions)
 	world_close(&w);
 	CHECK(world_log(&w, NULL, REPORT_TEXT, &out, &w.err));
 	mask_times(out.s);
-	CHECK_STR(out.s, "build 1  T  run  imp  D  it is new\n"
-			 "build 1  T  run  score  D  it is new\n"
+	CHECK_STR(out.s, "build 1  T  run  imp  D  M  it is new\n"
+			 "build 1  T  run  score  D  M  it is new\n"
 			 "build 1  T  2 run, 0 cached, 0 failed, 0 skipped\n"
 			 "build 2  T  0 run, 2 cached, 0 failed, 0 skipped\n");
 	strbuf_clear(&out);
 	CHECK(world_log(&w, "score", REPORT_TEXT, &out, &w.err));
 	mask_times(out.s);
-	CHECK_STR(out.s, "build 1  T  run  score  D  it is new\n");
+	CHECK_STR(out.s, "build 1  T  run  score  D  M  it is new\n");
 	strbuf_release(&out);
 	world_release(&w);
 }
 
-/* The values of "time" and "seconds" to T and S. */
+/* The values of members that no two runs share to one letter. */
 static void mask_json(char *text)
 {
+	static const char *const member[] = {"\"time\":\"", "\"seconds\":", "\"peak_bytes\":", "\"available_bytes\":"};
+	static const char letter[] = "TSMM";
 	char *to = text;
 	while (*text) {
-		bool time = !strncmp(text, "\"time\":\"", 8), seconds = !strncmp(text, "\"seconds\":", 10);
-		for (int i = 0; i < (time ? 8 : seconds ? 10 : 1); i++)
+		size_t k = 0;
+		while (k < NELEM(member) && strncmp(text, member[k], strlen(member[k])))
+			k++;
+		for (size_t i = 0; i < (k < NELEM(member) ? strlen(member[k]) : 1); i++)
 			*to++ = *text++;
-		if (!time && !seconds)
+		if (k == NELEM(member))
 			continue;
-		*to++ = time ? 'T' : 'S';
-		text += strcspn(text, time ? "\"" : ",}");
+		*to++ = letter[k];
+		text += strcspn(text, letter[k] == 'T' ? "\"" : ",}");
 	}
 	*to = '\0';
 }
@@ -297,11 +304,12 @@ TEST(reports_are_json_too)
 		"\"up_to_date\":0,\"out_of_date\":1,\"perhaps\":1,\"failed\":0");
 	build_plan(w.build, REPORT_JSON, &out);
 	check_json(&w, &out, "\"actions\":[\n"
-		"{\"action\":\"imp\",\"rule\":\"mix\",\"state\":\"run\",\"seconds\":S,\"bytes\":0,"
+		"{\"action\":\"imp\",\"rule\":\"mix\",\"state\":\"run\",\"seconds\":S,\"memory_bytes\":null,\"bytes\":0,"
 		"\"why\":\"it is new\"},\n"
-		"{\"action\":\"score\",\"rule\":\"tool\",\"state\":\"maybe\",\"seconds\":S,\"bytes\":0,"
+		"{\"action\":\"score\",\"rule\":\"tool\",\"state\":\"maybe\",\"seconds\":S,\"memory_bytes\":null,\"bytes\":0,"
 		"\"why\":\"an input would be made anew; unchanged bytes would stop here\"}],\"then\":[],"
-		"\"run\":1,\"perhaps\":1,\"cached\":0,\"seconds\":S,\"bytes\":0");
+		"\"run\":1,\"perhaps\":1,\"cached\":0,\"seconds\":S,\"bytes\":0,"
+		"\"then_seconds\":null,\"memory_bytes\":null,\"available_bytes\":M,\"warnings\":[]");
 	CHECK(build_why(w.build, "score", REPORT_JSON, &out, &e));
 	check_json(&w, &out, "\"actions\":[\n{\"action\":\"score\",\"rule\":\"tool\",\"state\":\"not known yet\","
 		"\"why\":\"an action before it would run\"}]");
@@ -317,20 +325,20 @@ TEST(reports_are_json_too)
 	CHECK(world_log(&w, "imp", REPORT_JSON, &out, &e));
 	check_json(&w, &out, "\"log\":[\n"
 		"{\"build\":1,\"time\":\"T\",\"how\":\"run\",\"action\":\"imp\",\"rule\":\"mix\",\"why\":\"it is new\","
-		"\"seconds\":S},\n"
+		"\"seconds\":S,\"peak_bytes\":M},\n"
 		"{\"build\":2,\"time\":\"T\",\"how\":\"run\",\"action\":\"imp\",\"rule\":\"mix\",\"why\":"
-		"\"parameter 'p' changed from 'a\\\"\\n\\\\b' to '1'\",\"seconds\":S}]");
+		"\"parameter 'p' changed from 'a\\\"\\n\\\\b' to '1'\",\"seconds\":S,\"peak_bytes\":M}]");
 	CHECK(world_log(&w, NULL, REPORT_JSON, &out, &e));
 	check_json(&w, &out, "\"log\":[\n"
 		"{\"build\":1,\"time\":\"T\",\"how\":\"run\",\"action\":\"imp\",\"rule\":\"mix\",\"why\":\"it is new\","
-		"\"seconds\":S},\n"
+		"\"seconds\":S,\"peak_bytes\":M},\n"
 		"{\"build\":1,\"time\":\"T\",\"how\":\"run\",\"action\":\"score\",\"rule\":\"tool\",\"why\":\"it is new\","
-		"\"seconds\":S},\n"
+		"\"seconds\":S,\"peak_bytes\":M},\n"
 		"{\"build\":1,\"time\":\"T\",\"run\":2,\"cached\":0,\"failed\":0,\"skipped\":0},\n"
 		"{\"build\":2,\"time\":\"T\",\"how\":\"run\",\"action\":\"imp\",\"rule\":\"mix\",\"why\":"
-		"\"parameter 'p' changed from 'a\\\"\\n\\\\b' to '1'\",\"seconds\":S},\n"
+		"\"parameter 'p' changed from 'a\\\"\\n\\\\b' to '1'\",\"seconds\":S,\"peak_bytes\":M},\n"
 		"{\"build\":2,\"time\":\"T\",\"how\":\"run\",\"action\":\"score\",\"rule\":\"tool\",\"why\":"
-		"\"input 'in' changed: imp\",\"seconds\":S},\n"
+		"\"input 'in' changed: imp\",\"seconds\":S,\"peak_bytes\":M},\n"
 		"{\"build\":2,\"time\":\"T\",\"run\":2,\"cached\":0,\"failed\":0,\"skipped\":0}]");
 	CHECK(!world_log(&w, "imq", REPORT_JSON, &out, &e));
 	CHECK_STR(e.msg, "no past build has an action 'imq'; did you mean 'imp'?");

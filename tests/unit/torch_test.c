@@ -334,7 +334,7 @@ static void compare_steps(const char *which)
 			number_at(&v, "norm", (size_t)step));
 	}
 	if (t) {
-		trainer_merge(t);
+		trainer_end(t);
 		CHECK(compare_all(which, &v, t, "after.", "") > 0);
 		check_frozen(which, &v, t);
 	}
@@ -590,7 +590,7 @@ TEST(merged_additions_evaluate_as_they_did_apart)
 		update_step(t, &v, step);
 	}
 	double apart = add_step(t, &v, 0);
-	trainer_merge(t);
+	trainer_end(t);
 	struct merged m = {
 		.v = &v, .state = v.state, .bytes = arena_array(&v.a, struct buf, v.state.ntensor)};
 	for (size_t i = 0; i < v.state.ntensor; i++) {
@@ -637,7 +637,7 @@ static struct digest bits_of(struct vectors *v, int nthreads, int64_t stop)
 		add_step(t, v, step);
 		update_step(t, v, step);
 	}
-	trainer_merge(t);
+	trainer_end(t);
 	for (size_t i = 0; t && i < v->state.ntensor; i++)
 		if (trainer_changes(t, v->state.tensor[i].name))
 			trainer_weight(t, v->state.tensor[i].name, &all);

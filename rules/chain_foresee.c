@@ -1,0 +1,58 @@
+#include "chain_foresee.h"
+
+static double units_left(const struct state *s)
+{
+	double n = 0;
+	for (int i = 0; i < s->config.layers; i++)
+		n += s->has_attn[i] + s->has_mlp[i];
+	return n;
+}
+
+/* Bytes of units and of what no drop takes. */
+static void bytes_of(const struct state *s, double *units, double *rest)
+{
+	*units = *rest = 0;
+	for (size_t i = 0; i < s->ntensor; i++) {
+		struct unit u;
+		*(unit_of_tensor(s->tensor[i].name, &u) ? units : rest) += (double)s->tensor[i].bytes;
+	}
+}
+
+/* Units that a target's keep leaves, units of one size. */
+static double units_kept(const struct spec_keep *k, const struct chain_ahead *c)
+{
+	double bytes, rest, left = units_left(c->state);
+	bytes_of(c->state, &bytes, &rest);
+	double want = k->kind == VALUE_SHARE ? k->value * (double)c->import_bytes : k->value;
+	if (k->kind == VALUE_SHARE || k->kind == VALUE_BYTES)
+		return bytes > 0 ? (want - rest) / (bytes / left) : 0;
+	return k->kind == VALUE_UNITS ? k->value : 0;
+}
+
+/* Until the last target of the schedule has its state. */
+static double least_kept(const struct plan *p, const struct chain_ahead *c)
+{
+	double least = units_left(c->state);
+	for (size_t i = 0; i < p->ntarget; i++) {
+		const struct plan_target *t = &p->target[i];
+		if (t->failed || t->spec->schedule < 0 || &p->spec->schedule[t->spec->schedule] != c->spec || t->state)
+			continue;
+		const struct spec_keep *k = plan_keep(p, t);
+		double kept = !k ? least : k->kind == VALUE_SPEED && t->stop_units >= 0 ? (double)t->stop_units : units_kept(k, c);
+		least = kept < least ? kept : least;
+	}
+	return p->o->smoke ? units_left(c->state) - c->spec->per_round : least < 0 ? 0 : least;
+}
+
+void chain_foresee(struct plan *p, const char *generator, const struct chain_ahead *c)
+{
+	double units = units_left(c->state), least = least_kept(p, c), tunes = 0, scores = 0;
+	/* A tune runs what is left, a score each of what is left without one: less of both as units go. */
+	for (double left = units - c->spec->per_round, n = 0; left > least - c->spec->per_round; left -= c->spec->per_round, n++) {
+		double share = left > 0 ? left / units : 0;
+		tunes += share;
+		scores += n > 0 && (int)n % c->spec->score.scan_every == 0 ? share * share : 0;
+	}
+	const struct foreseen f[] = {{c->tune, tunes}, {c->score, scores}};
+	build_foresee(p->build, generator, f, NELEM(f));
+}

@@ -1,0 +1,62 @@
+#include "foretell.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The generator's own memory, and for each region that it is given bytes and seconds. */
+enum { EMITTER_BYTES = 76 << 20, REGION_BYTES = 40 << 10 };
+static const double EMITTER_S = 0.05, REGION_S = 0.012;
+
+bool foretell_state(const struct estimate_call *c, const char *name, struct state *out)
+{
+	struct buf text;
+	int i = estimate_find(c, name);
+	if (i < 0)
+		return false;
+	if (estimate_input(c, (size_t)i, &text))
+		return state_read(estimate_arena(c), text, name, out, NULL);
+	c = estimate_maker(c, (size_t)i);
+	return c && (foretell_state(c, "state", out) || foretell_state(c, "shape", out));
+}
+
+bool foretell_tokens(const struct estimate_call *c, const char *name, struct mix_set **set, size_t *n,
+	struct token_table *joined)
+{
+	struct arena *a = estimate_arena(c);
+	size_t ninput = estimate_ninput(c);
+	const char *weight = fields_get(estimate_params(c), "weights");
+	struct token_table *t = arena_array(a, struct token_table, ninput);
+	*set = arena_array(a, struct mix_set, ninput);
+	*n = 0;
+	for (size_t i = 0; i < ninput; i++) {
+		struct buf bytes;
+		char *end;
+		if (strcmp(estimate_input_name(c, i), name))
+			continue;
+		if (!estimate_input(c, i, &bytes) || !token_table_open(&t[*n], bytes, NULL))
+			return false;
+		(*set)[*n] = (struct mix_set){&t[*n], weight ? strtoull(weight, &end, 10) : 0};
+		weight = weight ? end : NULL;
+		++*n;
+	}
+	if (*n)
+		token_tables_join(a, t, *n, joined);
+	return *n;
+}
+
+bool foretell_numerics(const struct estimate_call *c, enum numerics *out)
+{
+	const char *name = fields_get(estimate_params(c), "numerics");
+	return name && numerics_find(name, out);
+}
+
+const char *foretell_kind(enum numerics n)
+{
+	return dtype_name[numerics_classes[n].weight];
+}
+
+struct foretold_code foretell_code(size_t nregion)
+{
+	return (struct foretold_code){FORETELL_PROCESS_BYTES + EMITTER_BYTES + nregion * REGION_BYTES,
+		EMITTER_S + (double)nregion * REGION_S};
+}

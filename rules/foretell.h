@@ -1,0 +1,39 @@
+/*
+ * What estimates of several rules (struct rule.estimate) share: looking through what is not made yet, and what
+ * every action has that runs generated code.
+ *
+ * A state that is not there yet is taken to be the newest one before it that is: tuning leaves its shape, dropping
+ * makes it smaller, so what is said is the most that it can be.
+ */
+#ifndef FORETELL_H
+#define FORETELL_H
+
+#include "effort.h"
+#include "eval.h"
+#include "state.h"
+
+/* The input of that name, or what it will be made from. In the estimate's arena. */
+bool foretell_state(const struct estimate_call *c, const char *name, struct state *out);
+
+/* Inputs of that name as token tables, as far as they are there; false: some is not. */
+bool foretell_tokens(const struct estimate_call *c, const char *name, struct mix_set **set, size_t *n,
+	struct token_table *joined);
+
+/* Parameter "numerics". */
+bool foretell_numerics(const struct estimate_call *c, enum numerics *out);
+
+/* The kind of work (struct estimate): the class's dtype of weights. */
+const char *foretell_kind(enum numerics n);
+
+/* This process before a rule has done anything. */
+enum { FORETELL_PROCESS_BYTES = 14 << 20 };
+
+/* Of the code generator in this process, its code mapped and what it leaves on the heap, and of the process itself:
+ * bytes, and the seconds that generating programs of so many regions takes. */
+struct foretold_code {
+	uint64_t bytes;
+	double seconds;
+};
+struct foretold_code foretell_code(size_t nregion);
+
+#endif
