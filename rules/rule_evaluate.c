@@ -140,4 +140,4 @@ void evaluate_param(struct arena *a, enum numerics numerics, struct fields *out)
 }
 
 static const char *const outputs[] = {"metrics", "rows", NULL};
-const struct rule rule_evaluate = {"evaluate", 2, outputs, "compute", run_evaluate, rule_numerics_tools};
+const struct rule rule_evaluate = {"evaluate", 3, outputs, "compute", run_evaluate, rule_numerics_tools};
