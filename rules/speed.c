@@ -119,7 +119,7 @@ const char *speed_identity(const struct plan *p, const struct plan_target *t, co
 	strbuf_init(&b);
 	strbuf_addf(&b, "%s\n%s\n%s\n%lld %lld %lld\n", plan_keep(p, t)->text, t->hardware.names,
 		numerics_classes[t->numerics].name, (long long)t->spec->context, (long long)t->spec->threads,
-		(long long)p->spec->schedule[t->spec->schedule].per_round);
+		(long long)p->spec->schedule[t->schedule].per_round);
 	state_write(&b, &shape);
 	digest_hex(digest_of(b.s, b.n), hex);
 	strbuf_release(&b);

@@ -134,8 +134,10 @@ struct spec_schedule {
 
 struct spec_gate {
 	enum spec_reference against;
+	int target;    /* index of the target to compare with; -1: `against` says with what */
 	enum spec_metric metric;
-	double margin; /* accuracy: fraction of 1; else in the metric's unit */
+	double margin; /* accuracy: fraction of 1; relative: of the reference's metric; else in the metric's unit */
+	bool relative;
 	double confidence; /* 0..1 */
 	int dataset;   /* index; -1: every one */
 	struct place at;
@@ -155,7 +157,9 @@ struct spec_target {
 	struct spec_hardware hardware;
 	enum spec_dtype weights, head, activations, kv;
 	struct spec_keep keep;
-	int schedule;         /* index; -1: compiled as it is */
+	struct spec_tune *tune; /* of its state once more, behind the chain; NULL: none */
+	int *schedule;        /* indices; of several the one that does best on validation rows */
+	int nschedule;        /* 0: compiled as it is */
 	int64_t context;      /* tokens; 0: the model's */
 	int64_t threads;      /* 0: one per core where it runs */
 	double memory_bytes;  /* 0: no limit */

@@ -232,10 +232,13 @@ static void build_schedule(struct build *b, const struct xml_node *n, struct spe
 
 static struct spec_gate build_gate(struct build *b, const struct xml_node *n)
 {
+	const struct spec_value *margin = spec_values(b->a, n, "margin", NULL);
 	return (struct spec_gate){
 		.against = (enum spec_reference)get_word(n, "against", spec_references),
 		.metric = (enum spec_metric)get_word(n, "metric", spec_metrics),
-		.margin = get_number(b, n, "margin"),
+		.target = get_index(b, "target", xml_value(n, "target")),
+		.margin = margin->number,
+		.relative = margin->kind == VALUE_SHARE,
 		.confidence = get_number(b, n, "confidence"),
 		.dataset = get_index(b, "dataset", xml_value(n, "dataset")),
 		.at = n->at,
@@ -271,7 +274,6 @@ static void build_target(struct build *b, const struct xml_node *n, const struct
 		.activations = (enum spec_dtype)get_word(n, "activations", spec_dtypes),
 		.kv = (enum spec_dtype)get_word(n, "kv", spec_dtypes),
 		.keep = get_keep(b, n),
-		.schedule = get_index(b, "schedule", xml_value(n, "schedule")),
 		.context = get_count(b, n, "context"),
 		.threads = get_count(b, n, "threads"),
 		.memory_bytes = get_number(b, n, "memory"),
@@ -279,8 +281,16 @@ static void build_target(struct build *b, const struct xml_node *n, const struct
 		.later = n->later,
 		.at = n->at,
 	};
-	struct xml_node *c;
+	struct xml_node *c = xml_child(n, "tune", 0);
+	int nv = 0;
+	struct spec_value *schedule = spec_values(b->a, n, "schedule", &nv);
+	for (int i = 0; i < nv; i++)
+		*arena_push(b->a, t->schedule, t->nschedule) = get_index(b, "schedule", schedule[i].word);
 	build_hardware(b, n, &t->hardware);
+	if (c) {
+		t->tune = arena_new(b->a, struct spec_tune);
+		build_tune(b, c, t->tune);
+	}
 	for (int i = 0; (c = xml_next(n, "gate", &i));) {
 		struct spec_gate *g = arena_new(b->a, struct spec_gate);
 		*g = build_gate(b, c);

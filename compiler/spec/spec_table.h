@@ -75,7 +75,7 @@ struct spec_element {
 	const char *doc;
 	/* "*": not built yet; NULL: built. */
 	const char *later;
-	bool implied; /* its absence means one with all defaults */
+	const char *implied; /* the parent in which its absence means one with all defaults; NULL: none */
 };
 
 extern const struct spec_element spec_elements[]; /* name NULL ends; the order is canonical */

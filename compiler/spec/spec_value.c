@@ -250,13 +250,13 @@ static bool parse_margin(const struct spec_attr *row, const char *s, struct spec
 {
 	double x;
 	size_t n = scan_number(s, &x);
-	bool points = n && strcmp(s + n, "pp") == 0;
-	if (!n || (!points && s[n]) || !in_range(row, x) || (points && x > 100))
+	bool points = n && strcmp(s + n, "pp") == 0, share = n && strcmp(s + n, "%") == 0;
+	if (!n || (!points && !share && s[n]) || !in_range(row, x) || (points && x > 100))
 		return false;
-	v->kind = points ? VALUE_POINTS : VALUE_NUMBER;
-	v->number = points ? x / 100 : x;
+	v->kind = points ? VALUE_POINTS : share ? VALUE_SHARE : VALUE_NUMBER;
+	v->number = points || share ? x / 100 : x;
 	add_number(out, s, n);
-	strbuf_adds(out, points ? "pp" : "");
+	strbuf_adds(out, s + n);
 	return true;
 }
 
@@ -290,8 +290,8 @@ const struct spec_type spec_type_keep = {"keep",
 	"50%, 32 units, 4GB", parse_keep, false};
 const struct spec_type spec_type_share = {"share", ".+",
 	"a share like 80%, a file or pattern, or ids:FILE", "80%", parse_share, false};
-const struct spec_type spec_type_margin = {"margin", DECIMAL "(pp|" EXPONENT ")",
-	"points of accuracy like 2pp or a number of nats like 0.05", "2pp", parse_margin, false};
+const struct spec_type spec_type_margin = {"margin", DECIMAL "(pp|%|" EXPONENT ")",
+	"points of accuracy like 2pp, a number of nats like 0.05 or a share of them like 2%", "2pp", parse_margin, false};
 
 static bool is_unit_word(const char *s, size_t n)
 {
