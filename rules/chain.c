@@ -1,5 +1,6 @@
 #include "chain.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,11 +56,36 @@ static void add_sets(struct chain *c, enum split split, const int *set, int n, s
 	strbuf_release(&text);
 }
 
+/* What no drop can take away. */
+static uint64_t least_bytes(const struct state *s)
+{
+	uint64_t bytes = 0;
+	struct unit u;
+	for (size_t i = 0; i < s->ntensor; i++)
+		if (!unit_of_tensor(s->tensor[i].name, &u))
+			bytes += s->tensor[i].bytes;
+	return bytes;
+}
+
 /* ---- actions of a round ---- */
 
 static const char *named(struct chain *c, const char *what)
 {
 	return arena_printf(c->p->arena, "%s/round-%d/%s", c->spec->name, c->round, what);
+}
+
+/* What a round drops at least, where the spec says a share. */
+static int64_t bytes_of_round(const struct chain *c)
+{
+	return (int64_t)ceil(c->spec->per_round_share * (double)c->import_bytes);
+}
+
+/* How many neighbouring blocks a round drops; all blocks of an import are alike. */
+static int64_t run_of_blocks(const struct chain *c)
+{
+	double all = (double)(c->import_bytes - least_bytes(&c->import));
+	int64_t run = c->spec->per_round;
+	return run ? run : (int64_t)ceil((double)bytes_of_round(c) * c->import.config.layers / all);
 }
 
 static struct action *plan_score(struct chain *c, const char *name, struct action *state,
@@ -79,7 +105,7 @@ static struct action *plan_score(struct chain *c, const char *name, struct actio
 		fields_add(a, &param, "rows", plan_number(c->p, s->rows));
 	}
 	if (reads & READS_COUNT)
-		fields_add(a, &param, "count", plan_number(c->p, c->spec->per_round));
+		fields_add(a, &param, "count", plan_number(c->p, run_of_blocks(c)));
 	if (reads & READS_SEED)
 		fields_add(a, &param, "seed", plan_number(c->p, c->spec->tune.seed));
 	if (reads & READS_UNITS)
@@ -153,15 +179,23 @@ static struct action *plan_choose(struct chain *c)
 		c->score = plan_score(c, named(c, "score"), c->state, s->method, c->spec->unit);
 		c->scored = c->round;
 	}
-	struct input in[] = {input_output("state", c->state, 0), input_output("scores", c->score, 0)};
+	struct input in[] = {input_output("state", c->state, 0), input_output("scores", c->score, 0),
+		input_output("import", c->p->import, 0)};
+	bool weighs = s->per_byte || !c->spec->per_round;
 	strbuf_init(&order);
 	for (int i = 0; i < s->ntie_break; i++)
 		strbuf_addf(&order, "%s%s", i ? " " : "", spec_tie_breaks[s->tie_break[i]]);
-	fields_add(a, &param, "count", plan_number(c->p, c->spec->per_round));
+	if (c->spec->per_round)
+		fields_add(a, &param, "count", plan_number(c->p, c->spec->per_round));
+	else
+		fields_add(a, &param, "bytes", plan_number(c->p, bytes_of_round(c)));
+	if (s->per_byte)
+		fields_add(a, &param, "per", "byte");
 	if (s->ntie_break)
 		fields_add(a, &param, "tie-break", arena_strdup(a, order.s));
 	strbuf_release(&order);
-	return plan_action(c->p, named(c, "choose"), &rule_choose, &(struct inputs){in, NELEM(in)}, param);
+	return plan_action(c->p, named(c, "choose"), &rule_choose,
+		&(struct inputs){in, weighs ? NELEM(in) : NELEM(in) - 1}, param);
 }
 
 /* What is measured of a state in a class, on a dataset: "NAME" of the action below the state. */
@@ -255,17 +289,6 @@ static bool satisfies(const struct chain *c, const struct plan_target *t)
 	}
 }
 
-/* What no drop can take away. */
-static uint64_t least_bytes(const struct state *s)
-{
-	uint64_t bytes = 0;
-	struct unit u;
-	for (size_t i = 0; i < s->ntensor; i++)
-		if (!unit_of_tensor(s->tensor[i].name, &u))
-			bytes += s->tensor[i].bytes;
-	return bytes;
-}
-
 /* A depth that the lock knows is taken; another has to be measured here. */
 static bool check_speed(const struct chain *c, struct plan_target *t, const struct spec_keep *k)
 {
@@ -308,20 +331,30 @@ static bool on_chain(const struct chain *c, const struct plan_target *t)
 }
 
 /* The state that the chain has for a target, tuned once more where the target says so. */
-static struct found settled(struct chain *c, const struct plan_target *t, struct found s)
+static bool settle(struct chain *c, struct plan_target *t, struct found *s)
 {
 	const char *name = t->spec->name;
 	if (!t->spec->tune)
-		return s;
-	s.state = plan_tune(c, t->spec->tune, s.state, plan_trainable(c, t->spec->tune, name),
-		arena_printf(c->p->arena, "%s/tune", name));
-	s.name = arena_printf(c->p->arena, "%s/tuned", name);
-	return s;
+		return true;
+	struct spec_tune tune = *t->spec->tune;
+	int64_t before = (s->round + 1) * c->spec->tune.steps;
+	if (tune.counts_chain && !c->p->o->smoke)
+		tune.steps -= before;
+	if (tune.steps <= 0 && tune.counts_chain)
+		return spec_err_at(&t->err, t->spec->tune->at, "steps=\"%lld\" are those of all rounds too, and the chain of target "
+			"'%s' had %lld until %s", (long long)t->spec->tune->steps, name, (long long)before, s->name);
+	s->state = plan_tune(c, &tune, s->state, plan_trainable(c, &tune, name), arena_printf(c->p->arena, "%s/tune", name));
+	s->name = arena_printf(c->p->arena, "%s/tuned", name);
+	return true;
 }
 
 void chain_give(struct chain *c, struct plan_target *t, struct found s)
 {
-	s = settled(c, t, s);
+	if (!settle(c, t, &s)) {
+		t->failed = true;
+		chain_gates_resume(c->p);
+		return;
+	}
 	t->state = s.state;
 	t->state_name = s.name;
 	t->nround = s.round;
@@ -540,7 +573,7 @@ static bool go_on(struct chain *c, struct err *e)
 {
 	if (!any_waiting(c))
 		return true;
-	if (units_of(&c->shadow) < (size_t)c->spec->per_round)
+	if (units_of(&c->shadow) < (c->spec->per_round ? (size_t)c->spec->per_round : 1))
 		return no_units_left(c, e);
 	next_round(c);
 	return true;

@@ -97,6 +97,7 @@ struct spec_dataset {
 struct spec_score {
 	enum spec_score_method method;
 	int64_t rows, scan_every;
+	bool per_byte; /* costs over bytes */
 	const char *units; /* SCORE_GIVEN: names, by spaces; else NULL */
 	enum spec_tie_break tie_break[2];
 	int ntie_break;
@@ -107,6 +108,7 @@ struct spec_score {
 
 struct spec_tune {
 	enum spec_tune_method method;
+	bool counts_chain; /* steps are those of the chain's rounds and of this tune together */
 	int64_t epochs, steps; /* of a round; steps 0: as many as the epochs have, epochs 0: none */
 	int64_t batch, accumulate, seed, rank;
 	double learning_rate, warm_up, weight_decay, clip, trainable; /* shares: 0..1 */
@@ -124,7 +126,8 @@ struct spec_schedule {
 	enum spec_unit unit;
 	enum spec_device device;
 	enum spec_dtype arithmetic; /* DTYPE_F32 or DTYPE_BF16 */
-	int64_t per_round;
+	int64_t per_round;      /* units; 0: */
+	double per_round_share; /* of the imported bytes */
 	enum spec_states states;
 	struct spec_score score;
 	struct spec_tune tune;

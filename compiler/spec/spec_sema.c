@@ -288,6 +288,10 @@ static void check_schedule(struct sema *s, struct xml_node *n)
 		spec_error(s->log, &score->at, "method=\"given\" without units=\"blk.3.mlp ...\" on <score>");
 	if (score)
 		check_ranks(s, n, score);
+	const struct xml_node *tune = xml_child(n, "tune", 0);
+	if (tune && is(tune, "counts", "chain"))
+		spec_error(s->log, place_of(tune, "counts"), "counts=\"chain\" stands on the <tune> of a <target>: a round does not "
+			"know how many there are");
 }
 
 static void check_gate(struct sema *s, struct xml_node *n)
@@ -530,6 +534,21 @@ static bool keeps_by(struct sema *s, struct xml_node *target, enum spec_value_ki
 	return any;
 }
 
+/* counts="chain" needs a chain whose rounds have a number of steps that is known. */
+static void check_counts(struct sema *s, const struct xml_node *target, const struct xml_node *tune)
+{
+	const char **name = NULL;
+	const struct xml_attr *at = xml_attr(target, "schedule");
+	int n = at && at->row ? spec_items(s->a, at->row, at->value, &name) : 0;
+	for (int i = 0; i < n && is(tune, "counts", "chain"); i++) {
+		const struct xml_node *schedule = by_name(s->root, "schedule", name[i]);
+		const struct xml_node *own = schedule ? xml_child(schedule, "tune", 0) : NULL;
+		if (own && !xml_attr(own, "steps"))
+			spec_error(s->log, place_of(tune, "counts"), "counts=\"chain\" needs steps on the <tune> of schedule '%s', "
+				"which has epochs", name[i]);
+	}
+}
+
 /* The state's own tune, behind the chain. */
 static void check_target_tune(struct sema *s, const struct xml_node *n)
 {
@@ -617,6 +636,8 @@ static void check_target(struct sema *s, struct xml_node *n)
 	}
 	if (nname > 1)
 		check_choice(s, n, name, nname);
+	if (xml_child(n, "tune", 0))
+		check_counts(s, n, xml_child(n, "tune", 0));
 	if (!xml_attr(n, "keep"))
 		spec_error(s->log, &n->at, "missing attribute 'keep' on <target> or its <schedule>");
 	else if (keeps_by(s, n, VALUE_GATE))

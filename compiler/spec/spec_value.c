@@ -162,6 +162,13 @@ static bool parse_number(const struct spec_attr *row, const char *s, struct spec
 	return true;
 }
 
+static bool parse_amount(const struct spec_attr *row, const char *s, struct spec_value *v,
+	struct strbuf *out)
+{
+	static const struct spec_attr share = {.max = 100, .min_open = true};
+	return strchr(s, '%') ? parse_percent(&share, s, v, out) : parse_count(row, s, v, out);
+}
+
 static bool parse_enum(const struct spec_attr *row, const char *s, struct spec_value *v,
 	struct strbuf *out)
 {
@@ -278,6 +285,8 @@ const struct spec_type spec_type_percent = {
 	"percent", DECIMAL "%", "a percentage like 50%", "50%", parse_percent, false};
 const struct spec_type spec_type_count = {
 	"count", "[0-9]{1,18}", "a whole number", "16", parse_count, false};
+const struct spec_type spec_type_amount = {"amount", "[0-9]{1,18}|" DECIMAL "%",
+	"a whole number, or a share like 50%", "1, 50%", parse_amount, false};
 const struct spec_type spec_type_number = {
 	"number", DECIMAL EXPONENT, "a number like 0.5 or 2e-5", "2e-5", parse_number, false};
 const struct spec_type spec_type_enum = {"word", NULL, NULL, NULL, parse_enum, false};

@@ -90,3 +90,54 @@ lock '
 m = T["plain"]["metrics"]
 assert m["bytes"] > m["rows"] and abs(m["nll_per_byte"] * m["bytes"] - m["nll"] * m["tokens"]) < 1e-6, m'
 verdict nll-per-byte $?
+
+# ---- how much a round drops, and by what ----
+round() { # round SCORE KEEP [SCHEDULE [TUNE]]
+	cat >c.xml <<-XML
+		<trim xmlns="urn:trim:spec:1" name="c">
+		  <model path="model"/>
+		$(dataset 'test="40%" train="30%" calibration="10%" validation="20%"')
+		  <schedule ${3:-}><score rows="4" $1/><tune method="full" steps="2" learning-rate="1e-3"/></schedule>
+		  <target name="t" keep="$2" hardware="x86-64-v3" weights="f32">${4:-}</target>
+		</trim>
+	XML
+	rm -f c.lock
+}
+sizes='
+import json
+with open("model/model.safetensors", "rb") as f:
+    head = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+head.pop("__metadata__", None)
+size = lambda t: t["data_offsets"][1] - t["data_offsets"][0]
+def unit_bytes(u):
+    layer, kind = u.split(".")[1:]
+    mlp = lambda n: ".mlp." in n or "post_attention" in n
+    return sum(size(t) for n, t in head.items() if n.startswith("model.layers.%s." % layer) and mlp(n) == (kind == "mlp"))
+'
+# At once, in the ranking's order, as many as have the share of the import's bytes, and not one more.
+round 'method="given" units="blk.1.mlp blk.0.attn blk.0.mlp blk.1.attn"' 70% 'per-round="30%"'
+build 0 && python3 -c "$sizes"'
+units = [d["unit"] for d in json.load(open("c.lock"))["chain"][0]["dropped"]]
+gone = [unit_bytes(u) for u in units]
+assert len(units) > 1 and units == ["blk.1.mlp", "blk.0.attn", "blk.0.mlp", "blk.1.attn"][:len(units)], units
+assert sum(gone) >= 0.3 * sum(map(size, head.values())) > sum(gone[:-1]), (units, gone)' >>log 2>&1
+verdict round-of-a-share $?
+round 'method="scan"' 60% 'per-round="100%"'
+build 2 && grep -q "bytes shall go, but all that method 'scan' ranked and that are left, 4, have less" log
+verdict round-of-too-much $?
+round 'method="angular"' 99% 'unit="block" per-round="40%"'
+build 0 && lock 'assert len(L["chain"][0]["dropped"]) == 4'; verdict run-of-a-share $?
+# By bytes: the first to go costs least over its bytes, by the numbers that the scores have anyway.
+round 'method="scan" per="byte"' '3 units'
+build 0 && "$TRIM" report c.xml --json >report.json && python3 -c "$sizes"'
+scores = json.load(open("report.json"))["schedules"][0]["rounds"][0]["scores"]
+cost = {u["unit"]: (u["nll"] - scores["base"]["nll"]) / unit_bytes(u["unit"]) for u in scores["units"]}
+gone = [u["unit"] for u in scores["units"] if "dropped" in u]
+assert gone == [min(cost, key=cost.get)], (gone, cost)' >>log 2>&1
+verdict per-byte $?
+# The steps of the chain count: round 0 and two rounds of 2 each leave 4 of 10.
+round 'method="last"' '2 units' '' '<tune method="full" steps="10" counts="chain"/>'
+build 0 && grep '"event":"progress".*"action":"t/tune"' events | grep -q '"total":4,'; verdict steps-of-the-chain $?
+round 'method="last"' '2 units' '' '<tune method="full" steps="6" counts="chain"/>'
+build 2 && grep -q "c.xml:[0-9:]*: steps=\"6\" are those of all rounds too, and the chain of target 't' had 6 until main/round-2" log
+verdict no-steps-left $?
