@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# Once: which actions run, what is chosen, what the lock says.
 # Targets beside each other: one that takes the best of several schedules by validation rows, one that is judged against
 # it, one that is tuned once more behind its chain. What runs, in which order, and what the lock says of it.
 set -u
