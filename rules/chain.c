@@ -1,39 +1,13 @@
 #include "chain.h"
 #include "chain_foresee.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "json.h"
+#include "chain_parts.h"
 #include "plan_data.h"
 #include "speed.h"
-
-struct chain {
-	struct plan *p;
-	const struct spec_schedule *spec;
-	enum numerics numerics;
-	void (*found)(struct plan *p, struct plan_target *t);
-	struct state import;              /* with the import's digests */
-	struct state shadow;              /* the import without what is dropped so far: for bytes */
-	uint64_t import_bytes;
-	struct action **tokens[NSPLIT];   /* by dataset */
-	struct action *trainable;
-	struct action *state;             /* tuned, of the newest round */
-	const char *state_name;
-	int round;
-	struct action *tuned;             /* of round 0 */
-	struct action *score, *choose;    /* that the round being planned goes by */
-	int scored;                       /* the round of score */
-	struct found *passed;             /* by target: the newest state that passed its gates on validation rows */
-	double *speed;                    /* by target: what was measured last, tokens/s */
-};
-
-/* A state of the chain. */
-struct found {
-	struct action *state;             /* NULL: none */
-	const char *name;
-	int round;
-};
 
 /* ---- data ---- */
 
@@ -83,11 +57,36 @@ static void add_sets(struct chain *c, enum split split, const int *set, int n, s
 	strbuf_release(&text);
 }
 
+/* What no drop can take away. */
+static uint64_t least_bytes(const struct state *s)
+{
+	uint64_t bytes = 0;
+	struct unit u;
+	for (size_t i = 0; i < s->ntensor; i++)
+		if (!unit_of_tensor(s->tensor[i].name, &u))
+			bytes += s->tensor[i].bytes;
+	return bytes;
+}
+
 /* ---- actions of a round ---- */
 
 static const char *named(struct chain *c, const char *what)
 {
 	return arena_printf(c->p->arena, "%s/round-%d/%s", c->spec->name, c->round, what);
+}
+
+/* What a round drops at least, where the spec says a share. */
+static int64_t bytes_of_round(const struct chain *c)
+{
+	return (int64_t)ceil(c->spec->per_round_share * (double)c->import_bytes);
+}
+
+/* How many neighbouring blocks a round drops; all blocks of an import are alike. */
+static int64_t run_of_blocks(const struct chain *c)
+{
+	double all = (double)(c->import_bytes - least_bytes(&c->import));
+	int64_t run = c->spec->per_round;
+	return run ? run : (int64_t)ceil((double)bytes_of_round(c) * c->import.config.layers / all);
 }
 
 static struct action *plan_score(struct chain *c, const char *name, struct action *state,
@@ -107,7 +106,7 @@ static struct action *plan_score(struct chain *c, const char *name, struct actio
 		fields_add(a, &param, "rows", plan_number(c->p, s->rows));
 	}
 	if (reads & READS_COUNT)
-		fields_add(a, &param, "count", plan_number(c->p, c->spec->per_round));
+		fields_add(a, &param, "count", plan_number(c->p, run_of_blocks(c)));
 	if (reads & READS_SEED)
 		fields_add(a, &param, "seed", plan_number(c->p, c->spec->tune.seed));
 	if (reads & READS_UNITS)
@@ -115,25 +114,25 @@ static struct action *plan_score(struct chain *c, const char *name, struct actio
 	return plan_action(c->p, name, &rule_score, &in, param);
 }
 
-static struct action *plan_trainable(struct chain *c)
+/* Which blocks one of the schedule's or its targets' tunes trains. */
+static struct action *plan_trainable(struct chain *c, const struct spec_tune *tune, const char *name)
 {
 	struct fields param = {0};
 	struct input in[2] = {input_output("state", c->p->import, 0)};
 	size_t n = 1;
-	const struct spec_tune *tune = &c->spec->tune;
 	double share = tune->method == TUNE_FULL ? 1 : tune->trainable;
 	if (share < 1)
 		in[n++] = input_output("scores", plan_score(c, arena_printf(c->p->arena, "%s/parent/score",
 			c->spec->name), c->p->import, SCORE_SCAN, UNIT_HALF), 0);
 	fields_add(c->p->arena, &param, "share", arena_printf(c->p->arena, "%.9g", share));
 	fields_add(c->p->arena, &param, "embeddings", tune->train_embeddings ? "1" : "0");
-	return plan_action(c->p, arena_printf(c->p->arena, "%s/trainable", c->spec->name), &rule_trainable,
+	return plan_action(c->p, arena_printf(c->p->arena, "%s/trainable", name), &rule_trainable,
 		&(struct inputs){in, n}, param);
 }
 
-static struct action *plan_tune(struct chain *c, struct action *state)
+static struct action *plan_tune(struct chain *c, const struct spec_tune *t, struct action *state,
+	struct action *trainable, const char *name)
 {
-	const struct spec_tune *t = &c->spec->tune;
 	struct arena *a = c->p->arena;
 	struct fields param = {0};
 	struct inputs in = {0};
@@ -144,7 +143,7 @@ static struct action *plan_tune(struct chain *c, struct action *state)
 			*arena_push(a, set, nset) = i;
 	plan_add_input(c->p, &in, input_output("state", state, 0));
 	add_sets(c, SPLIT_TRAIN, set, nset, &in, &param);
-	plan_add_input(c->p, &in, input_output("trainable", c->trainable, 0));
+	plan_add_input(c->p, &in, input_output("trainable", trainable, 0));
 	fields_add(a, &param, "numerics", numerics_classes[c->numerics].name);
 	if (t->steps)
 		fields_add(a, &param, "steps", plan_number(c->p, t->steps));
@@ -167,7 +166,7 @@ static struct action *plan_tune(struct chain *c, struct action *state)
 		fields_add(a, &param, "distill", arena_printf(a, "%.9g", t->distill));
 		fields_add(a, &param, "temperature", arena_printf(a, "%.9g", t->temperature));
 	}
-	return plan_action(c->p, named(c, "tune"), &rule_tune, &in, param);
+	return plan_action(c->p, name, &rule_tune, &in, param);
 }
 
 /* By scores of this round, or of the newest one that scored. */
@@ -181,15 +180,23 @@ static struct action *plan_choose(struct chain *c)
 		c->score = plan_score(c, named(c, "score"), c->state, s->method, c->spec->unit);
 		c->scored = c->round;
 	}
-	struct input in[] = {input_output("state", c->state, 0), input_output("scores", c->score, 0)};
+	struct input in[] = {input_output("state", c->state, 0), input_output("scores", c->score, 0),
+		input_output("import", c->p->import, 0)};
+	bool weighs = s->per_byte || !c->spec->per_round;
 	strbuf_init(&order);
 	for (int i = 0; i < s->ntie_break; i++)
 		strbuf_addf(&order, "%s%s", i ? " " : "", spec_tie_breaks[s->tie_break[i]]);
-	fields_add(a, &param, "count", plan_number(c->p, c->spec->per_round));
+	if (c->spec->per_round)
+		fields_add(a, &param, "count", plan_number(c->p, c->spec->per_round));
+	else
+		fields_add(a, &param, "bytes", plan_number(c->p, bytes_of_round(c)));
+	if (s->per_byte)
+		fields_add(a, &param, "per", "byte");
 	if (s->ntie_break)
 		fields_add(a, &param, "tie-break", arena_strdup(a, order.s));
 	strbuf_release(&order);
-	return plan_action(c->p, named(c, "choose"), &rule_choose, &(struct inputs){in, NELEM(in)}, param);
+	return plan_action(c->p, named(c, "choose"), &rule_choose,
+		&(struct inputs){in, weighs ? NELEM(in) : NELEM(in) - 1}, param);
 }
 
 /* What is measured of a state in a class, on a dataset: "NAME" of the action below the state. */
@@ -199,7 +206,7 @@ static const char *measure_name(const struct chain *c, struct found s, enum nume
 		set);
 }
 
-static struct action *plan_measure(struct chain *c, struct found s, enum numerics numerics, enum split split, int set)
+struct action *chain_measure(struct chain *c, struct found s, enum numerics numerics, enum split split, int set)
 {
 	static const char *const name[NSPLIT] = {[SPLIT_TEST] = "evaluate", [SPLIT_VALIDATION] = "validate"};
 	struct fields param = {0};
@@ -252,12 +259,12 @@ static struct found newest(const struct chain *c)
 	return (struct found){c->state, c->state_name, c->round};
 }
 
-static struct found round_0(const struct chain *c)
+struct found chain_round_0(const struct chain *c)
 {
 	return (struct found){c->tuned, c->spec ? arena_printf(c->p->arena, "%s/round-0", c->spec->name) : "import", 0};
 }
 
-static struct found untouched(const struct chain *c)
+struct found chain_untouched(const struct chain *c)
 {
 	return (struct found){c->p->import, "import", 0};
 }
@@ -281,17 +288,6 @@ static bool satisfies(const struct chain *c, const struct plan_target *t)
 	default:
 		return true; /* no wish: round 0 */
 	}
-}
-
-/* What no drop can take away. */
-static uint64_t least_bytes(const struct state *s)
-{
-	uint64_t bytes = 0;
-	struct unit u;
-	for (size_t i = 0; i < s->ntensor; i++)
-		if (!unit_of_tensor(s->tensor[i].name, &u))
-			bytes += s->tensor[i].bytes;
-	return bytes;
 }
 
 /* A depth that the lock knows is taken; another has to be measured here. */
@@ -327,123 +323,60 @@ static bool check_keep(const struct chain *c, struct plan_target *t)
 		"the model", k->text, least, 100 * least / total);
 }
 
-/* ---- gates ---- */
-
-struct judged {
-	struct chain *c;
-	struct plan_target *t;
-};
-
-static bool all_passed(struct chain *c, const struct buf *verdict, size_t n, bool *out, struct err *e)
-{
-	*out = true;
-	for (size_t i = 0; i < n; i++) {
-		struct json *v;
-		if (!json_parse(c->p->arena, verdict[i], "verdict", 1, &v, e))
-			return false;
-		const struct json *is = json_get(v, "passed");
-		*out = *out && is && is->kind == JSON_TRUE;
-	}
-	return true;
-}
-
-static bool judged(struct build *b, void *ctx, const struct buf *input, struct err *e)
-{
-	struct judged *j = ctx;
-	(void)b;
-	bool ok;
-	if (!all_passed(j->c, input, j->t->nverdict, &ok, e))
-		return false;
-	j->t->gate_unasked = j->c->p->o->smoke;
-	j->t->gate_failed = !ok && !j->t->gate_unasked;
-	j->c->found(j->c->p, j->t);
-	return true;
-}
-
-const char *plan_gate_json(const struct plan_target *t)
-{
-	if (!t->nverdict)
-		return "null";
-	return !t->path || t->gate_unasked ? "\"undecided\"" : t->gate_failed ? "\"failed\"" : "\"passed\"";
-}
-
-static struct action *plan_verdict(struct chain *c, const struct spec_gate *g, enum numerics numerics, struct found s,
-	enum split split, const char *name, int set)
-{
-	struct found against = g->against == AGAINST_PARENT ? untouched(c) : round_0(c);
-	struct input in[] = {
-		input_output("reference", plan_measure(c, against, numerics, split, set), EVALUATE_ROWS),
-		input_output("candidate", plan_measure(c, s, numerics, split, set), EVALUATE_ROWS)};
-	struct fields param = {0};
-	gate_param(c->p->arena, g, &param);
-	if (c->p->spec->ndataset > 1)
-		fields_add(c->p->arena, &param, "dataset", c->p->spec->dataset[set].name);
-	return plan_action(c->p, plan_set_name(c->p, name, set), &rule_gate, &(struct inputs){in, 2}, param);
-}
-
-/* Verdicts of the target's gates on a state by rows of a split, dataset by dataset; `name` of their actions, without
- * a number. */
-static void plan_verdicts(struct chain *c, const struct plan_target *t, struct found s, enum split split,
-	const char *name, struct inputs *out)
-{
-	for (int i = 0; i < t->spec->ngate; i++)
-		for (int k = 0; k < c->p->spec->ndataset; k++) {
-			const struct spec_gate *g = t->spec->gate[i];
-			const char *numbered = arena_printf(c->p->arena, "%s-%d", name, i + 1);
-			if (g->dataset < 0 || g->dataset == k)
-				plan_add_input(c->p, out, input_output("verdict",
-					plan_verdict(c, g, t->numerics, s, split, numbered, k), 0));
-		}
-}
-
-/* The binary is planned when the gates have spoken: where it goes depends on them. */
-static void plan_gates(struct chain *c, struct plan_target *t, struct found s)
-{
-	struct arena *a = c->p->arena;
-	struct inputs verdicts = {0};
-	plan_verdicts(c, t, s, SPLIT_TEST, arena_printf(a, "%s/gate", t->spec->name), &verdicts);
-	for (size_t i = 0; i < verdicts.n; i++)
-		*arena_push(a, t->verdict, t->nverdict) = verdicts.input[i].action;
-	if (!verdicts.n) {
-		c->found(c->p, t);
-		return;
-	}
-	struct judged *j = arena_new(a, struct judged);
-	*j = (struct judged){c, t};
-	build_generate(c->p->build, arena_printf(a, "%s/gates", t->spec->name), verdicts.input, verdicts.n, judged,
-		j);
-}
-
 static bool on_chain(const struct chain *c, const struct plan_target *t)
 {
-	const struct spec_schedule *s =
-		t->spec->schedule < 0 ? NULL : &c->p->spec->schedule[t->spec->schedule];
-	return !t->failed && s == c->spec;
+	bool any = !t->spec->nschedule && !c->spec;
+	for (int i = 0; i < t->spec->nschedule; i++)
+		any = any || c->spec == &c->p->spec->schedule[t->spec->schedule[i]];
+	return !t->failed && any;
 }
 
-/* The target has its state: test rows are read now, and for no other. */
-static void give(struct chain *c, struct plan_target *t, struct found s)
+/* The state that the chain has for a target, tuned once more where the target says so. */
+static bool settle(struct chain *c, struct plan_target *t, struct found *s)
 {
+	const char *name = t->spec->name;
+	if (!t->spec->tune)
+		return true;
+	struct spec_tune tune = *t->spec->tune;
+	int64_t before = (s->round + 1) * c->spec->tune.steps;
+	if (tune.counts_chain && !c->p->o->smoke)
+		tune.steps -= before;
+	if (tune.steps <= 0 && tune.counts_chain)
+		return spec_err_at(&t->err, t->spec->tune->at, "steps=\"%lld\" are those of all rounds too, and the chain of target "
+			"'%s' had %lld until %s", (long long)t->spec->tune->steps, name, (long long)before, s->name);
+	s->state = plan_tune(c, &tune, s->state, plan_trainable(c, &tune, name), arena_printf(c->p->arena, "%s/tune", name));
+	s->name = arena_printf(c->p->arena, "%s/tuned", name);
+	return true;
+}
+
+void chain_give(struct chain *c, struct plan_target *t, struct found s)
+{
+	if (!settle(c, t, &s)) {
+		t->failed = true;
+		chain_gates_resume(c->p);
+		return;
+	}
 	t->state = s.state;
 	t->state_name = s.name;
 	t->nround = s.round;
 	t->on = arena_array(c->p->arena, struct plan_measures, c->p->spec->ndataset);
 	for (int k = 0; k < c->p->spec->ndataset; k++) {
 		struct plan_measures *m = &t->on[k];
-		m->evaluate_parent = plan_measure(c, untouched(c), t->numerics, SPLIT_TEST, k);
+		m->evaluate_parent = chain_measure(c, chain_untouched(c), t->numerics, SPLIT_TEST, k);
 		if (c->spec)
-			m->evaluate_tuned = plan_measure(c, round_0(c), t->numerics, SPLIT_TEST, k);
-		m->evaluate = plan_measure(c, s, t->numerics, SPLIT_TEST, k);
+			m->evaluate_tuned = chain_measure(c, chain_round_0(c), t->numerics, SPLIT_TEST, k);
+		m->evaluate = chain_measure(c, s, t->numerics, SPLIT_TEST, k);
 		m->cost = plan_cost(c, s, t->numerics, k);
 		build_want(c->p->build, m->evaluate_parent);
 		build_want(c->p->build, m->evaluate);
 	}
-	plan_gates(c, t, s);
+	chain_gates(c, t, s);
+	chain_gates_resume(c->p);
 }
 
 static bool is_waiting(const struct chain *c, const struct plan_target *t)
 {
-	return on_chain(c, t) && !t->state;
+	return on_chain(c, t) && !t->state && !chain_nominated(c, t);
 }
 
 static bool any_waiting(const struct chain *c)
@@ -459,8 +392,12 @@ static void give_states(struct chain *c)
 {
 	for (size_t i = 0; i < c->p->ntarget; i++) {
 		struct plan_target *t = &c->p->target[i];
-		if (is_waiting(c, t) && satisfies(c, t))
-			give(c, t, newest(c));
+		if (!is_waiting(c, t) || !satisfies(c, t))
+			continue;
+		if (t->spec->nschedule > 1)
+			chain_nominate(c, t, newest(c));
+		else
+			chain_give(c, t, newest(c));
 	}
 }
 
@@ -482,17 +419,17 @@ static void give_passed(struct chain *c, struct plan_target *t, const char *why)
 	if (s.state) {
 		t->stop = arena_printf(c->p->arena, "takes %s, %s", s.name, why);
 	} else {
-		s = round_0(c);
+		s = chain_round_0(c);
 		t->nothing_passed = true;
 		t->stop = arena_printf(c->p->arena, "takes %s, nothing dropped: %s", s.name, why);
 	}
-	give(c, t, s);
+	chain_give(c, t, s);
 }
 
 static bool try_gates(struct chain *c, struct plan_target *t, const struct buf *verdict, size_t n, struct err *e)
 {
 	bool ok;
-	if (!all_passed(c, verdict, n, &ok, e))
+	if (!chain_all_passed(c, verdict, n, &ok, e))
 		return false;
 	if (ok || c->p->o->smoke)
 		c->passed[t - c->p->target] = newest(c);
@@ -520,7 +457,7 @@ static bool try_speed(struct chain *c, struct plan_target *t, const struct buf *
 		return true;
 	t->stop_units = (int64_t)units_of(&c->shadow);
 	t->stop = arena_printf(c->p->arena, "takes %s, the first at %s or more", c->state_name, plan_keep(c->p, t)->text);
-	give(c, t, newest(c));
+	chain_give(c, t, newest(c));
 	return true;
 }
 
@@ -555,7 +492,7 @@ static bool plan_trials(struct chain *c)
 		if (measures)
 			plan_speed(c, t, &all->in);
 		else if (kind == VALUE_GATE)
-			plan_verdicts(c, t, newest(c), SPLIT_VALIDATION,
+			chain_verdicts(c, t, newest(c), SPLIT_VALIDATION,
 				arena_printf(a, "%s/round-%d/gate", t->spec->name, c->round), &all->in);
 		else
 			continue;
@@ -596,9 +533,18 @@ static bool chosen(struct build *b, void *ctx, const struct buf *input, struct e
 	}
 	struct input in[] = {input_output("state", c->state, 0), input_output("units", c->choose, 0)};
 	struct action *dropped = plan_action(c->p, named(c, "drop"), &rule_drop, &(struct inputs){in, 2}, (struct fields){0});
-	c->state = plan_tune(c, dropped);
+	c->state = plan_tune(c, &c->spec->tune, dropped, c->trainable, named(c, "tune"));
 	c->state_name = arena_printf(a, "%s/round-%d", c->spec->name, c->round);
 	return take_state(c, e);
+}
+
+static void foresee(struct chain *c, const char *generator, struct action *tune)
+{
+	struct chain_ahead ahead = {c->spec, &c->shadow, c->import_bytes, tune, c->score, NULL, 0};
+	for (size_t i = 0; i < c->p->ntarget; i++)
+		if (is_waiting(c, &c->p->target[i]))
+			*arena_push(c->p->arena, ahead.waiting, ahead.nwaiting) = &c->p->target[i];
+	chain_foresee(c->p, generator, &ahead);
 }
 
 static void next_round(struct chain *c)
@@ -608,13 +554,14 @@ static void next_round(struct chain *c)
 	c->choose = plan_choose(c);
 	struct input in = input_output("units", c->choose, 0);
 	build_generate(c->p->build, named(c, "next"), &in, 1, chosen, c);
-	chain_foresee(c->p, named(c, "next"), &(struct chain_ahead){c->spec, &c->shadow, c->import_bytes, tune, c->score});
+	foresee(c, named(c, "next"), tune);
 }
 
 static void too_slow(const struct chain *c, struct plan_target *t)
 {
 	const struct spec_keep *k = plan_keep(c->p, t);
 	t->failed = true;
+	chain_gates_resume(c->p);
 	spec_err_at(&t->err, k->at, "no state of the chain gives target '%s' keep=\"%s\"; the last one, with %zu units, decodes "
 		"%.2f tokens/s here", t->spec->name, k->text, units_of(&c->shadow), c->speed[t - c->p->target]);
 }
@@ -638,7 +585,7 @@ static bool go_on(struct chain *c, struct err *e)
 {
 	if (!any_waiting(c))
 		return true;
-	if (units_of(&c->shadow) < (size_t)c->spec->per_round)
+	if (units_of(&c->shadow) < (c->spec->per_round ? (size_t)c->spec->per_round : 1))
 		return no_units_left(c, e);
 	next_round(c);
 	return true;
@@ -662,8 +609,10 @@ static bool imported(struct build *b, void *ctx, const struct buf *input, struct
 	c->import_bytes = bytes_of(&c->import);
 	for (size_t i = 0; i < c->p->ntarget; i++) {
 		struct plan_target *t = &c->p->target[i];
-		if (on_chain(c, t) && !check_keep(c, t))
+		if (on_chain(c, t) && !check_keep(c, t)) {
 			t->failed = true;
+			chain_gates_resume(c->p);
+		}
 		any = any || on_chain(c, t);
 	}
 	if (!any)
@@ -676,8 +625,8 @@ static bool imported(struct build *b, void *ctx, const struct buf *input, struct
 		give_states(c);
 		return true;
 	}
-	c->trainable = plan_trainable(c);
-	c->state = c->tuned = plan_tune(c, c->p->import);
+	c->trainable = plan_trainable(c, &c->spec->tune, c->spec->name);
+	c->state = c->tuned = plan_tune(c, &c->spec->tune, c->p->import, c->trainable, named(c, "tune"));
 	c->state_name = arena_printf(c->p->arena, "%s/round-0", c->spec->name);
 	return take_state(c, e);
 }
@@ -720,7 +669,7 @@ bool chain_plan(struct plan *p, void (*found)(struct plan *p, struct plan_target
 		return start_chain(p, NULL, found, e);
 	for (size_t i = 0; i < p->ntarget; i++) {
 		struct plan_target *t = &p->target[i];
-		if (t->failed || t->spec->schedule >= 0)
+		if (t->failed || t->spec->nschedule)
 			continue;
 		t->state = p->import;
 		t->state_name = "import";

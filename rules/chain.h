@@ -13,6 +13,8 @@
  *     STATE/validate-NUMERICS, TARGET/round-N/gate-I
  *                                        where a target keeps by gate: validation rows, of each state up to the
  *                                        first that does not pass and of what it is compared with
+ *     STATE/validate-NUMERICS            also of what a target of several schedules chooses from (TARGET/pick)
+ *     TARGET/trainable, TARGET/tune      where it has a tune of its own; its state is then called TARGET/tuned
  *     STATE/cost-NUMERICS                of each target's state, unless the class is f32: validation rows, if
  *                                        the spec asks for any
  *

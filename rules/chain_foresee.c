@@ -1,5 +1,7 @@
 #include "chain_foresee.h"
 
+#include <math.h>
+
 static double units_left(const struct state *s)
 {
 	double n = 0;
@@ -18,6 +20,16 @@ static void bytes_of(const struct state *s, double *units, double *rest)
 	}
 }
 
+/* What a round drops, units of one size. */
+static double units_of_round(const struct chain_ahead *c)
+{
+	double bytes, rest;
+	if (c->spec->per_round)
+		return (double)c->spec->per_round;
+	bytes_of(c->state, &bytes, &rest);
+	return fmax(1, ceil(c->spec->per_round_share * (double)c->import_bytes * units_left(c->state) / bytes));
+}
+
 /* Units that a target's keep leaves, units of one size. */
 static double units_kept(const struct spec_keep *k, const struct chain_ahead *c)
 {
@@ -33,22 +45,20 @@ static double units_kept(const struct spec_keep *k, const struct chain_ahead *c)
 static double least_kept(const struct plan *p, const struct chain_ahead *c)
 {
 	double least = units_left(c->state);
-	for (size_t i = 0; i < p->ntarget; i++) {
-		const struct plan_target *t = &p->target[i];
-		if (t->failed || t->spec->schedule < 0 || &p->spec->schedule[t->spec->schedule] != c->spec || t->state)
-			continue;
+	for (size_t i = 0; i < c->nwaiting; i++) {
+		const struct plan_target *t = c->waiting[i];
 		const struct spec_keep *k = plan_keep(p, t);
 		double kept = !k ? least : k->kind == VALUE_SPEED && t->stop_units >= 0 ? (double)t->stop_units : units_kept(k, c);
 		least = kept < least ? kept : least;
 	}
-	return p->o->smoke ? units_left(c->state) - c->spec->per_round : least < 0 ? 0 : least;
+	return p->o->smoke ? units_left(c->state) - units_of_round(c) : least < 0 ? 0 : least;
 }
 
 void chain_foresee(struct plan *p, const char *generator, const struct chain_ahead *c)
 {
-	double units = units_left(c->state), least = least_kept(p, c), tunes = 0, scores = 0;
+	double units = units_left(c->state), least = least_kept(p, c), each = units_of_round(c), tunes = 0, scores = 0;
 	/* A tune runs what is left, a score each of what is left without one: less of both as units go. */
-	for (double left = units - c->spec->per_round, n = 0; left > least - c->spec->per_round; left -= c->spec->per_round, n++) {
+	for (double left = units - each, n = 0; left > least - each; left -= each, n++) {
 		double share = left > 0 ? left / units : 0;
 		tunes += share;
 		scores += n > 0 && (int)n % c->spec->score.scan_every == 0 ? share * share : 0;

@@ -12,6 +12,8 @@ struct chain_ahead {
 	const struct state *state; /* what is left, with the import's tensors */
 	uint64_t import_bytes;     /* of the untouched import */
 	struct action *tune, *score; /* the newest */
+	struct plan_target **waiting; /* for a state of the chain */
+	size_t nwaiting;
 };
 
 /* Tells the engine of the generator of the next round (build_foresee). How many rounds are left follows from what

@@ -12,12 +12,14 @@
  *             but evaluate can name a test row. Bits belong to the class, so like `golden` it names no
  *             target, and one cost serves all targets of a class, also those that cannot run here
  *   gate      reference, candidate ("rows" of two evaluations) -> verdict (gate.h). Parameters
- *             metric, margin, confidence; dataset: its name, where there are several
+ *             metric, margin, confidence, [relative]; dataset: its name, where there are several; target: that of
+ *             the reference, where it is one
  *
  * Inputs are named as above; there may be several `rows`.
  *
- * Metrics are one JSON object: {"rows":R,"skipped":S,"tokens":T,"nll":X,"perplexity":Y,"accuracy":Z}.
- * nll is nats per token over all tokens that bear a loss: those of the gold answers. accuracy stands
+ * Metrics are one JSON object: {"rows":R,"skipped":S,"tokens":T,"bytes":B,"nll":X,"nll_per_byte":V,
+ * "perplexity":Y,"accuracy":Z}. nll is nats per token over all tokens that bear a loss: those of the gold
+ * answers; bytes are those of their text, and nll_per_byte compares models with other tokenizers. accuracy stands
  * there where every row has several answers, the share of rows whose most likely answer is gold. Rows
  * of a text are its documents. skipped: rows that were too long.
  */

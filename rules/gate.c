@@ -171,7 +171,8 @@ static double value_of(const struct gate *g, double nll, double tokens)
 
 static double loss_of(const struct gate *g, const struct document *sum)
 {
-	return value_of(g, sum->candidate, sum->tokens) - value_of(g, sum->reference, sum->tokens);
+	double candidate = value_of(g, sum->candidate, sum->tokens), reference = value_of(g, sum->reference, sum->tokens);
+	return g->relative ? candidate / reference - 1 : candidate - reference;
 }
 
 static int compare_doubles(const void *a, const void *b)
@@ -249,16 +250,24 @@ uint64_t gate_rows_needed(const struct gate *g)
 	return (uint64_t)floor(sample_log(1 - g->confidence) / sample_log(1 - g->margin)) + 1;
 }
 
-void verdict_write(struct strbuf *out, const char *dataset, const struct gate *g, const struct verdict *v)
+static void add_member(struct strbuf *out, const char *name, const char *value)
+{
+	if (!value)
+		return;
+	strbuf_addf(out, "\"%s\":", name);
+	strbuf_add_json(out, value, strlen(value));
+	strbuf_addc(out, ',');
+}
+
+void verdict_write(struct strbuf *out, const struct verdict_names *names, const struct gate *g, const struct verdict *v)
 {
 	strbuf_addc(out, '{');
-	if (dataset) {
-		strbuf_adds(out, "\"dataset\":");
-		strbuf_add_json(out, dataset, strlen(dataset));
-		strbuf_addc(out, ',');
-	}
+	add_member(out, "dataset", names->dataset);
+	add_member(out, "target", names->target);
 	strbuf_addf(out, "\"metric\":\"%s\"", gate_metrics[g->metric]);
 	json_add_number(out, "margin", g->margin);
+	if (g->relative)
+		strbuf_adds(out, ",\"relative\":true");
 	json_add_number(out, "confidence", g->confidence);
 	json_add_number(out, "rows", (double)v->rows);
 	json_add_number(out, "reference", v->reference);

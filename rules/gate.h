@@ -14,11 +14,14 @@
  *             documents: windows of one are no independent evidence
  * perplexity  as nll, of exp(nll)
  *
+ * relative    of nll and perplexity: loss is candidate / reference - 1, resampled as such
+ *
  * Fewer than GATE_MIN_ROWS rows prove nothing about nll and perplexity: their bound is infinite.
  *
  * The verdict is JSON: {"metric":"accuracy","margin":0.02,"confidence":0.95,"rows":500,"reference":0.71,
  * "candidate":0.7,"loss":0.01,"bound":0.031,"lost":12,"won":7,"passed":false}; lost and won, the discordant
- * rows, with accuracy only; "bound":null is infinite. Where the spec has several datasets, "dataset" is the first member.
+ * rows, with accuracy only; "bound":null is infinite; "relative":true behind the margin where that is a share. Where the
+ * spec has several datasets, "dataset" is the first member; "target" is there where the reference is one.
  */
 #ifndef GATE_H
 #define GATE_H
@@ -33,6 +36,7 @@ extern const char *const gate_metrics[]; /* NULL-terminated, the words of a spec
 struct gate {
 	enum gate_metric metric;
 	double margin, confidence; /* margin of accuracy: fraction of 1 */
+	bool relative;             /* nll, perplexity: loss, bound and margin are shares of the reference's */
 };
 
 struct verdict {
@@ -44,8 +48,10 @@ struct verdict {
 /* ERR_IO when the tables are not of the same rows; ERR_SPEC when no row has what the metric needs. */
 bool gate_judge(const struct gate *g, const struct measured_table *reference,
 	const struct measured_table *candidate, struct verdict *out, struct err *e);
-/* dataset NULL: the spec has one. */
-void verdict_write(struct strbuf *out, const char *dataset, const struct gate *g, const struct verdict *v);
+struct verdict_names {
+	const char *dataset, *target; /* NULL: the spec has one; the reference is none */
+};
+void verdict_write(struct strbuf *out, const struct verdict_names *names, const struct gate *g, const struct verdict *v);
 
 /* The least number of rows with which the gate could pass if the candidate lost nothing. */
 uint64_t gate_rows_needed(const struct gate *g);

@@ -123,7 +123,7 @@ static const struct plan_target *furthest(const struct plan *p, int schedule)
 {
 	const struct plan_target *t = NULL;
 	for (size_t i = 0; i < p->ntarget; i++)
-		if (p->target[i].spec->schedule == schedule && p->target[i].nround > (t ? t->nround : 0))
+		if (p->target[i].schedule == schedule && p->target[i].nround > (t ? t->nround : 0))
 			t = &p->target[i];
 	return t;
 }

@@ -25,7 +25,10 @@
  *       }
  *     }
  *
- * Where the spec has several datasets, metrics, parent and cost have one level more, by dataset.
+ * A target that chose among several schedules has "schedule", the one chosen, and "tried", metrics on validation rows by
+ * schedule.
+ *
+ * Where the spec has several datasets, metrics, tried, parent and cost have one level more, by dataset.
  *
  * HEX is the XXH3-128 of the bytes. "hardware" is resolved: it pins what `native` was; CPUs of one binary stand
  * beside each other, "x86-64-v3 zen5". Building some targets leaves the sections of the others as they were; those
@@ -54,6 +57,7 @@ int64_t lock_stop_units(const struct json *lock, const char *target, const char 
 
 /* Inputs of the rule: LOCK_FILE and a file's name; the units a round chose, and its scores if it made any. */
 #define LOCK_FILE "file "
+#define LOCK_TRIED "tried/" /* and a schedule's name: on validation rows, where a target chooses among several */
 const char *lock_units(struct arena *a, int round);
 const char *lock_scores(struct arena *a, int round);
 

@@ -204,7 +204,7 @@ bool measure_records(struct measurer *m, const struct measure_job *job, struct e
 
 void measured_write(struct strbuf *out, const struct token_table *t, const double *answer)
 {
-	flat_begin(out, "TRIMNLLS", 1);
+	flat_begin(out, "TRIMNLLS", 2);
 	flat_u64(out, t->nskipped);
 	flat_u64(out, t->nrecord);
 	struct measured *all = xcalloc((size_t)t->nrecord, sizeof(*all));
@@ -217,6 +217,7 @@ void measured_write(struct strbuf *out, const struct token_table *t, const doubl
 		if (r->gold >= 0) {
 			all[i].nll = nll[r->gold];
 			all[i].tokens = score_row_tokens(&row, (uint32_t)r->gold);
+			all[i].bytes = r->gold_bytes;
 		}
 		if (r->nanswer > 1)
 			all[i].choice = (int32_t)score_choice(nll, r->nanswer);
@@ -242,7 +243,7 @@ bool measured_open(struct measured_table *t, struct buf bytes, struct err *e)
 {
 	struct flat f;
 	uint64_t at = 0;
-	flat_open(&f, bytes, "table of measured rows", "TRIMNLLS", 1);
+	flat_open(&f, bytes, "table of measured rows", "TRIMNLLS", 2);
 	t->nskipped = flat_get_u64(&f);
 	t->nrow = flat_get_u64(&f);
 	t->row = flat_get_array(&f, t->nrow, sizeof(*t->row));
@@ -267,11 +268,13 @@ struct metrics measured_metrics(const struct measured_table *t)
 		/* The windows of a document are neighbours. */
 		m.rows += !i || r->choice >= 0 || !digest_equal(r->row, r[-1].row);
 		m.tokens += r->tokens;
+		m.bytes += r->bytes;
 		sum += r->nll;
 		m.choices += r->choice >= 0 && r->gold >= 0;
 		m.correct += r->choice >= 0 && r->choice == r->gold;
 	}
 	m.nll = m.tokens ? sum / (double)m.tokens : NAN;
+	m.nll_per_byte = m.bytes ? sum / (double)m.bytes : NAN;
 	m.perplexity = m.tokens ? sample_exp(m.nll) : NAN;
 	m.accuracy = m.choices ? (double)m.correct / (double)m.choices : NAN;
 	return m;
@@ -279,11 +282,13 @@ struct metrics measured_metrics(const struct measured_table *t)
 
 void metrics_write(struct strbuf *out, const struct metrics *m)
 {
-	strbuf_addf(out, "{\"rows\":%llu,\"skipped\":%llu,\"tokens\":%llu",
+	strbuf_addf(out, "{\"rows\":%llu,\"skipped\":%llu,\"tokens\":%llu,\"bytes\":%llu",
 		(unsigned long long)m->rows, (unsigned long long)m->skipped,
-		(unsigned long long)m->tokens);
+		(unsigned long long)m->tokens, (unsigned long long)m->bytes);
 	if (m->tokens) {
 		json_add_number(out, "nll", m->nll);
+		if (m->bytes)
+			json_add_number(out, "nll_per_byte", m->nll_per_byte);
 		json_add_number(out, "perplexity", m->perplexity);
 	}
 	if (m->choices)

@@ -7,7 +7,7 @@
  * by name, so that one set serves the model with any of its halves left out. What a row gives depends on
  * its tokens, the weights and the numerics class alone: not on other rows, their order, threads or the CPU.
  *
- * The table (flat.h) of what was measured: "TRIMNLLS", version 1, u64 nskipped, u64 nrow, array of struct
+ * The table (flat.h) of what was measured: "TRIMNLLS", version 2, u64 nskipped, u64 nrow, array of struct
  * measured, u64 nanswer, array of f64 (the nll of each answer). One row for each token record, in its
  * order.
  */
@@ -74,6 +74,7 @@ struct measured {
 	int32_t gold, choice;      /* the most likely of several answers; -1: no gold, no choice */
 	uint32_t nanswer;
 	uint64_t answer_at;
+	uint64_t bytes;            /* of the text of those tokens; of windows in the first */
 };
 
 struct measured_table {
@@ -90,7 +91,9 @@ bool measured_open(struct measured_table *t, struct buf bytes, struct err *e);
 struct metrics {
 	uint64_t rows, skipped; /* documents count once, whatever their windows */
 	uint64_t tokens;        /* that bear a loss */
+	uint64_t bytes;         /* of their text */
 	double nll, perplexity; /* nats per token */
+	double nll_per_byte;    /* by which models with other tokenizers compare */
 	uint64_t choices, correct;
 	double accuracy;        /* of the rows with a choice and a gold answer; NaN where there are none */
 };

@@ -281,9 +281,9 @@ static bool resolve_hardware(struct plan *p, struct plan_target *t, struct err *
 
 const struct spec_keep *plan_keep(const struct plan *p, const struct plan_target *t)
 {
-	if (t->spec->schedule < 0)
+	if (!t->spec->nschedule)
 		return NULL;
-	return t->spec->keep.kind == VALUE_TEXT ? &p->spec->schedule[t->spec->schedule].keep : &t->spec->keep;
+	return t->spec->keep.kind == VALUE_TEXT ? &p->spec->schedule[t->spec->schedule[0]].keep : &t->spec->keep;
 }
 
 struct action *plan_shape(struct plan *p, const char *state_name, struct action *state)
@@ -359,13 +359,30 @@ static void add_runtime(struct plan *p, struct inputs *in, enum target_arch arch
 	}
 }
 
+/* What the target chose its schedule by. */
+static void lock_tried(struct plan *p, const struct plan_target *t, struct inputs *in, struct fields *param)
+{
+	const char *list = "";
+	for (size_t i = 0; i < t->ncandidate; i++) {
+		const struct plan_candidate *c = &t->candidate[i];
+		const char *schedule = p->spec->schedule[t->spec->schedule[i]].name;
+		const char *name = arena_printf(p->arena, LOCK_TRIED "%s", schedule);
+		list = arena_printf(p->arena, "%s%s%s", list, *list ? " " : "", schedule);
+		for (int k = 0; k < p->spec->ndataset; k++)
+			if (c->validate[k])
+				plan_add_input(p, in, input_output(plan_set_name(p, name, k), c->validate[k], EVALUATE_METRICS));
+	}
+	if (*list)
+		fields_add(p->arena, param, "tried", list);
+}
+
 /* What the binary says of its origin: an action of its own, so that it is linked again when that says
  * something else, and only then. */
 static void stage_lock(struct plan *p, struct plan_target *t)
 {
 	struct inputs in = {0};
 	struct fields param = {0};
-	const char *schedule = t->spec->schedule < 0 ? NULL : p->spec->schedule[t->spec->schedule].name;
+	const char *schedule = t->schedule < 0 ? NULL : p->spec->schedule[t->schedule].name;
 	plan_add_input(p, &in, input_output("state", t->state, 0));
 	for (int i = 0; t->on && i < p->spec->ndataset; i++) {
 		const struct plan_measures *m = &t->on[i];
@@ -375,6 +392,7 @@ static void stage_lock(struct plan *p, struct plan_target *t)
 		if (m->cost)
 			plan_add_input(p, &in, input_output(plan_set_name(p, "cost", i), m->cost, 0));
 	}
+	lock_tried(p, t, &in, &param);
 	for (size_t i = 0; i < t->nverdict; i++)
 		plan_add_input(p, &in, input_output("verdict", t->verdict[i], 0));
 	for (size_t i = 0; schedule && i < p->nround; i++) {
@@ -453,18 +471,35 @@ static bool find_tools(struct plan *p, struct err *e)
 	return p->linker && emit_files(p->arena, &p->emitter, e);
 }
 
+/* With what it is judged against. */
+static void choose_target(const struct spec *s, int i, bool *chosen)
+{
+	if (chosen[i])
+		return;
+	chosen[i] = true;
+	for (int k = 0; k < s->target[i].ngate; k++)
+		if (s->target[i].gate[k]->target >= 0)
+			choose_target(s, s->target[i].gate[k]->target, chosen);
+}
+
 static bool choose_targets(struct plan *p, struct err *e)
 {
 	for (size_t i = 0; i < p->o->ntarget; i++)
 		if (!spec_target_need(p->spec, p->o->target[i], e))
 			return false;
+	bool *chosen = arena_array(p->arena, bool, (size_t)p->spec->ntarget);
 	for (int i = 0; i < p->spec->ntarget; i++) {
-		bool chosen = !p->o->ntarget;
+		bool named = !p->o->ntarget;
 		for (size_t k = 0; k < p->o->ntarget; k++)
-			chosen |= !strcmp(p->o->target[k], p->spec->target[i].name);
-		if (chosen)
+			named |= !strcmp(p->o->target[k], p->spec->target[i].name);
+		if (named)
+			choose_target(p->spec, i, chosen);
+	}
+	for (int i = 0; i < p->spec->ntarget; i++) {
+		if (chosen[i])
 			*arena_push(p->arena, p->target, p->ntarget) =
-				(struct plan_target){.spec = &p->spec->target[i], .stop_units = -1};
+				(struct plan_target){.spec = &p->spec->target[i], .stop_units = -1,
+					.schedule = p->spec->target[i].nschedule == 1 ? p->spec->target[i].schedule[0] : -1};
 	}
 	return true;
 }
@@ -474,14 +509,22 @@ static int64_t at_most(int64_t n, int64_t most)
 	return n < most ? n : most;
 }
 
+static void shrink_tune(struct spec_tune *t)
+{
+	t->epochs = at_most(t->epochs, 1);
+	t->steps = at_most(t->steps, 1);
+}
+
 void plan_shrink(struct spec *s)
 {
 	for (int i = 0; i < s->nschedule; i++) {
 		struct spec_schedule *schedule = &s->schedule[i];
 		schedule->score.rows = at_most(schedule->score.rows, SMOKE_ROWS);
-		schedule->tune.epochs = at_most(schedule->tune.epochs, 1);
-		schedule->tune.steps = at_most(schedule->tune.steps, 1);
+		shrink_tune(&schedule->tune);
 	}
+	for (int i = 0; i < s->ntarget; i++)
+		if (s->target[i].tune)
+			shrink_tune(s->target[i].tune);
 }
 
 bool plan_spec(struct plan *p, struct err *e)

@@ -35,10 +35,30 @@ struct plan_measures {
 	struct action *cost; /* of its class, validation rows; NULL: none */
 };
 
+struct chain;
+/* A state of one of the chains of a target. */
+struct found {
+	struct action *state;             /* NULL: none */
+	const char *name;
+	int round;
+};
+
+/* What a target may take that has several schedules. */
+struct plan_candidate {
+	struct chain *chain;
+	struct found state;
+	struct action **validate; /* by dataset: on its validation rows; NULL: it has none */
+};
+
 struct plan_target {
 	const struct spec_target *spec;
 	struct plan_hardware hardware;
 	enum numerics numerics;
+	int schedule;                  /* whose state it takes; -1: none, or of several not known yet */
+	struct plan_candidate *candidate; /* of several schedules: whose states are known so far, in the spec's order */
+	size_t ncandidate;
+	struct chain *waits;           /* its gates, for another target's state; NULL: for nothing */
+	struct found *waits_with;      /* its own */
 	const char *state_name;        /* of actions */
 	struct action *state;          /* output 0: a state */
 	int nround;                    /* of its schedule, up to that state */

@@ -1,8 +1,9 @@
 /*
  * Two choices that follow from scores: which units go next, and which blocks stay trainable.
  *
- * choose     inputs state, scores (of this state, or of one that has lost units since); parameters count, [tie-break]
- *            -> names of halves, one a line, the first to go first
+ * choose     inputs state, scores (of this state, or of one that has lost units since), [import]; parameters count or
+ *            bytes, [tie-break], [per] -> names of halves, one a line, the first to go first. bytes: as many go as together
+ *            have that many in the import. per: "byte" ranks by what a unit's absence costs over its bytes in the import
  * trainable  inputs state, [scores]; parameters share, embeddings -> "embeddings" and block names
  */
 #include <math.h>
@@ -16,6 +17,7 @@ enum { MAX_KEYS = 4 };
 struct ranked {
 	struct candidate c;
 	size_t index;
+	double bytes; /* in the import, where that is an input */
 	double key[MAX_KEYS];
 };
 
@@ -33,6 +35,7 @@ static int compare(const void *a, const void *b)
 struct keys {
 	int column[MAX_KEYS];
 	double sign[MAX_KEYS];
+	bool costs[MAX_KEYS]; /* a metric, of which the state itself has one too */
 	int n;
 };
 
@@ -43,6 +46,7 @@ static void add_key(struct keys *k, const struct scores *s, const char *column)
 	if (i < 0 || k->n == MAX_KEYS)
 		return;
 	k->column[k->n] = i;
+	k->costs[k->n] = strcmp(column + most, "norm") != 0;
 	k->sign[k->n++] = most ? -1 : 1;
 }
 
@@ -69,6 +73,16 @@ static void add_score(struct ranked *r, const struct keys *k, const struct unit_
 		r->key[i] += k->sign[i] * u->value[k->column[i]];
 }
 
+/* What its absence costs over its bytes. A score without a number of the state itself is a cost as it is. */
+static void add_costs(struct ranked *r, const struct keys *k, const struct scores *s)
+{
+	const double *value = s->unit[r->index].value;
+	for (int i = 0; i < k->n; i++) {
+		double base = s->base[k->column[i]], cost = value[k->column[i]] - (isnan(base) ? 0 : base);
+		r->key[i] += k->costs[i] ? k->sign[i] * cost / r->bytes : k->sign[i] * value[k->column[i]];
+	}
+}
+
 /* ---- choose ---- */
 
 /* The scored units that are still whole. */
@@ -87,6 +101,40 @@ static bool list_units(struct arena *a, const struct state *s, const struct scor
 	return true;
 }
 
+static double bytes_of(const struct state *s, const struct candidate *c)
+{
+	uint64_t bytes = 0;
+	struct unit u;
+	for (size_t i = 0; i < s->ntensor; i++)
+		for (size_t k = 0; k < c->nhalf; k++)
+			if (unit_of_tensor(s->tensor[i].name, &u) && u.layer == c->half[k].layer && u.kind == c->half[k].kind)
+				bytes += s->tensor[i].bytes;
+	return (double)bytes;
+}
+
+static bool weigh(struct rule_call *c, struct ranked *r, size_t n, struct err *e)
+{
+	struct state import;
+	if (call_find(c, "import") < 0)
+		return true;
+	if (!rule_state(c, "import", &import, e))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		r[i].bytes = bytes_of(&import, &r[i].c);
+	return true;
+}
+
+/* How many of the ranked go; more than there are: not enough. */
+static size_t how_many(const struct rule_call *c, const struct ranked *r, size_t n)
+{
+	bool by_bytes = call_param(c, "bytes") != NULL;
+	double want = (double)fields_int(call_params(c), by_bytes ? "bytes" : "count"), sum = 0;
+	size_t taken = 0;
+	for (; taken < n && sum < want; taken++)
+		sum += by_bytes ? r[taken].bytes : (double)r[taken].c.nunit;
+	return sum < want ? n + 1 : taken;
+}
+
 static bool run_choose(struct rule_call *c, struct err *e)
 {
 	struct state s;
@@ -94,21 +142,25 @@ static bool run_choose(struct rule_call *c, struct err *e)
 	struct keys keys;
 	struct ranked *all;
 	struct buf text;
-	size_t n, count = (size_t)fields_int(call_params(c), "count"), units = 0, taken = 0;
+	size_t n, taken;
 	if (!rule_state(c, "state", &s, e) || !call_input_named(c, "scores", &text, e) ||
 		!scores_read(call_arena(c), text, &scores, e) ||
 		!find_keys(&scores, call_param(c, "tie-break"), &keys, e) ||
-		!list_units(call_arena(c), &s, &scores, &all, &n, e))
+		!list_units(call_arena(c), &s, &scores, &all, &n, e) || !weigh(c, all, n, e))
 		return false;
 	for (size_t i = 0; i < n; i++)
-		add_score(&all[i], &keys, &scores.unit[all[i].index]);
+		if (call_param(c, "per"))
+			add_costs(&all[i], &keys, &scores);
+		else
+			add_score(&all[i], &keys, &scores.unit[all[i].index]);
 	if (n)
 		qsort(all, n, sizeof(*all), compare);
-	while (taken < n && units < count)
-		units += all[taken++].c.nunit;
-	if (units < count)
-		return err_set(e, ERR_SPEC, "%zu units shall go, but of those that method '%s' ranked %zu are left",
-			count, scores.method, units);
+	taken = how_many(c, all, n);
+	if (taken > n)
+		return err_set(e, ERR_SPEC, call_param(c, "bytes")
+			? "%s bytes shall go, but all that method '%s' ranked and that are left, %zu, have less"
+			: "%s units shall go, but of those that method '%s' ranked %zu are left",
+			call_param(c, call_param(c, "bytes") ? "bytes" : "count"), scores.method, n);
 	struct strbuf out;
 	strbuf_init(&out);
 	for (size_t i = 0; i < taken; i++)

@@ -165,4 +165,4 @@ static bool estimate(const struct estimate_call *c, struct estimate *out)
 }
 
 static const char *const outputs[] = {"metrics", "rows", NULL};
-const struct rule rule_evaluate = {"evaluate", 2, outputs, "compute", run_evaluate, rule_numerics_tools, estimate};
+const struct rule rule_evaluate = {"evaluate", 3, outputs, "compute", run_evaluate, rule_numerics_tools, estimate};

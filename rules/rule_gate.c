@@ -15,7 +15,8 @@ static bool run_gate(struct rule_call *c, struct err *e)
 {
 	const struct fields *param = call_params(c);
 	struct gate g = {.margin = fields_double(param, "margin"),
-		.confidence = fields_double(param, "confidence")};
+		.confidence = fields_double(param, "confidence"), .relative = fields_get(param, "relative") != NULL};
+	struct verdict_names names = {fields_get(param, "dataset"), fields_get(param, "target")};
 	int metric = spec_word_index(gate_metrics, fields_get(param, "metric"));
 	struct measured_table reference, candidate;
 	struct verdict v;
@@ -27,7 +28,7 @@ static bool run_gate(struct rule_call *c, struct err *e)
 		!gate_judge(&g, &reference, &candidate, &v, e))
 		return false;
 	strbuf_init(&text);
-	verdict_write(&text, fields_get(param, "dataset"), &g, &v);
+	verdict_write(&text, &names, &g, &v);
 	return rule_output(c, &text, e);
 }
 
@@ -35,7 +36,7 @@ struct gate gate_of(const struct spec_gate *s)
 {
 	static const enum gate_metric metrics[] = {[METRIC_ACCURACY] = GATE_ACCURACY,
 		[METRIC_NLL] = GATE_NLL, [METRIC_PERPLEXITY] = GATE_PERPLEXITY};
-	return (struct gate){metrics[s->metric], s->margin, s->confidence};
+	return (struct gate){metrics[s->metric], s->margin, s->confidence, s->relative};
 }
 
 static void add_number(struct arena *a, struct fields *out, const char *name, double x)
@@ -53,6 +54,8 @@ void gate_param(struct arena *a, const struct spec_gate *gate, struct fields *ou
 	fields_add(a, out, "metric", gate_metrics[g.metric]);
 	add_number(a, out, "margin", g.margin);
 	add_number(a, out, "confidence", g.confidence);
+	if (g.relative)
+		fields_add(a, out, "relative", "1");
 }
 
 static const char *const outputs[] = {"verdict", NULL};

@@ -81,21 +81,26 @@ static bool add_json_input(struct strbuf *out, struct rule_call *c, size_t input
 	return true;
 }
 
-/* "NAME": what the input of that name says; of inputs "NAME/DATASET" an object of them. */
-static bool add_metrics(struct strbuf *out, struct rule_call *c, const char *name, struct err *e)
+/* "KEY": what the input of that name says; of inputs "NAME/DATASET" an object of them. A comma goes before it, unless it
+ * is an object's first. */
+static bool add_measured(struct strbuf *out, struct rule_call *c, const char *name, const char *key, struct err *e)
 {
 	int input = call_find(c, name);
 	size_t n = strlen(name);
 	bool any = false;
+	const char *first = out->s[out->n - 1] == '{' ? "" : ",";
 	if (input >= 0) {
-		strbuf_addf(out, ",\"%s\":", name);
+		strbuf_addf(out, "%s\"%s\":", first, key);
 		return add_json_input(out, c, (size_t)input, e);
 	}
 	for (size_t i = 0; i < call_ninput(c); i++) {
 		const char *set = call_input_name(c, i);
 		if (strncmp(set, name, n) || set[n] != '/')
 			continue;
-		strbuf_addf(out, any ? "," : ",\"%s\":{", name);
+		if (any)
+			strbuf_addc(out, ',');
+		else
+			strbuf_addf(out, "%s\"%s\":{", first, key);
 		any = true;
 		add_text(out, set + n + 1);
 		strbuf_addc(out, ':');
@@ -103,6 +108,29 @@ static bool add_metrics(struct strbuf *out, struct rule_call *c, const char *nam
 			return false;
 	}
 	strbuf_adds(out, any ? "}" : "");
+	return true;
+}
+
+static bool add_metrics(struct strbuf *out, struct rule_call *c, const char *name, struct err *e)
+{
+	return add_measured(out, c, name, name, e);
+}
+
+/* What a target chose among. */
+static bool add_tried(struct strbuf *out, struct rule_call *c, struct err *e)
+{
+	const char *list = call_param(c, "tried");
+	if (!list)
+		return true;
+	strbuf_addf(out, ",\"schedule\":\"%s\",\"tried\":{", call_param(c, "schedule"));
+	for (const char *p = list; *p; p += strspn(p, " ")) {
+		size_t n = strcspn(p, " ");
+		const char *name = arena_strndup(call_arena(c), p, n);
+		if (!add_measured(out, c, arena_printf(call_arena(c), LOCK_TRIED "%s", name), name, e))
+			return false;
+		p += n;
+	}
+	strbuf_addc(out, '}');
 	return true;
 }
 
@@ -115,7 +143,7 @@ static bool add_section(struct strbuf *out, struct rule_call *c, struct err *e)
 	if (call_param(c, "stop.of"))
 		strbuf_addf(out, ",\"stop\":{\"keep\":\"%s\",\"units\":%s,\"of\":\"%s\"}", call_param(c, "stop.keep"),
 			call_param(c, "stop.units"), call_param(c, "stop.of"));
-	if (!add_metrics(out, c, "metrics", e) || !add_metrics(out, c, "parent", e) ||
+	if (!add_tried(out, c, e) || !add_metrics(out, c, "metrics", e) || !add_metrics(out, c, "parent", e) ||
 		!add_metrics(out, c, "cost", e))
 		return false;
 	for (size_t i = 0; i < call_ninput(c); i++) {

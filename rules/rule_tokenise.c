@@ -86,4 +86,4 @@ bool call_token_sets(struct rule_call *c, struct mix_set **set, size_t *n, struc
 	return true;
 }
 
-const struct rule rule_tokenise = {.name = "tokenise", .version = 1, .run = run};
+const struct rule rule_tokenise = {.name = "tokenise", .version = 2, .run = run};

@@ -117,9 +117,12 @@ const char *speed_identity(const struct plan *p, const struct plan_target *t, co
 	struct state shape = state_shape(p->arena, import);
 	char hex[DIGEST_HEX];
 	strbuf_init(&b);
+	const struct spec_schedule *schedule = &p->spec->schedule[t->schedule];
 	strbuf_addf(&b, "%s\n%s\n%s\n%lld %lld %lld\n", plan_keep(p, t)->text, t->hardware.names,
 		numerics_classes[t->numerics].name, (long long)t->spec->context, (long long)t->spec->threads,
-		(long long)p->spec->schedule[t->spec->schedule].per_round);
+		(long long)schedule->per_round);
+	if (!schedule->per_round)
+		strbuf_addf(&b, "%.9g\n", schedule->per_round_share);
 	state_write(&b, &shape);
 	digest_hex(digest_of(b.s, b.n), hex);
 	strbuf_release(&b);

@@ -68,9 +68,9 @@ static bool add_target(struct work *w, struct strbuf *out, const struct plan_tar
 	strbuf_adds(out, ",\n{\"target\":");
 	strbuf_add_json(out, t->spec->name, strlen(t->spec->name));
 	strbuf_addf(out, ",\"schedule\":%s%s%s,\"hardware\":\"%s\",\"numerics\":\"%s\",\"built\":%s,\"gate\":%s",
-		t->spec->schedule < 0 ? "null" : "\"",
-		t->spec->schedule < 0 ? "" : w->spec->schedule[t->spec->schedule].name,
-		t->spec->schedule < 0 ? "" : "\"", t->hardware.names, numerics_classes[t->numerics].name,
+		t->schedule < 0 ? "null" : "\"",
+		t->schedule < 0 ? "" : w->spec->schedule[t->schedule].name,
+		t->schedule < 0 ? "" : "\"", t->hardware.names, numerics_classes[t->numerics].name,
 		built && action_digest(t->binary, 0, &d) ? "true" : "false",
 		plan_gate_json(t));
 	if (built) {

@@ -86,11 +86,17 @@ static struct digest digest_of_tokens(const struct token_row *r)
 	return hasher_end(h);
 }
 
-static void put_record(struct maker *m, struct digest row, const struct token_row *r, uint32_t part,
-	uint32_t nparts)
+/* What a row's records have in common. */
+struct whole {
+	struct digest row;
+	uint32_t nparts;
+	uint64_t gold_bytes;
+};
+
+static void put_record(struct maker *m, const struct whole *w, const struct token_row *r, uint32_t part)
 {
 	struct token_record record = {
-		.row = row,
+		.row = w->row,
 		.digest = digest_of_tokens(r),
 		.token_at = m->tokens.n / sizeof(*r->token),
 		.answer_at = m->answers.n / sizeof(*r->answer_tokens),
@@ -98,8 +104,9 @@ static void put_record(struct maker *m, struct digest row, const struct token_ro
 		.nanswer = r->nanswer,
 		.gold = r->gold,
 		.part = part,
-		.nparts = nparts,
+		.nparts = w->nparts,
 		.total_tokens = total_tokens(r),
+		.gold_bytes = part ? 0 : w->gold_bytes,
 	};
 	strbuf_add(&m->records, &record, sizeof(record));
 	strbuf_add(&m->answers, r->answer_tokens, r->nanswer * sizeof(*r->answer_tokens));
@@ -112,8 +119,13 @@ static void copy_seed(struct maker *m, size_t first)
 	const struct token_record *r = &s->record[first];
 	for (uint32_t i = 0; i < r->nparts; i++) {
 		struct token_row row = token_table_row(s, first + i);
-		put_record(m, r->row, &row, i, r->nparts);
+		put_record(m, &(struct whole){r->row, r->nparts, r->gold_bytes}, &row, i);
 	}
+}
+
+static uint64_t gold_bytes(const struct task *t, const struct task_row *r)
+{
+	return r->answer.p ? r->answer.n + (t->kind == TASK_TEXT ? 0 : strlen(t->delimiter)) : 0;
 }
 
 static bool make_row(struct maker *m, size_t table, size_t at, struct err *e)
@@ -134,7 +146,7 @@ static bool make_row(struct maker *m, size_t table, size_t at, struct err *e)
 	if (!task_layout(&m->scratch, j->task, &row, j->tok, &token, &n, e))
 		return row_table_fail(t, at, e);
 	for (size_t i = 0; i < n; i++)
-		put_record(m, digest, &token[i], (uint32_t)i, (uint32_t)n);
+		put_record(m, &(struct whole){digest, (uint32_t)n, gold_bytes(j->task, &row)}, &token[i], (uint32_t)i);
 	m->nskipped += !n;
 	if (m->scratch.total_bytes > 1 << 20)
 		arena_release(&m->scratch);
@@ -179,7 +191,7 @@ bool data_tokenise(const struct tokenise_job *job, struct strbuf *out, struct er
 	index_rows(&m);
 	bool ok = make_all(&m, e);
 	if (ok) {
-		flat_begin(out, "TRIMTOKS", 1);
+		flat_begin(out, "TRIMTOKS", 2);
 		flat_u64(out, job->made_by.hi);
 		flat_u64(out, job->made_by.lo);
 		flat_u64(out, m.nskipped);
@@ -229,7 +241,7 @@ bool token_table_open(struct token_table *t, struct buf bytes, struct err *e)
 {
 	struct flat f;
 	uint64_t at[2] = {0, 0};
-	flat_open(&f, bytes, "token table", "TRIMTOKS", 1);
+	flat_open(&f, bytes, "token table", "TRIMTOKS", 2);
 	t->made_by.hi = flat_get_u64(&f);
 	t->made_by.lo = flat_get_u64(&f);
 	t->nskipped = flat_get_u64(&f);

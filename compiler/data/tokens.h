@@ -9,7 +9,7 @@
  * An earlier table made by the same task and tokenizer (`made_by`) may be handed in as a seed: rows
  * that it knows are copied. The result is the same bytes with and without.
  *
- * The table (runtime/flat.h): "TRIMTOKS", version 1, u64 hi, u64 lo of made_by, u64 nskipped (rows
+ * The table (runtime/flat.h): "TRIMTOKS", version 2, u64 hi, u64 lo of made_by, u64 nskipped (rows
  * that were too long), u64 nrecord, array of struct token_record, u64 nanswer, array of u32 (the
  * number of tokens of each answer), u64 ntoken, array of u32. The three arrays are in the same
  * order without gaps.
@@ -27,6 +27,8 @@ struct token_record {
 	int32_t gold; /* -1 unknown */
 	uint32_t part, nparts;
 	uint32_t total_tokens; /* prompt and all answers */
+	uint64_t gold_bytes;   /* of the text whose tokens bear a loss: a document, else delimiter and gold answer; of
+				  windows in the first */
 };
 
 struct token_table {

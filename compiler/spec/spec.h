@@ -97,6 +97,7 @@ struct spec_dataset {
 struct spec_score {
 	enum spec_score_method method;
 	int64_t rows, scan_every;
+	bool per_byte; /* costs over bytes */
 	const char *units; /* SCORE_GIVEN: names, by spaces; else NULL */
 	enum spec_tie_break tie_break[2];
 	int ntie_break;
@@ -107,6 +108,7 @@ struct spec_score {
 
 struct spec_tune {
 	enum spec_tune_method method;
+	bool counts_chain; /* steps are those of the chain's rounds and of this tune together */
 	int64_t epochs, steps; /* of a round; steps 0: as many as the epochs have, epochs 0: none */
 	int64_t batch, accumulate, seed, rank;
 	double learning_rate, warm_up, weight_decay, clip, trainable; /* shares: 0..1 */
@@ -124,7 +126,8 @@ struct spec_schedule {
 	enum spec_unit unit;
 	enum spec_device device;
 	enum spec_dtype arithmetic; /* DTYPE_F32 or DTYPE_BF16 */
-	int64_t per_round;
+	int64_t per_round;      /* units; 0: */
+	double per_round_share; /* of the imported bytes */
 	enum spec_states states;
 	struct spec_score score;
 	struct spec_tune tune;
@@ -134,8 +137,10 @@ struct spec_schedule {
 
 struct spec_gate {
 	enum spec_reference against;
+	int target;    /* index of the target to compare with; -1: `against` says with what */
 	enum spec_metric metric;
-	double margin; /* accuracy: fraction of 1; else in the metric's unit */
+	double margin; /* accuracy: fraction of 1; relative: of the reference's metric; else in the metric's unit */
+	bool relative;
 	double confidence; /* 0..1 */
 	int dataset;   /* index; -1: every one */
 	struct place at;
@@ -155,7 +160,9 @@ struct spec_target {
 	struct spec_hardware hardware;
 	enum spec_dtype weights, head, activations, kv;
 	struct spec_keep keep;
-	int schedule;         /* index; -1: compiled as it is */
+	struct spec_tune *tune; /* of its state once more, behind the chain; NULL: none */
+	int *schedule;        /* indices; of several the one that does best on validation rows */
+	int nschedule;        /* 0: compiled as it is */
 	int64_t context;      /* tokens; 0: the model's */
 	int64_t threads;      /* 0: one per core where it runs */
 	double memory_bytes;  /* 0: no limit */

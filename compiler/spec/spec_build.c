@@ -173,6 +173,7 @@ static void build_score(struct build *b, const struct xml_node *n, struct spec_s
 		.rows = get_count(b, n, "rows"),
 		.units = xml_value(n, "units"),
 		.scan_every = get_count(b, n, "scan-every"),
+		.per_byte = get_word(n, "per", spec_pers) == PER_BYTE,
 		.at = n->at,
 	};
 	int nv = 0;
@@ -193,6 +194,7 @@ static void build_tune(struct build *b, const struct xml_node *n, struct spec_tu
 		.method = (enum spec_tune_method)get_word(n, "method", spec_tune_methods),
 		.epochs = get_count(b, n, "epochs"),
 		.steps = get_count(b, n, "steps"),
+		.counts_chain = get_word(n, "counts", spec_counts) == COUNTS_CHAIN,
 		.batch = get_count(b, n, "batch"),
 		.accumulate = get_count(b, n, "accumulate"),
 		.seed = get_count(b, n, "seed"),
@@ -214,6 +216,7 @@ static void build_tune(struct build *b, const struct xml_node *n, struct spec_tu
 
 static void build_schedule(struct build *b, const struct xml_node *n, struct spec_schedule *s)
 {
+	const struct spec_value *per_round = spec_values(b->a, n, "per-round", NULL);
 	*s = (struct spec_schedule){
 		.name = xml_value(n, "name"),
 		.group = n->group ? n->group : xml_value(n, "name"),
@@ -221,7 +224,8 @@ static void build_schedule(struct build *b, const struct xml_node *n, struct spe
 		.unit = (enum spec_unit)get_word(n, "unit", spec_units),
 		.device = (enum spec_device)get_word(n, "device", spec_devices),
 		.arithmetic = (enum spec_dtype)get_word(n, "arithmetic", spec_dtypes),
-		.per_round = get_count(b, n, "per-round"),
+		.per_round = per_round->kind == VALUE_COUNT ? per_round->count : 0,
+		.per_round_share = per_round->kind == VALUE_SHARE ? per_round->number : 0,
 		.states = (enum spec_states)get_word(n, "states", spec_states_words),
 		.later = n->later,
 		.at = n->at,
@@ -232,10 +236,13 @@ static void build_schedule(struct build *b, const struct xml_node *n, struct spe
 
 static struct spec_gate build_gate(struct build *b, const struct xml_node *n)
 {
+	const struct spec_value *margin = spec_values(b->a, n, "margin", NULL);
 	return (struct spec_gate){
 		.against = (enum spec_reference)get_word(n, "against", spec_references),
 		.metric = (enum spec_metric)get_word(n, "metric", spec_metrics),
-		.margin = get_number(b, n, "margin"),
+		.target = get_index(b, "target", xml_value(n, "target")),
+		.margin = margin->number,
+		.relative = margin->kind == VALUE_SHARE,
 		.confidence = get_number(b, n, "confidence"),
 		.dataset = get_index(b, "dataset", xml_value(n, "dataset")),
 		.at = n->at,
@@ -271,7 +278,6 @@ static void build_target(struct build *b, const struct xml_node *n, const struct
 		.activations = (enum spec_dtype)get_word(n, "activations", spec_dtypes),
 		.kv = (enum spec_dtype)get_word(n, "kv", spec_dtypes),
 		.keep = get_keep(b, n),
-		.schedule = get_index(b, "schedule", xml_value(n, "schedule")),
 		.context = get_count(b, n, "context"),
 		.threads = get_count(b, n, "threads"),
 		.memory_bytes = get_number(b, n, "memory"),
@@ -279,8 +285,16 @@ static void build_target(struct build *b, const struct xml_node *n, const struct
 		.later = n->later,
 		.at = n->at,
 	};
-	struct xml_node *c;
+	struct xml_node *c = xml_child(n, "tune", 0);
+	int nv = 0;
+	struct spec_value *schedule = spec_values(b->a, n, "schedule", &nv);
+	for (int i = 0; i < nv; i++)
+		*arena_push(b->a, t->schedule, t->nschedule) = get_index(b, "schedule", schedule[i].word);
 	build_hardware(b, n, &t->hardware);
+	if (c) {
+		t->tune = arena_new(b->a, struct spec_tune);
+		build_tune(b, c, t->tune);
+	}
 	for (int i = 0; (c = xml_next(n, "gate", &i));) {
 		struct spec_gate *g = arena_new(b->a, struct spec_gate);
 		*g = build_gate(b, c);

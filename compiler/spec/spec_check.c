@@ -283,7 +283,7 @@ static void sort_children(struct arena *a, struct xml_node *n)
 void spec_defaults(struct arena *a, struct xml_node *n)
 {
 	for (const struct spec_element *e = spec_elements; e->name; e++)
-		if (e->implied && spec_element_in(e, n->name) && !xml_child(n, e->name, 0))
+		if (e->implied && strcmp(e->implied, n->name) == 0 && !xml_child(n, e->name, 0))
 			implied(a, n, e);
 	for (const struct spec_attr *row = n->row->attr; row->name; row++) {
 		struct xml_attr *at = xml_attr(n, row->name);

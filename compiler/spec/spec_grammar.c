@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const struct spec_type *const types[] = {&spec_type_name, &spec_type_text, &spec_type_field,
-	&spec_type_path, &spec_type_hub, &spec_type_percent, &spec_type_count, &spec_type_number,
+	&spec_type_path, &spec_type_hub, &spec_type_percent, &spec_type_count, &spec_type_amount, &spec_type_number,
 	&spec_type_bytes, &spec_type_keep, &spec_type_share, &spec_type_margin};
 
 static void add_escaped(struct strbuf *out, const char *s)

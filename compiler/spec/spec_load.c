@@ -54,7 +54,10 @@ bool spec_load(struct arena *a, const char *path, const struct spec_options *opt
 bool spec_target_later(const struct spec *s, int i)
 {
 	const struct spec_target *t = &s->target[i];
-	return s->later || t->later || (t->schedule >= 0 && s->schedule[t->schedule].later);
+	bool later = s->later || t->later;
+	for (int k = 0; k < t->nschedule; k++)
+		later = later || s->schedule[t->schedule[k]].later;
+	return later;
 }
 
 const struct spec_target *spec_target_find(const struct spec *s, const char *name)

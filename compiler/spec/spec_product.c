@@ -87,6 +87,21 @@ static void multiply(struct arena *a, struct xml_node *root, const struct xml_no
 	}
 }
 
+/* A list may have made several of the target that a gate compares with. */
+static void check_gates(struct xml_node *root, struct xml_node *in, struct spec_log *log)
+{
+	struct xml_node *gate, *target;
+	for (int i = 0; (gate = xml_next(in, "gate", &i));) {
+		const char *name = xml_value(gate, "target");
+		bool found = !name;
+		for (int k = 0; !found && (target = xml_next(root, "target", &k));)
+			found = strcmp(xml_value(target, "name"), name) == 0;
+		if (!found)
+			spec_error(log, &gate->at, "a <gate> against target '%s', of which a list of keep or seeds makes several; "
+				"a target with one value of each can be named", name);
+	}
+}
+
 void spec_product(struct arena *a, struct xml_node *root, struct spec_log *log)
 {
 	struct xml_node all = *root;
@@ -96,4 +111,8 @@ void spec_product(struct arena *a, struct xml_node *root, struct spec_log *log)
 		multiply(a, root, &all, all.child[i]);
 	spec_check_duplicates(root, "schedule", log);
 	spec_check_duplicates(root, "target", log);
+	check_gates(root, root, log);
+	struct xml_node *target;
+	for (int i = 0; (target = xml_next(root, "target", &i));)
+		check_gates(root, target, log);
 }

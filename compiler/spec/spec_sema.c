@@ -288,6 +288,10 @@ static void check_schedule(struct sema *s, struct xml_node *n)
 		spec_error(s->log, &score->at, "method=\"given\" without units=\"blk.3.mlp ...\" on <score>");
 	if (score)
 		check_ranks(s, n, score);
+	const struct xml_node *tune = xml_child(n, "tune", 0);
+	if (tune && is(tune, "counts", "chain"))
+		spec_error(s->log, place_of(tune, "counts"), "counts=\"chain\" stands on the <tune> of a <target>: a round does not "
+			"know how many there are");
 }
 
 static void check_gate(struct sema *s, struct xml_node *n)
@@ -306,7 +310,7 @@ static void check_gate(struct sema *s, struct xml_node *n)
 		spec_error(s->log, &n->at, "<gate> without a <dataset> to measure on");
 	if (!any)
 		return;
-	if (is(n, "against", "tuned") && !xml_child(s->root, "schedule", 0))
+	if (is(n, "against", "tuned") && !xml_attr(n, "target") && !xml_child(s->root, "schedule", 0))
 		spec_error(s->log, place_of(n, "against"),
 			"against=\"tuned\" without a <schedule>; use against=\"parent\"");
 	if (!xml_attr(n, "metric"))
@@ -530,6 +534,66 @@ static bool keeps_by(struct sema *s, struct xml_node *target, enum spec_value_ki
 	return any;
 }
 
+/* counts="chain" needs a chain whose rounds have a number of steps that is known. */
+static void check_counts(struct sema *s, const struct xml_node *target, const struct xml_node *tune)
+{
+	const char **name = NULL;
+	const struct xml_attr *at = xml_attr(target, "schedule");
+	int n = at && at->row ? spec_items(s->a, at->row, at->value, &name) : 0;
+	for (int i = 0; i < n && is(tune, "counts", "chain"); i++) {
+		const struct xml_node *schedule = by_name(s->root, "schedule", name[i]);
+		const struct xml_node *own = schedule ? xml_child(schedule, "tune", 0) : NULL;
+		if (own && !xml_attr(own, "steps"))
+			spec_error(s->log, place_of(tune, "counts"), "counts=\"chain\" needs steps on the <tune> of schedule '%s', "
+				"which has epochs", name[i]);
+	}
+}
+
+/* The state's own tune, behind the chain. */
+static void check_target_tune(struct sema *s, const struct xml_node *n)
+{
+	const struct xml_node *tune = xml_child(n, "tune", 0);
+	const char **seed;
+	if (tune && !xml_child(s->root, "schedule", 0))
+		spec_error(s->log, &tune->at, "<tune> in a <target> without a <schedule>, behind whose chain it tunes");
+	const struct xml_attr *at = tune ? xml_attr(tune, "seed") : NULL;
+	if (at && at->row && spec_items(s->a, at->row, at->value, &seed) > 1)
+		spec_error(s->log, &at->value_at, "a list of seeds on the <tune> of a <target>; it makes chains, so it stands on "
+			"the <tune> of a <schedule>");
+}
+
+/* keep="gate" judges each state of a chain by what is known before the first of them. */
+static void check_tried_gates(struct sema *s, struct xml_node *n)
+{
+	struct xml_node *of = xml_child(n, "gate", 0) ? n : s->root, *gate;
+	if (!xml_child(of, "gate", 0))
+		spec_error(s->log, place_of(n, "keep"), "keep=\"gate\" without a <gate> to pass");
+	for (int i = 0; (gate = xml_next(of, "gate", &i));)
+		if (xml_attr(gate, "target"))
+			spec_error(s->log, &gate->at, "a <gate> against target '%s' cannot stop a chain (keep=\"gate\"); it can "
+				"judge a state that keep names otherwise", xml_value(gate, "target"));
+}
+
+/* A target that chooses among several schedules. */
+static void check_choice(struct sema *s, struct xml_node *n, const char **name, int nname)
+{
+	const struct place *at = place_of(n, "schedule");
+	if (keeps_by(s, n, VALUE_GATE) || keeps_by(s, n, VALUE_SPEED))
+		spec_error(s->log, place_of(n, "keep"), "keep=\"%s\" with a list of schedules, whose states it would try each "
+			"for itself; keep a share, a size or units", xml_value(n, "keep"));
+	for (int i = 0; i < nname; i++) {
+		const struct xml_node *tune = xml_child(by_name(s->root, "schedule", name[i]), "tune", 0);
+		const struct xml_attr *seed = tune ? xml_attr(tune, "seed") : NULL;
+		const char **item;
+		if (seed && seed->row && spec_items(s->a, seed->row, seed->value, &item) > 1)
+			spec_error(s->log, at, "schedule '%s' in a list has a list of seeds, so it is several; give each target "
+				"one seed", name[i]);
+		for (int k = 0; k < i; k++)
+			if (!strcmp(name[i], name[k]))
+				spec_error(s->log, at, "schedule '%s' stands twice in a list", name[i]);
+	}
+}
+
 static void check_target(struct sema *s, struct xml_node *n)
 {
 	struct profiles profiles = find_profiles(s, n), *hardware = &profiles;
@@ -542,6 +606,7 @@ static void check_target(struct sema *s, struct xml_node *n)
 	derive(s, n, hardware, "memory", NULL);
 
 	struct xml_node *only = xml_child(s->root, "schedule", 0);
+	check_target_tune(s, n);
 	if (!only) {
 		if (xml_attr(n, "keep"))
 			spec_error(s->log, place_of(n, "keep"), "keep on <target> without a <schedule>");
@@ -558,16 +623,25 @@ static void check_target(struct sema *s, struct xml_node *n)
 		xml_set(s->a, n, "schedule", xml_value(only, "name"));
 		xml_attr(n, "schedule")->row = spec_attr_find(n->row, "schedule");
 	}
-	struct xml_node *schedule = by_name(s->root, "schedule", xml_value(n, "schedule"));
-	if (!schedule)
-		return;
-	if (schedule->later)
-		n->later = true;
-	derive(s, n, &(struct profiles){0}, "keep", xml_value(schedule, "keep"));
+	const char **name;
+	int nname = spec_items(s->a, xml_attr(n, "schedule")->row, xml_value(n, "schedule"), &name);
+	for (int i = 0; i < nname; i++) {
+		const struct xml_node *schedule = by_name(s->root, "schedule", name[i]);
+		if (!schedule)
+			return;
+		if (schedule->later)
+			n->later = true;
+		if (!i)
+			derive(s, n, &(struct profiles){0}, "keep", xml_value(schedule, "keep"));
+	}
+	if (nname > 1)
+		check_choice(s, n, name, nname);
+	if (xml_child(n, "tune", 0))
+		check_counts(s, n, xml_child(n, "tune", 0));
 	if (!xml_attr(n, "keep"))
 		spec_error(s->log, &n->at, "missing attribute 'keep' on <target> or its <schedule>");
-	else if (keeps_by(s, n, VALUE_GATE) && !xml_child(n, "gate", 0) && !xml_child(s->root, "gate", 0))
-		spec_error(s->log, place_of(n, "keep"), "keep=\"gate\" without a <gate> to pass");
+	else if (keeps_by(s, n, VALUE_GATE))
+		check_tried_gates(s, n);
 }
 
 static void check_hardware(struct sema *s, struct xml_node *n)

@@ -28,6 +28,8 @@ const struct spec_score_traits spec_score_traits[] = {
 #undef SCORE
 const char *const spec_tie_breaks[] = {
 	[TIE_LIKELIHOOD] = "likelihood", [TIE_ACTIVATION_NORM] = "activation-norm", NULL};
+const char *const spec_pers[] = {[PER_UNIT] = "unit", [PER_BYTE] = "byte", NULL};
+const char *const spec_counts[] = {[COUNTS_TUNE] = "tune", [COUNTS_CHAIN] = "chain", NULL};
 const char *const spec_tune_methods[] = {
 	[TUNE_SPARSE] = "sparse", [TUNE_FULL] = "full", [TUNE_LORA] = "lora", NULL};
 const char *const spec_decays[] = {[DECAY_CONSTANT] = "constant", [DECAY_LINEAR] = "linear",
@@ -152,8 +154,8 @@ static const struct spec_attr schedule_attrs[] = {
 		.doc = "where score, tune and evaluate run"),
 	A("arithmetic", enum, .values = arithmetics, .deflt = "f32",
 		.doc = "numerics class of score, tune and evaluate"),
-	A("per-round", count, .deflt = "1", .min = 1, .max = 1000,
-		.doc = "units dropped in each round"),
+	A("per-round", amount, .deflt = "1", .min = 1, .max = 1000,
+		.doc = "units dropped in each round, or as many as have that share of the imported bytes"),
 	A("states", enum, .values = spec_states_words, .deflt = "all", .later = "targets",
 		.doc = "which model states stay in the cache"),
 	{0},
@@ -166,6 +168,8 @@ static const struct spec_attr score_attrs[] = {
 		.doc = "calibration rows that are looked at"),
 	A("tie-break", enum, .values = spec_tie_breaks, .list = true, .when = "method=scan",
 		.deflt = "likelihood activation-norm", .doc = "decides between equal scores, in order"),
+	A("per", enum, .values = spec_pers, .when = "method=scan|perplexity|taylor|magnitude", .deflt = "unit",
+		.doc = "byte: what a unit's absence costs is divided by its bytes"),
 	A("units", text, .when = "method=given",
 		.doc = "the units to drop, in order: blk.3.mlp blk.1.attn ..."),
 	A("scan-every", count, .deflt = "1", .min = 1, .max = 1000,
@@ -182,6 +186,8 @@ static const struct spec_attr tune_attrs[] = {
 		.doc = "passes over the train rows in each round; 0: untuned"),
 	A("steps", count, .min = 1, .max = 1 << 30,
 		.doc = "of each round, instead of whole passes over the rows"),
+	A("counts", enum, .values = spec_counts, .when = "steps", .deflt = "tune",
+		.doc = "what the steps count: this tune's own, or in a target those of all rounds of its chain too"),
 	A("batch", count, .deflt = "16", .min = 1, .max = 1 << 20, .doc = "rows per step"),
 	A("accumulate", count, .deflt = "1", .min = 1, .max = 1 << 20,
 		.doc = "batches whose gradients one step adds up"),
@@ -213,12 +219,13 @@ static const struct spec_attr tune_attrs[] = {
 };
 
 static const struct spec_attr gate_attrs[] = {
-	A("against", enum, .values = spec_references, .deflt = "tuned",
+	A("against", enum, .values = spec_references, .when = "!target", .deflt = "tuned",
 		.doc = "reference: round 0, or the untouched model"),
+	A("target", name, .refers = "target", .doc = "reference: another target, as it ships"),
 	A("metric", enum, .values = spec_metrics,
 		.doc = "default: accuracy for a choice task, else nll"),
 	A("margin", margin, .required = true, .min_open = true,
-		.doc = "largest loss that passes: points of accuracy, nats of nll"),
+		.doc = "largest loss that passes: points of accuracy, nats of nll, or a share of the reference's nll or perplexity"),
 	A("confidence", percent, .deflt = "95%", .min = 50, .min_open = true, .max = 99.9999,
 		.doc = "of the one-sided bound"),
 	A("dataset", name, .refers = "dataset", .doc = "default: every one"),
@@ -238,7 +245,8 @@ static const struct spec_attr target_attrs[] = {
 		.doc = "dtype of the KV cache (default: the profile's, else as activations, bf16 for int8)"),
 	A("keep", keep, .list = true,
 		.doc = "where it stops on the chain; a list makes one target for each"),
-	A("schedule", name, .refers = "schedule", .doc = "default: the only one"),
+	A("schedule", name, .refers = "schedule", .list = true,
+		.doc = "default: the only one; a list takes the one whose state has the lowest nll on validation rows"),
 	A("context", count, .min = 2, .max = 1 << 24,
 		.doc = "longest input (default: the profile's, else the model's)"),
 	A("threads", count, .min = 1, .max = 4096,
@@ -288,11 +296,11 @@ const struct spec_element spec_elements[] = {
 	{"schedule", IN("trim"), .content = CONTENT_ELEMENTS, .attr = schedule_attrs,
 		.doc = "a chain of rounds: score, drop, tune"},
 	{"score", IN("schedule"), .content = CONTENT_NONE, .attr = score_attrs, .max = 1,
-		.implied = true,
+		.implied = "schedule",
 		.doc = "how the next unit to drop is found"},
-	{"tune", IN("schedule"), .content = CONTENT_NONE, .attr = tune_attrs, .max = 1,
-		.implied = true,
-		.doc = "how what is left is trained after each drop"},
+	{"tune", IN("schedule", "target"), .content = CONTENT_NONE, .attr = tune_attrs, .max = 1,
+		.implied = "schedule",
+		.doc = "how what is left is trained after each drop; in a target: once more, behind the chain"},
 	{"gate", IN("trim", "target"), .content = CONTENT_NONE, .attr = gate_attrs,
 		.doc = "a target passes if its loss against a reference is below the margin"},
 	{"target", IN("trim"), .content = CONTENT_ELEMENTS, .attr = target_attrs, .min = 1,

@@ -40,7 +40,7 @@ struct spec_type {
 
 extern const struct spec_type spec_type_name, spec_type_text, spec_type_field, spec_type_path,
 	spec_type_hub, spec_type_percent, spec_type_count, spec_type_number, spec_type_enum,
-	spec_type_bytes, spec_type_keep, spec_type_share, spec_type_margin;
+	spec_type_bytes, spec_type_keep, spec_type_share, spec_type_margin, spec_type_amount;
 
 struct spec_attr {
 	const char *name;
@@ -75,7 +75,7 @@ struct spec_element {
 	const char *doc;
 	/* "*": not built yet; NULL: built. */
 	const char *later;
-	bool implied; /* its absence means one with all defaults */
+	const char *implied; /* the parent in which its absence means one with all defaults; NULL: none */
 };
 
 extern const struct spec_element spec_elements[]; /* name NULL ends; the order is canonical */
@@ -117,6 +117,8 @@ enum spec_score_method {
 };
 enum spec_tie_break { TIE_LIKELIHOOD, TIE_ACTIVATION_NORM };
 enum spec_tune_method { TUNE_SPARSE, TUNE_FULL, TUNE_LORA };
+enum spec_per { PER_UNIT, PER_BYTE };
+enum spec_counts { COUNTS_TUNE, COUNTS_CHAIN };
 enum spec_decay { DECAY_CONSTANT, DECAY_LINEAR, DECAY_COSINE };
 enum spec_new_rows { NEW_ROWS_RETUNE, NEW_ROWS_CONTINUE };
 enum spec_reference { AGAINST_TUNED, AGAINST_PARENT };
@@ -126,7 +128,7 @@ enum spec_metric { METRIC_ACCURACY, METRIC_NLL, METRIC_PERPLEXITY };
 extern const char *const spec_formats[], *const spec_task_kinds[], *const spec_on_longs[],
 	*const spec_row_units[], *const spec_units[], *const spec_devices[], *const spec_dtypes[],
 	*const spec_states_words[], *const spec_score_methods[], *const spec_tie_breaks[],
-	*const spec_tune_methods[], *const spec_decays[], *const spec_new_rows_words[],
+	*const spec_tune_methods[], *const spec_pers[], *const spec_counts[], *const spec_decays[], *const spec_new_rows_words[],
 	*const spec_references[], *const spec_metrics[];
 
 /* What a score method reads beside the state, and which units it ranks (score_methods.h). */

@@ -162,6 +162,13 @@ static bool parse_number(const struct spec_attr *row, const char *s, struct spec
 	return true;
 }
 
+static bool parse_amount(const struct spec_attr *row, const char *s, struct spec_value *v,
+	struct strbuf *out)
+{
+	static const struct spec_attr share = {.max = 100, .min_open = true};
+	return strchr(s, '%') ? parse_percent(&share, s, v, out) : parse_count(row, s, v, out);
+}
+
 static bool parse_enum(const struct spec_attr *row, const char *s, struct spec_value *v,
 	struct strbuf *out)
 {
@@ -250,13 +257,13 @@ static bool parse_margin(const struct spec_attr *row, const char *s, struct spec
 {
 	double x;
 	size_t n = scan_number(s, &x);
-	bool points = n && strcmp(s + n, "pp") == 0;
-	if (!n || (!points && s[n]) || !in_range(row, x) || (points && x > 100))
+	bool points = n && strcmp(s + n, "pp") == 0, share = n && strcmp(s + n, "%") == 0;
+	if (!n || (!points && !share && s[n]) || !in_range(row, x) || (points && x > 100))
 		return false;
-	v->kind = points ? VALUE_POINTS : VALUE_NUMBER;
-	v->number = points ? x / 100 : x;
+	v->kind = points ? VALUE_POINTS : share ? VALUE_SHARE : VALUE_NUMBER;
+	v->number = points || share ? x / 100 : x;
 	add_number(out, s, n);
-	strbuf_adds(out, points ? "pp" : "");
+	strbuf_adds(out, s + n);
 	return true;
 }
 
@@ -278,6 +285,8 @@ const struct spec_type spec_type_percent = {
 	"percent", DECIMAL "%", "a percentage like 50%", "50%", parse_percent, false};
 const struct spec_type spec_type_count = {
 	"count", "[0-9]{1,18}", "a whole number", "16", parse_count, false};
+const struct spec_type spec_type_amount = {"amount", "[0-9]{1,18}|" DECIMAL "%",
+	"a whole number, or a share like 50%", "1, 50%", parse_amount, false};
 const struct spec_type spec_type_number = {
 	"number", DECIMAL EXPONENT, "a number like 0.5 or 2e-5", "2e-5", parse_number, false};
 const struct spec_type spec_type_enum = {"word", NULL, NULL, NULL, parse_enum, false};
@@ -290,8 +299,8 @@ const struct spec_type spec_type_keep = {"keep",
 	"50%, 32 units, 4GB", parse_keep, false};
 const struct spec_type spec_type_share = {"share", ".+",
 	"a share like 80%, a file or pattern, or ids:FILE", "80%", parse_share, false};
-const struct spec_type spec_type_margin = {"margin", DECIMAL "(pp|" EXPONENT ")",
-	"points of accuracy like 2pp or a number of nats like 0.05", "2pp", parse_margin, false};
+const struct spec_type spec_type_margin = {"margin", DECIMAL "(pp|%|" EXPONENT ")",
+	"points of accuracy like 2pp, a number of nats like 0.05 or a share of them like 2%", "2pp", parse_margin, false};
 
 static bool is_unit_word(const char *s, size_t n)
 {

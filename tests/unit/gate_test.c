@@ -133,18 +133,18 @@ TEST(needed_rows_are_the_first_that_can_pass)
 	static const double confidences[] = {0.8, 0.9, 0.95, 0.99};
 	for (size_t i = 0; i < 6; i++)
 		for (size_t k = 0; k < 4; k++) {
-			struct gate g = {GATE_ACCURACY, margins[i], confidences[k]};
+			struct gate g = {GATE_ACCURACY, margins[i], confidences[k], false};
 			uint64_t n = gate_rows_needed(&g);
 			CHECK(gate_paired_bound(n, 0, 0, g.confidence) < g.margin);
 			CHECK(n == 1 || gate_paired_bound(n - 1, 0, 0, g.confidence) >= g.margin);
 		}
-	CHECK_INT(gate_rows_needed(&(struct gate){GATE_ACCURACY, 0.02, 0.95}), 149);
+	CHECK_INT(gate_rows_needed(&(struct gate){GATE_ACCURACY, 0.02, 0.95, false}), 149);
 }
 
 TEST(accuracy_counts_discordant_rows)
 {
 	struct table a, b;
-	struct gate g = {GATE_ACCURACY, 0.02, 0.95};
+	struct gate g = {GATE_ACCURACY, 0.02, 0.95, false};
 	struct strbuf text;
 	table_init(&a, 300, 1);
 	table_init(&b, 300, 1);
@@ -163,7 +163,7 @@ TEST(accuracy_counts_discordant_rows)
 	CHECK(fabs(v.candidate - 293.0 / 299) < 1e-15);
 	strbuf_init(&text);
 	v = (struct verdict){300, 5, 2, 0.75, 0.5, 0.25, INFINITY, false};
-	verdict_write(&text, NULL, &g, &v);
+	verdict_write(&text, &(struct verdict_names){NULL, NULL}, &g, &v);
 	CHECK_STR(text.s, "{\"metric\":\"accuracy\",\"margin\":0.02,\"confidence\":0.95,\"rows\":300,"
 		"\"reference\":0.75,\"candidate\":0.5,\"loss\":0.25,\"bound\":null,\"lost\":5,\"won\":2,"
 		"\"passed\":false}");
@@ -175,7 +175,7 @@ TEST(bootstrap_is_paired_and_monotone)
 	struct table a, b;
 	struct rng r;
 	table_init(&a, 200, 1);
-	struct gate g = {GATE_NLL, 0.05, 0.95};
+	struct gate g = {GATE_NLL, 0.05, 0.95, false};
 	/* Equal losses leave nothing to chance, however much the rows differ. */
 	table_init(&b, 200, 1.1);
 	struct verdict v = judge(&g, &a, &b);
@@ -194,7 +194,7 @@ TEST(bootstrap_is_paired_and_monotone)
 	CHECK(fabs(before - 0.006043) < 0.0006);
 	before = -1;
 	for (int i = 1; i < 9; i++) {
-		struct verdict w = judge(&(struct gate){GATE_NLL, 0.05, 0.5 + 0.06 * i}, &a, &b);
+		struct verdict w = judge(&(struct gate){GATE_NLL, 0.05, 0.5 + 0.06 * i, false}, &a, &b);
 		CHECK(w.bound >= before);
 		before = w.bound;
 	}
@@ -204,10 +204,44 @@ TEST(bootstrap_is_paired_and_monotone)
 	CHECK(fabs(judge(&g, &a, &b).reference - exp(v.reference)) < 1e-9);
 }
 
+/* Where every row loses a tenth of its nll, a share leaves nothing to chance, however much the rows differ. */
+TEST(relative_margins_resample_the_ratio)
+{
+	struct table a, b;
+	struct rng r;
+	struct strbuf text;
+	struct gate g = {GATE_NLL, 0.11, 0.95, true};
+	rng_init(&r, 9);
+	table_init(&a, 200, 1);
+	table_init(&b, 200, 1);
+	for (int k = 0; k < 200; k++) {
+		a.row[k].nll = 1 + rng_uniform(&r);
+		b.row[k].nll = 1.1 * a.row[k].nll;
+	}
+	struct verdict v = judge(&g, &a, &b);
+	CHECK(fabs(v.loss - 0.1) < 1e-12 && fabs(v.bound - 0.1) < 1e-12 && v.passed);
+	g.margin = 0.09;
+	CHECK(!judge(&g, &a, &b).passed);
+	g.relative = false;
+	v = judge(&g, &a, &b);
+	CHECK(v.bound > v.loss + 1e-4 && fabs(v.loss - 0.1 * v.reference) < 1e-12);
+	g.metric = GATE_PERPLEXITY;
+	g.relative = true;
+	v = judge(&g, &a, &b);
+	CHECK(fabs(v.loss - (v.candidate / v.reference - 1)) < 1e-12);
+	strbuf_init(&text);
+	v = (struct verdict){300, 0, 0, 2, 2.5, 0.25, 0.5, false};
+	verdict_write(&text, &(struct verdict_names){"rows", "full"}, &g, &v);
+	CHECK_STR(text.s, "{\"dataset\":\"rows\",\"target\":\"full\",\"metric\":\"perplexity\",\"margin\":0.09,"
+		"\"relative\":true,\"confidence\":0.95,\"rows\":300,\"reference\":2,\"candidate\":2.5,\"loss\":0.25,"
+		"\"bound\":0.5,\"passed\":false}");
+	strbuf_release(&text);
+}
+
 TEST(windows_are_one_document_and_few_documents_prove_nothing)
 {
 	struct table a, b;
-	struct gate g = {GATE_NLL, 1, 0.95};
+	struct gate g = {GATE_NLL, 1, 0.95, false};
 	table_init(&a, 190, 1);
 	for (int i = 0; i < 190; i++) {
 		a.row[i].choice = -1;
@@ -225,7 +259,7 @@ TEST(windows_are_one_document_and_few_documents_prove_nothing)
 TEST(tables_of_other_rows_are_no_pair)
 {
 	struct table a, b;
-	struct gate g = {GATE_NLL, 1, 0.95};
+	struct gate g = {GATE_NLL, 1, 0.95, false};
 	struct verdict v;
 	struct err e;
 	table_init(&a, 30, 1);

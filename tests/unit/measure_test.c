@@ -286,15 +286,16 @@ TEST(metrics_of_a_table)
 	static const double nll[] = {1.5, 2.5, 0.5, 0.25, 3, 2, 4};
 	static const uint32_t token[30];
 	const struct token_record record[] = {
-		{.row = {1, 1}, .prompt_tokens = 2, .nanswer = 2, .gold = 0, .nparts = 1, .total_tokens = 5},
+		{.row = {1, 1}, .prompt_tokens = 2, .nanswer = 2, .gold = 0, .nparts = 1, .total_tokens = 5,
+			.gold_bytes = 6},
 		{.row = {1, 2}, .token_at = 5, .answer_at = 2, .prompt_tokens = 1, .nanswer = 2, .gold = 0,
-			.nparts = 1, .total_tokens = 3},
+			.nparts = 1, .total_tokens = 3, .gold_bytes = 2},
 		{.row = {1, 3}, .token_at = 8, .answer_at = 4, .prompt_tokens = 1, .nanswer = 1, .gold = 0,
-			.nparts = 2, .total_tokens = 5},
+			.nparts = 2, .total_tokens = 5, .gold_bytes = 12},
 		{.row = {1, 3}, .token_at = 13, .answer_at = 5, .prompt_tokens = 1, .nanswer = 1, .gold = 0,
 			.part = 1, .nparts = 2, .total_tokens = 4},
 		{.row = {1, 4}, .token_at = 17, .answer_at = 6, .prompt_tokens = 1, .nanswer = 1, .gold = -1,
-			.nparts = 1, .total_tokens = 3},
+			.nparts = 1, .total_tokens = 3, .gold_bytes = 5},
 	};
 	const struct token_table t = {.nskipped = 2, .nrecord = 5, .nanswer = 7, .ntoken = 20,
 		.record = record, .answer_tokens = answer, .token = token};
@@ -311,8 +312,8 @@ TEST(metrics_of_a_table)
 	CHECK(m.row[0].nll == 1.5 && m.row[4].nll == 0 && !m.row[4].tokens && m.answer[6] == 4);
 	struct metrics x = measured_metrics(&m);
 	metrics_write(&text, &x);
-	/* (1.5 + 0.5 + 3 + 2) / (2 + 1 + 4 + 3); exp(0.7) */
-	CHECK_STR(text.s, "{\"rows\":4,\"skipped\":2,\"tokens\":10,\"nll\":0.7,"
+	/* (1.5 + 0.5 + 3 + 2) / (2 + 1 + 4 + 3), / (6 + 2 + 12); exp(0.7) */
+	CHECK_STR(text.s, "{\"rows\":4,\"skipped\":2,\"tokens\":10,\"bytes\":20,\"nll\":0.7,\"nll_per_byte\":0.35,"
 		"\"perplexity\":2.0137527074704766,\"accuracy\":0.5}");
 	/* Damage anywhere is an error or changes nothing that is checked; never a crash. */
 	for (size_t n = 0; n < bytes.n; n += 8)

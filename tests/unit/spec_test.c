@@ -97,7 +97,8 @@ TEST(spec_structs_hold_what_the_spec_says)
 		CHECK_STR(cpus, targets[i].cpu);
 		CHECK_INT(t->keep.kind, targets[i].kind);
 		CHECK(t->keep.value == targets[i].value);
-		CHECK_INT(t->schedule, targets[i].schedule);
+		CHECK_INT(t->nschedule, 1);
+		CHECK_INT(t->schedule[0], targets[i].schedule);
 		CHECK_INT(t->threads, targets[i].threads);
 		CHECK_INT(t->context, targets[i].context);
 		CHECK_INT(spec_target_later(s, (int)i), targets[i].later);

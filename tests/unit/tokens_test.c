@@ -118,6 +118,7 @@ TEST(token_tables_hold_the_layout_of_each_row_in_list_order)
 		CHECK_INT(row.prompt_tokens, want->prompt_tokens);
 		CHECK_INT(row.answer_tokens[0], want->answer_tokens[0]);
 		CHECK_INT(row.gold, 0);
+		CHECK_INT(m.table.record[i].gold_bytes, text.answer.n + 1); /* the delimiter */
 		CHECK(!memcmp(row.token, want->token, token_row_length(want, 0) * sizeof(uint32_t)));
 	}
 	/* A list that names what is in no table. */
@@ -155,11 +156,15 @@ TEST(a_seed_saves_work_and_changes_no_byte)
 	REQUIRE(tokenise(&text, NULL, NULL));
 	CHECK_INT(text.table.nrecord, 6 + 2 + 4);
 	CHECK_INT(text.table.record[6].nparts, 2);
+	static const uint64_t gold_bytes[] = {26, 0, 0, 0, 0, 0, 5, 0, 16, 0, 0, 0};
+	for (size_t i = 0; i < 12; i++)
+		CHECK_INT(text.table.record[i].gold_bytes, gold_bytes[i]);
 	struct made seeded = {.task = {.kind = TASK_TEXT, .length_tokens = 6, .on_long = LONG_WINDOWS}};
 	make_rows(&seeded, DATA_TEXT, "one more of them\n\na document of some windows");
 	REQUIRE(tokenise(&seeded, NULL, &text.table));
 	CHECK_INT(seeded.calls, 0);
 	CHECK_INT(seeded.table.nrecord, 10);
+	CHECK(seeded.table.record[0].gold_bytes == 16 && seeded.table.record[4].gold_bytes == 26);
 	release(&text);
 	release(&seeded);
 	release(&old);
