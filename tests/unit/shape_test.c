@@ -102,7 +102,7 @@ TEST(kept_code_is_read_again_unless_it_is_damaged_or_of_something_else)
 {
 	struct arena a = {0};
 	struct err e;
-	struct strbuf plain, made, again, other, damaged;
+	struct strbuf plain, made, again, other, damaged, remembered[2];
 	char head[DIGEST_HEX + 1];
 	const char *kept = arena_printf(&a, "%s/code", test_tmpdir());
 	struct forward f = {.config = &base, .numerics = NUMERICS_F32, .max_rows = 64, .max_out = 64, .slots = base.context};
@@ -125,6 +125,13 @@ TEST(kept_code_is_read_again_unless_it_is_damaged_or_of_something_else)
 	REQUIRE(file_write_parts(path, changed, NELEM(changed), 0644, &e));
 	emit_kept(plan, "x86-64-v3", kept, &damaged);
 	CHECK(equal(&plain, &damaged));
+	/* The memory of this process, of which there is nothing to be seen but that it mixes nothing up. */
+	emit_kept(plan, "x86-64-v4", "", &remembered[0]);
+	emit_kept(plan, "x86-64-v3", "", &remembered[1]);
+	strbuf_release(&damaged);
+	emit_kept(plan, "x86-64-v4", "", &damaged);
+	CHECK(equal(&remembered[1], &plain) && equal(&remembered[0], &other) && equal(&damaged, &other));
+	strbuf_release(&remembered[0]), strbuf_release(&remembered[1]);
 	strbuf_release(&plain), strbuf_release(&made), strbuf_release(&again);
 	strbuf_release(&other), strbuf_release(&damaged);
 	arena_release(&a);
