@@ -62,7 +62,8 @@ static bool estimate(const struct estimate_call *c, struct estimate *out)
 		most = bytes > most ? bytes : most;
 		weights += t ? (uint64_t)layout_elements(plan, &n->type, (struct layout){0}) : 0;
 	}
-	*out = (struct estimate){.memory_bytes = FORETELL_PROCESS_BYTES + most, .kind = foretell_kind(numerics),
+	*out = (struct estimate){.memory_bytes = FORETELL_PROCESS_BYTES + most,
+		.base_bytes = FORETELL_PROCESS_BYTES, .kind = foretell_kind(numerics),
 		.work = (double)weights * effort[numerics_classes[numerics].weight]};
 	return true;
 }

@@ -317,7 +317,8 @@ static bool estimate(const struct estimate_call *call, struct estimate *out)
 	list_candidates(&c, param);
 	of(&c.s, &needs);
 	struct foretold_code code = foretell_code(needs.nregion);
-	*out = (struct estimate){.memory_bytes = needs.memory_bytes + code.bytes, .work = needs.effort,
+	*out = (struct estimate){.memory_bytes = needs.memory_bytes + code.bytes, .base_bytes = code.bytes,
+		.work = needs.effort,
 		.kind = foretell_kind(c.s.numerics), .fixed_seconds = code.seconds, .lower = "a smaller length of the tasks"};
 	return true;
 }

@@ -49,6 +49,7 @@ double fields_double(const struct fields *f, const char *name);
 /* What an action is going to take, as far as its rule knows before it runs. */
 struct estimate {
 	uint64_t memory_bytes; /* resident in this process at its peak; 0: not known */
+	uint64_t base_bytes;   /* what of that a process has once it did such things; it may have more by now */
 	const char *lower;     /* what a user may change to lower that: "<task length=>"; NULL: nothing */
 	double work;           /* actions of one rule and kind do as much of it a second on one machine; 0: not known */
 	const char *kind;      /* of the work: "bf16"; NULL: one for the rule. It lives as long as the rule */

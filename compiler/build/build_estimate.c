@@ -97,6 +97,9 @@ struct estimate estimate_of(struct build *b, struct action *a)
 	const struct estimate_call c = {b, a, &arena, &mapped};
 	if (a->kind != ACTION_RULE || !a->rule->estimate || !a->rule->estimate(&c, &e))
 		e = (struct estimate){0};
+	uint64_t has = e.base_bytes ? memory_resident() : 0;
+	if (has > e.base_bytes)
+		e.memory_bytes += has - e.base_bytes;
 	for (; mapped; mapped = mapped->next)
 		store_unmap(b->o.store, &mapped->map);
 	arena_release(&arena);
