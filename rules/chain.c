@@ -59,26 +59,41 @@ static bool plan_tokens(struct chain *c, struct err *e)
 	return true;
 }
 
-/* Tokens of several sets as inputs "rows", and their shares as the parameter "weights", in millionths, where
- * all of them have one. */
-static void add_sets(struct chain *c, enum split split, const int *set, int n, struct inputs *in,
-	struct fields *param)
+/* Datasets whose rows of a split an action reads. */
+struct sets {
+	enum split split;
+	const char *rows, *weights; /* names of the inputs, and of the parameter */
+	int *set, n;
+};
+
+/* Those of the spec that ask for such rows. */
+static struct sets sets_with(struct chain *c, enum split split, const char *rows, const char *weights)
+{
+	struct sets s = {.split = split, .rows = rows, .weights = weights};
+	for (int i = 0; i < c->p->spec->ndataset; i++)
+		if (plan_data_asks(&c->p->data[i].d, split))
+			*arena_push(c->p->arena, s.set, s.n) = i;
+	return s;
+}
+
+/* Their tokens as inputs, and their shares as the parameter, in millionths, where all of them have one. */
+static void add_sets(struct chain *c, const struct sets *s, struct inputs *in, struct fields *param)
 {
 	double sum = 0;
-	bool weights = n > 1;
+	bool weights = s->n > 1;
 	struct strbuf text;
-	for (int i = 0; i < n; i++) {
-		double weight = c->p->spec->dataset[set[i]].weight;
-		plan_add_input(c->p, in, input_output("rows", c->tokens[split][set[i]], 0));
+	for (int i = 0; i < s->n; i++) {
+		double weight = c->p->spec->dataset[s->set[i]].weight;
+		plan_add_input(c->p, in, input_output(s->rows, c->tokens[s->split][s->set[i]], 0));
 		weights = weights && weight > 0;
 		sum += weight;
 	}
 	if (!weights)
 		return;
 	strbuf_init(&text);
-	for (int i = 0; i < n; i++)
-		strbuf_addf(&text, "%s%.0f", i ? " " : "", c->p->spec->dataset[set[i]].weight / sum * SHARE_ALL);
-	fields_add(c->p->arena, param, "weights", arena_strdup(c->p->arena, text.s));
+	for (int i = 0; i < s->n; i++)
+		strbuf_addf(&text, "%s%.0f", i ? " " : "", c->p->spec->dataset[s->set[i]].weight / sum * SHARE_ALL);
+	fields_add(c->p->arena, param, s->weights, arena_strdup(c->p->arena, text.s));
 	strbuf_release(&text);
 }
 
@@ -102,7 +117,7 @@ static struct action *plan_score(struct chain *c, const char *name, struct actio
 	fields_add(a, &param, "unit", spec_units[unit]);
 	fields_add(a, &param, "numerics", numerics_classes[c->numerics].name);
 	if (reads & READS_ROWS) {
-		add_sets(c, SPLIT_CALIBRATION, s->on, s->non, &in, &param);
+		add_sets(c, &(struct sets){SPLIT_CALIBRATION, "rows", "weights", s->on, s->non}, &in, &param);
 		fields_add(a, &param, "rows", plan_number(c->p, s->rows));
 	}
 	if (reads & READS_COUNT)
@@ -136,13 +151,10 @@ static struct action *plan_tune(struct chain *c, struct action *state)
 	struct arena *a = c->p->arena;
 	struct fields param = {0};
 	struct inputs in = {0};
-	int *set = NULL, nset = 0;
+	struct sets train = sets_with(c, SPLIT_TRAIN, "rows", "weights");
 	enum { MICRO_ROWS = 512 };
-	for (int i = 0; i < c->p->spec->ndataset; i++)
-		if (plan_data_asks(&c->p->data[i].d, SPLIT_TRAIN))
-			*arena_push(a, set, nset) = i;
 	plan_add_input(c->p, &in, input_output("state", state, 0));
-	add_sets(c, SPLIT_TRAIN, set, nset, &in, &param);
+	add_sets(c, &train, &in, &param);
 	plan_add_input(c->p, &in, input_output("trainable", c->trainable, 0));
 	fields_add(a, &param, "numerics", numerics_classes[c->numerics].name);
 	if (t->steps)
@@ -165,6 +177,13 @@ static struct action *plan_tune(struct chain *c, struct action *state)
 		plan_add_input(c->p, &in, input_output("parent", c->p->import, 0));
 		fields_add(a, &param, "distill", arena_printf(a, "%.9g", t->distill));
 		fields_add(a, &param, "temperature", arena_printf(a, "%.9g", t->temperature));
+	}
+	if (t->patience) {
+		struct sets looks = sets_with(c, SPLIT_VALIDATION, "validation", "validation.weights");
+		add_sets(c, &looks, &in, &param);
+		fields_add(a, &param, "patience", plan_number(c->p, t->patience));
+		if (t->validate_every)
+			fields_add(a, &param, "validate-every", plan_number(c->p, t->validate_every));
 	}
 	return plan_action(c->p, named(c, "tune"), &rule_tune, &in, param);
 }

@@ -32,6 +32,7 @@
 #include "plan.h"
 
 extern const struct rule rule_task, rule_init, rule_bpe, rule_score, rule_choose, rule_trainable, rule_drop, rule_tune;
+enum { TUNE_STATE, TUNE_LOG }; /* outputs of tune */
 
 /* Plans the data of the spec and the chains of all schedules that the chosen targets use; targets without a
  * schedule take the import, evaluated when there is data. As states become

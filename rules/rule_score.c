@@ -219,7 +219,7 @@ static bool choose_records(struct scoring *c, struct err *e)
 	struct score *s = &c->s;
 	int64_t rows = fields_int(call_params(s->call), "rows");
 	uint64_t base = 0;
-	if (!call_token_sets(s->call, &c->set, &c->nset, &s->tokens, e))
+	if (!call_token_sets(s->call, "rows", &c->set, &c->nset, &s->tokens, e))
 		return false;
 	c->end = arena_array(s->a, size_t, c->nset);
 	for (size_t k = 0; k < c->nset; base += c->set[k++].t->nrecord) {

@@ -47,7 +47,7 @@ struct trainer {
 	size_t npiece;
 	struct memory *memory;
 	size_t nmemory;
-	struct use embed, embed_back, head, update, merge, parent_embed;
+	struct use embed, embed_back, head, look, update, merge, parent_embed;
 	struct step_half *half, *parent_half;
 	size_t nhalf, nparent;
 	size_t first_back;  /* the lowest half that a gradient passes */
@@ -57,6 +57,7 @@ struct trainer {
 	int32_t *out, *target;
 	float *share;
 	void *slab, *scratch;
+	void **kept;        /* by external of "update": a copy of what trains; else NULL */
 	void **owned;
 	size_t nowned;
 };
@@ -213,7 +214,10 @@ static void plan(struct trainer *t)
 	t->half = halves_of(a, o->weights.state, &t->nhalf);
 	t->embed_trains = train_moves(&t->train, "embed");
 	t->first_back = t->embed_trains ? 0 : t->nhalf;
-	/* A tied embedding lies as the logits want it, weights as the walk forward does. */
+	/* A tied embedding lies as the logits want it, weights as the walk forward does. A look reads it in panels alone; the
+	 * head wants rows too, for gradients, and copies. */
+	if (o->looks)
+		t->look = use_of(t, train_look(a, &t->train), -1);
 	t->head = use_of(t, train_head(a, &t->train), -1);
 	t->embed = use_of(t, train_embed(a, &t->train), -1);
 	if (t->embed_trains)
@@ -338,6 +342,22 @@ static bool load_memory(struct trainer *t, struct err *e)
 	return true;
 }
 
+/* A master among the externals of "update": not its gradient, not its moments. */
+static bool is_master(const struct program_external *x)
+{
+	return x->kind == EXTERNAL_STATE && strncmp(x->name, "g.", 2) && strncmp(x->name, "m.", 2) &&
+	       strncmp(x->name, "v.", 2);
+}
+
+static void reserve_kept(struct trainer *t)
+{
+	const struct program *prog = t->update.piece->prog;
+	t->kept = arena_array(&t->arena, void *, prog->nexternal);
+	for (uint32_t i = 0; t->o.looks && i < prog->nexternal; i++)
+		if (is_master(&prog->external[i]))
+			t->kept[i] = own(t, prog->external[i].bytes);
+}
+
 bool trainer_open(struct trainer **out, const struct trainer_options *o, struct err *e)
 {
 	struct trainer *t = xcalloc(1, sizeof(*t));
@@ -349,7 +369,7 @@ bool trainer_open(struct trainer **out, const struct trainer_options *o, struct 
 	plan(t);
 	if (!load_code(t, e) || !load_memory(t, e))
 		return false;
-	struct use *single[] = {&t->embed, &t->embed_back, &t->head, &t->update, &t->merge, &t->parent_embed};
+	struct use *single[] = {&t->embed, &t->embed_back, &t->head, &t->look, &t->update, &t->merge, &t->parent_embed};
 	for (size_t i = 0; i < NELEM(single); i++)
 		bind(t, single[i]);
 	for (size_t i = 0; i < t->nhalf; i++) {
@@ -358,6 +378,7 @@ bool trainer_open(struct trainer **out, const struct trainer_options *o, struct 
 	}
 	for (size_t i = 0; i < t->nparent; i++)
 		bind(t, &t->parent_half[i].forward);
+	reserve_kept(t);
 	return true;
 }
 
@@ -442,23 +463,63 @@ static void swap_gradients(struct trainer *t)
 	t->gradient[1] = last;
 }
 
-void trainer_add(struct trainer *t, const struct pack_batch *b, double total_weight, double *loss)
+static void walk_forward(struct trainer *t, int64_t rows)
 {
-	int64_t rows = b->nused, outs = set_rows(t, b, total_weight);
-	if (!outs)
-		return;
 	run(t, &t->embed, rows, 0, &(struct named){"y", t->residual[0]}, 1);
 	for (size_t i = 0; i < t->nhalf; i++) {
 		const struct named io[] = {{"x", t->residual[i]}, {"y", t->residual[i + 1]}};
 		run(t, &t->half[i].forward, rows, 0, io, NELEM(io));
 	}
+}
+
+static int64_t chunk_of(int64_t outs, int64_t at)
+{
+	return outs - at < TRAIN_CHUNK ? outs - at : TRAIN_CHUNK;
+}
+
+void trainer_look(struct trainer *t, const struct pack_batch *b, double total_weight, double *loss)
+{
+	int64_t outs = set_rows(t, b, total_weight);
+	if (!outs)
+		return;
+	walk_forward(t, b->nused);
+	for (int64_t at = 0; at < outs; at += TRAIN_CHUNK) {
+		const struct named io[] = {{"x", t->residual[t->nhalf]}, {"out", t->out + at},
+			{"target", t->target + at}, {"share", t->share + at}};
+		run(t, &t->look, b->nused, chunk_of(outs, at), io, NELEM(io));
+		*loss += (double)*(float *)find(t, "loss")->p;
+	}
+}
+
+void trainer_keep(struct trainer *t)
+{
+	const struct program *prog = t->update.piece->prog;
+	for (uint32_t i = 0; i < prog->nexternal; i++)
+		if (t->kept[i])
+			memcpy(t->kept[i], t->update.t[1 + i], prog->external[i].bytes);
+}
+
+void trainer_return(struct trainer *t)
+{
+	const struct program *prog = t->update.piece->prog;
+	for (uint32_t i = 0; i < prog->nexternal; i++)
+		if (t->kept[i])
+			memcpy(t->update.t[1 + i], t->kept[i], prog->external[i].bytes);
+}
+
+void trainer_add(struct trainer *t, const struct pack_batch *b, double total_weight, double *loss)
+{
+	int64_t rows = b->nused, outs = set_rows(t, b, total_weight);
+	if (!outs)
+		return;
+	walk_forward(t, rows);
 	const float *parent = t->o.distill ? run_parent(t, rows) : NULL;
 	memset(t->gradient[0], 0, residual_bytes(t));
 	for (int64_t at = 0; at < outs; at += TRAIN_CHUNK) {
 		const struct named io[] = {{"x", t->residual[t->nhalf]}, {"dy", t->gradient[0]},
 			{"dx", t->gradient[1]}, {"parent.x", parent}, {"out", t->out + at},
 			{"target", t->target + at}, {"share", t->share + at}};
-		run(t, &t->head, rows, outs - at < TRAIN_CHUNK ? outs - at : TRAIN_CHUNK, io, NELEM(io));
+		run(t, &t->head, rows, chunk_of(outs, at), io, NELEM(io));
 		*loss += (double)*(float *)find(t, "loss")->p;
 		swap_gradients(t);
 	}
@@ -536,6 +597,8 @@ void trainer_parts(struct trainer *t, struct arena *a, struct buf **part, size_t
 		bool gradient = !strncmp(x->name, "g.", 2);
 		if (x->kind == EXTERNAL_STATE && gradient == (t->o.behind != NULL))
 			*arena_push(a, *part, *npart) = (struct buf){t->update.t[1 + i], x->bytes};
+		if (t->kept[i])
+			*arena_push(a, *part, *npart) = (struct buf){t->kept[i], x->bytes};
 	}
 }
 

@@ -1,6 +1,6 @@
 /* What a build came to, as plain tables or JSON: targets side by side, what every unit is worth, what each
  * round dropped. Runs nothing: a spec must be built. */
-#include "work.h"
+#include "report_tune.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -181,7 +181,9 @@ static bool add_schedules(struct work *w, struct strbuf *out, struct err *e)
 			if (!add_round(w, out, &p->round[k], e))
 				return false;
 		}
-		strbuf_adds(out, "]}");
+		strbuf_addc(out, ']');
+		report_add_looks(w, out, name);
+		strbuf_addc(out, '}');
 	}
 	strbuf_addc(out, ']');
 	return true;
@@ -379,6 +381,7 @@ static void print_report(struct cli *c, const struct json *o)
 			print_costs(c, json_get(told = parent, "scores"));
 		print_scores(c, json_get(s, "rounds"));
 		print_rounds(c, json_get(s, "rounds"));
+		report_print_looks(c, json_get(s, "looks"));
 	}
 }
 

@@ -205,6 +205,11 @@ static const struct spec_attr tune_attrs[] = {
 		.doc = "share of the loss that is distance to the untouched model's distribution (default: none)"),
 	A("temperature", number, .when = "distill", .deflt = "1", .min_open = true, .max = 100,
 		.doc = "by which the logits of both are divided"),
+	A("patience", count, .min = 1, .max = 10000,
+		.doc = "ends a round early behind so many looks at validation rows that found no lower loss; the state of the "
+		       "lowest is kept (default: no looks)"),
+	A("validate-every", count, .when = "patience", .min = 1, .max = 1 << 30,
+		.doc = "steps from one look at validation rows to the next (default: a tenth of a round's)"),
 	A("on-new-rows", enum, .values = spec_new_rows_words, .deflt = "retune",
 		.later = "continue", .doc = "what new train rows cause"),
 	A("seed", count, .list = true, .deflt = "42",
