@@ -40,6 +40,9 @@ enum { TUNE_STATE, TUNE_LOG }; /* outputs of tune */
  * target->state_name set. Errors of a target are written there. */
 bool chain_plan(struct plan *p, void (*found)(struct plan *p, struct plan_target *t), struct err *e);
 
+/* Behind a build: lets states pass (build.h) that no target takes, in schedules with states="targets". */
+void chain_pass(struct plan *p);
+
 /* JSON: null without gates, else "passed", "failed", or "undecided" while a verdict is not known. */
 const char *plan_gate_json(const struct plan_target *t);
 

@@ -94,6 +94,8 @@ struct action {
 	size_t nref;
 	int64_t wall_ns;
 
+	bool *passes; /* by output; NULL: none does, and what outputs name stays */
+
 	bool alone; /* runs while nothing else does, and never in a dry run */
 	generate_fn generate;
 	void *generate_ctx;

@@ -154,8 +154,8 @@ static const struct spec_attr schedule_attrs[] = {
 		.doc = "numerics class of score, tune and evaluate"),
 	A("per-round", count, .deflt = "1", .min = 1, .max = 1000,
 		.doc = "units dropped in each round"),
-	A("states", enum, .values = spec_states_words, .deflt = "all", .later = "targets",
-		.doc = "which model states stay in the cache"),
+	A("states", enum, .values = spec_states_words, .deflt = "all",
+		.doc = "which model states stay in the cache: of every round, or of round 0 and what targets take"),
 	{0},
 };
 
