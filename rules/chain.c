@@ -1,214 +1,9 @@
-#include "chain.h"
-
 #include <stdio.h>
 #include <string.h>
 
+#include "chain_internal.h"
 #include "json.h"
-#include "plan_data.h"
 #include "speed.h"
-
-struct chain {
-	struct plan *p;
-	const struct spec_schedule *spec;
-	enum numerics numerics;
-	void (*found)(struct plan *p, struct plan_target *t);
-	struct state import;              /* with the import's digests */
-	struct state shadow;              /* the import without what is dropped so far: for bytes */
-	uint64_t import_bytes;
-	struct action **tokens[NSPLIT];   /* by dataset */
-	struct action *trainable;
-	struct action *state;             /* tuned, of the newest round */
-	const char *state_name;
-	int round;
-	struct action *tuned;             /* of round 0 */
-	struct action *score, *choose;    /* that the round being planned goes by */
-	int scored;                       /* the round of score */
-	struct found *passed;             /* by target: the newest state that passed its gates on validation rows */
-	double *speed;                    /* by target: what was measured last, tokens/s */
-};
-
-/* A state of the chain. */
-struct found {
-	struct action *state;             /* NULL: none */
-	const char *name;
-	int round;
-};
-
-/* ---- data ---- */
-
-static void plan_split_tokens(struct chain *c, enum split split, int set)
-{
-	c->tokens[split][set] = plan_data_tokens(c->p, set, split, c->import.config.context);
-}
-
-/* All but those of test rows, which no one names before there is a state to evaluate. */
-static bool plan_tokens(struct chain *c, struct err *e)
-{
-	struct plan *p = c->p;
-	if (!plan_data(p, e))
-		return false;
-	p->task = arena_array(p->arena, struct action *, p->spec->ndataset);
-	for (int k = 0; k < NSPLIT; k++)
-		c->tokens[k] = arena_array(p->arena, struct action *, p->spec->ndataset);
-	for (int i = 0; i < p->spec->ndataset; i++) {
-		for (enum split k = 0; k < NSPLIT; k++)
-			if (k != SPLIT_TEST)
-				plan_split_tokens(c, k, i);
-		p->task[i] = plan_data_task(p, i, c->import.config.context);
-	}
-	return true;
-}
-
-/* Datasets whose rows of a split an action reads. */
-struct sets {
-	enum split split;
-	const char *rows, *weights; /* names of the inputs, and of the parameter */
-	int *set, n;
-};
-
-/* Those of the spec that ask for such rows. */
-static struct sets sets_with(struct chain *c, enum split split, const char *rows, const char *weights)
-{
-	struct sets s = {.split = split, .rows = rows, .weights = weights};
-	for (int i = 0; i < c->p->spec->ndataset; i++)
-		if (plan_data_asks(&c->p->data[i].d, split))
-			*arena_push(c->p->arena, s.set, s.n) = i;
-	return s;
-}
-
-/* Their tokens as inputs, and their shares as the parameter, in millionths, where all of them have one. */
-static void add_sets(struct chain *c, const struct sets *s, struct inputs *in, struct fields *param)
-{
-	double sum = 0;
-	bool weights = s->n > 1;
-	struct strbuf text;
-	for (int i = 0; i < s->n; i++) {
-		double weight = c->p->spec->dataset[s->set[i]].weight;
-		plan_add_input(c->p, in, input_output(s->rows, c->tokens[s->split][s->set[i]], 0));
-		weights = weights && weight > 0;
-		sum += weight;
-	}
-	if (!weights)
-		return;
-	strbuf_init(&text);
-	for (int i = 0; i < s->n; i++)
-		strbuf_addf(&text, "%s%.0f", i ? " " : "", c->p->spec->dataset[s->set[i]].weight / sum * SHARE_ALL);
-	fields_add(c->p->arena, param, s->weights, arena_strdup(c->p->arena, text.s));
-	strbuf_release(&text);
-}
-
-/* ---- actions of a round ---- */
-
-static const char *named(struct chain *c, const char *what)
-{
-	return arena_printf(c->p->arena, "%s/round-%d/%s", c->spec->name, c->round, what);
-}
-
-static struct action *plan_score(struct chain *c, const char *name, struct action *state,
-	enum spec_score_method method, enum spec_unit unit)
-{
-	const struct spec_score *s = &c->spec->score;
-	unsigned reads = spec_score_traits[method].reads;
-	struct arena *a = c->p->arena;
-	struct fields param = {0};
-	struct inputs in = {0};
-	plan_add_input(c->p, &in, input_output("state", state, 0));
-	fields_add(a, &param, "method", spec_score_methods[method]);
-	fields_add(a, &param, "unit", spec_units[unit]);
-	fields_add(a, &param, "numerics", numerics_classes[c->numerics].name);
-	if (reads & READS_ROWS) {
-		add_sets(c, &(struct sets){SPLIT_CALIBRATION, "rows", "weights", s->on, s->non}, &in, &param);
-		fields_add(a, &param, "rows", plan_number(c->p, s->rows));
-	}
-	if (reads & READS_COUNT)
-		fields_add(a, &param, "count", plan_number(c->p, c->spec->per_round));
-	if (reads & READS_SEED)
-		fields_add(a, &param, "seed", plan_number(c->p, c->spec->tune.seed));
-	if (reads & READS_UNITS)
-		fields_add(a, &param, "units", s->units);
-	return plan_action(c->p, name, &rule_score, &in, param);
-}
-
-static struct action *plan_trainable(struct chain *c)
-{
-	struct fields param = {0};
-	struct input in[2] = {input_output("state", c->p->import, 0)};
-	size_t n = 1;
-	const struct spec_tune *tune = &c->spec->tune;
-	double share = tune->method == TUNE_FULL ? 1 : tune->trainable;
-	if (share < 1)
-		in[n++] = input_output("scores", plan_score(c, arena_printf(c->p->arena, "%s/parent/score",
-			c->spec->name), c->p->import, SCORE_SCAN, UNIT_HALF), 0);
-	fields_add(c->p->arena, &param, "share", arena_printf(c->p->arena, "%.9g", share));
-	fields_add(c->p->arena, &param, "embeddings", tune->train_embeddings ? "1" : "0");
-	return plan_action(c->p, arena_printf(c->p->arena, "%s/trainable", c->spec->name), &rule_trainable,
-		&(struct inputs){in, n}, param);
-}
-
-static struct action *plan_tune(struct chain *c, struct action *state)
-{
-	const struct spec_tune *t = &c->spec->tune;
-	struct arena *a = c->p->arena;
-	struct fields param = {0};
-	struct inputs in = {0};
-	struct sets train = sets_with(c, SPLIT_TRAIN, "rows", "weights");
-	enum { MICRO_ROWS = 512 };
-	plan_add_input(c->p, &in, input_output("state", state, 0));
-	add_sets(c, &train, &in, &param);
-	plan_add_input(c->p, &in, input_output("trainable", c->trainable, 0));
-	fields_add(a, &param, "numerics", numerics_classes[c->numerics].name);
-	if (t->steps)
-		fields_add(a, &param, "steps", plan_number(c->p, t->steps));
-	else
-		fields_add(a, &param, "epochs", plan_number(c->p, t->epochs));
-	fields_add(a, &param, "batch", plan_number(c->p, t->batch * (t->accumulate > 1 ? t->accumulate : 1)));
-	fields_add(a, &param, "seed", plan_number(c->p, t->seed));
-	fields_add(a, &param, "micro", plan_number(c->p, MICRO_ROWS));
-	fields_add(a, &param, "rate", arena_printf(a, "%.9g", t->learning_rate));
-	fields_add(a, &param, "warm-up", arena_printf(a, "%.9g", t->warm_up));
-	fields_add(a, &param, "weight-decay", arena_printf(a, "%.9g", t->weight_decay));
-	fields_add(a, &param, "clip", arena_printf(a, "%.9g", t->clip));
-	fields_add(a, &param, "decay", spec_decays[t->decay]);
-	if (t->method == TUNE_LORA) {
-		fields_add(a, &param, "rank", plan_number(c->p, t->rank));
-		fields_add(a, &param, "alpha", arena_printf(a, "%.9g", t->alpha));
-	}
-	if (t->distill > 0) {
-		plan_add_input(c->p, &in, input_output("parent", c->p->import, 0));
-		fields_add(a, &param, "distill", arena_printf(a, "%.9g", t->distill));
-		fields_add(a, &param, "temperature", arena_printf(a, "%.9g", t->temperature));
-	}
-	if (t->patience) {
-		struct sets looks = sets_with(c, SPLIT_VALIDATION, "validation", "validation.weights");
-		add_sets(c, &looks, &in, &param);
-		fields_add(a, &param, "patience", plan_number(c->p, t->patience));
-		if (t->validate_every)
-			fields_add(a, &param, "validate-every", plan_number(c->p, t->validate_every));
-	}
-	return plan_action(c->p, named(c, "tune"), &rule_tune, &in, param);
-}
-
-/* By scores of this round, or of the newest one that scored. */
-static struct action *plan_choose(struct chain *c)
-{
-	const struct spec_score *s = &c->spec->score;
-	struct arena *a = c->p->arena;
-	struct fields param = {0};
-	struct strbuf order;
-	if ((c->round - 1) % s->scan_every == 0) {
-		c->score = plan_score(c, named(c, "score"), c->state, s->method, c->spec->unit);
-		c->scored = c->round;
-	}
-	struct input in[] = {input_output("state", c->state, 0), input_output("scores", c->score, 0)};
-	strbuf_init(&order);
-	for (int i = 0; i < s->ntie_break; i++)
-		strbuf_addf(&order, "%s%s", i ? " " : "", spec_tie_breaks[s->tie_break[i]]);
-	fields_add(a, &param, "count", plan_number(c->p, c->spec->per_round));
-	if (s->ntie_break)
-		fields_add(a, &param, "tie-break", arena_strdup(a, order.s));
-	strbuf_release(&order);
-	return plan_action(c->p, named(c, "choose"), &rule_choose, &(struct inputs){in, NELEM(in)}, param);
-}
 
 /* What is measured of a state in a class, on a dataset: "NAME" of the action below the state. */
 static const char *measure_name(const struct chain *c, struct found s, enum numerics numerics, const char *what, int set)
@@ -221,11 +16,10 @@ static struct action *plan_measure(struct chain *c, struct found s, enum numeric
 {
 	static const char *const name[NSPLIT] = {[SPLIT_TEST] = "evaluate", [SPLIT_VALIDATION] = "validate"};
 	struct fields param = {0};
-	if (!c->tokens[split][set])
-		plan_split_tokens(c, split, set);
+	const struct lineage_set *at = split == SPLIT_TEST ? NULL : chain_rows(c, 0, set);
 	struct input in[] = {input_output("shape", plan_shape(c->p, s.name, s.state), 0),
 		input_output("weights", plan_weights(c->p, s.name, s.state, numerics), 0),
-		input_output("tokens", c->tokens[split][set], 0)};
+		input_output("tokens", chain_tokens(c, split, set, at), 0)};
 	evaluate_param(c->p->arena, numerics, &param);
 	return plan_action(c->p, measure_name(c, s, numerics, name[split], set), &rule_evaluate, &(struct inputs){in, 3},
 		param);
@@ -239,7 +33,7 @@ static struct action *plan_cost(struct chain *c, struct found s, enum numerics n
 		return NULL;
 	struct input in[] = {input_output("state", s.state, 0),
 		input_output("weights", plan_weights(c->p, s.name, s.state, numerics), 0),
-		input_output("tokens", c->tokens[SPLIT_VALIDATION][set], 0)};
+		input_output("tokens", chain_tokens(c, SPLIT_VALIDATION, set, NULL), 0)};
 	cost_param(c->p->arena, numerics, &param);
 	struct action *cost = plan_action(c->p, measure_name(c, s, numerics, "cost", set), &rule_cost,
 		&(struct inputs){in, 3}, param);
@@ -388,7 +182,9 @@ const char *plan_gate_json(const struct plan_target *t)
 static struct action *plan_verdict(struct chain *c, const struct spec_gate *g, enum numerics numerics, struct found s,
 	enum split split, const char *name, int set)
 {
-	struct found against = g->against == AGAINST_PARENT ? untouched(c) : round_0(c);
+	struct found against = g->against == AGAINST_PARENT ? untouched(c)
+			       : split == SPLIT_TEST	    ? chain_continued(c, round_0(c), NULL)
+							    : round_0(c);
 	struct input in[] = {
 		input_output("reference", plan_measure(c, against, numerics, split, set), EVALUATE_ROWS),
 		input_output("candidate", plan_measure(c, s, numerics, split, set), EVALUATE_ROWS)};
@@ -442,6 +238,7 @@ static bool on_chain(const struct chain *c, const struct plan_target *t)
 /* The target has its state: test rows are read now, and for no other. */
 static void give(struct chain *c, struct plan_target *t, struct found s)
 {
+	s = chain_continued(c, s, t);
 	t->state = s.state;
 	t->state_name = s.name;
 	t->nround = s.round;
@@ -450,7 +247,7 @@ static void give(struct chain *c, struct plan_target *t, struct found s)
 		struct plan_measures *m = &t->on[k];
 		m->evaluate_parent = plan_measure(c, untouched(c), t->numerics, SPLIT_TEST, k);
 		if (c->spec)
-			m->evaluate_tuned = plan_measure(c, round_0(c), t->numerics, SPLIT_TEST, k);
+			m->evaluate_tuned = plan_measure(c, chain_continued(c, round_0(c), NULL), t->numerics, SPLIT_TEST, k);
 		m->evaluate = plan_measure(c, s, t->numerics, SPLIT_TEST, k);
 		m->cost = plan_cost(c, s, t->numerics, k);
 		build_want(c->p->build, m->evaluate_parent);
@@ -582,7 +379,7 @@ static bool plan_trials(struct chain *c)
 		all->first[all->n] = all->in.n;
 	}
 	if (all->n)
-		(all->measures ? build_measure : build_generate)(c->p->build, named(c, "tried"), all->in.input, all->in.n,
+		(all->measures ? build_measure : build_generate)(c->p->build, chain_named(c, "tried"), all->in.input, all->in.n,
 			tried, all);
 	return all->n;
 }
@@ -613,8 +410,8 @@ static bool chosen(struct build *b, void *ctx, const struct buf *input, struct e
 		c->shadow = next;
 	}
 	struct input in[] = {input_output("state", c->state, 0), input_output("units", c->choose, 0)};
-	struct action *dropped = plan_action(c->p, named(c, "drop"), &rule_drop, &(struct inputs){in, 2}, (struct fields){0});
-	c->state = plan_tune(c, dropped);
+	struct action *dropped = plan_action(c->p, chain_named(c, "drop"), &rule_drop, &(struct inputs){in, 2}, (struct fields){0});
+	c->state = chain_tune(c, dropped);
 	c->state_name = arena_printf(a, "%s/round-%d", c->spec->name, c->round);
 	return take_state(c, e);
 }
@@ -622,9 +419,9 @@ static bool chosen(struct build *b, void *ctx, const struct buf *input, struct e
 static void next_round(struct chain *c)
 {
 	c->round++;
-	c->choose = plan_choose(c);
+	c->choose = chain_choose(c);
 	struct input in = input_output("units", c->choose, 0);
-	build_generate(c->p->build, named(c, "next"), &in, 1, chosen, c);
+	build_generate(c->p->build, chain_named(c, "next"), &in, 1, chosen, c);
 }
 
 static void too_slow(const struct chain *c, struct plan_target *t)
@@ -684,7 +481,7 @@ static bool imported(struct build *b, void *ctx, const struct buf *input, struct
 	}
 	if (!any)
 		return true;
-	if (!plan_tokens(c, e))
+	if (!chain_data(c, e))
 		return false;
 	if (!c->spec) { /* compiled as it is */
 		c->state = c->tuned = c->p->import;
@@ -692,8 +489,8 @@ static bool imported(struct build *b, void *ctx, const struct buf *input, struct
 		give_states(c);
 		return true;
 	}
-	c->trainable = plan_trainable(c);
-	c->state = c->tuned = plan_tune(c, c->p->import);
+	c->trainable = chain_trainable(c);
+	c->state = c->tuned = chain_tune(c, c->p->import);
 	c->state_name = arena_printf(c->p->arena, "%s/round-0", c->spec->name);
 	return take_state(c, e);
 }
@@ -706,6 +503,8 @@ static bool start_chain(struct plan *p, const struct spec_schedule *s,
 	*c = (struct chain){.p = p, .spec = s, .found = found,
 		.passed = arena_array(p->arena, struct found, p->ntarget),
 		.speed = arena_array(p->arena, double, p->ntarget)};
+	if (s && p->o->lineage)
+		c->line = p->o->lineage[s - p->spec->schedule];
 	for (size_t k = 0; k < p->ntarget; k++)
 		used = used || on_chain(c, &p->target[k]);
 	if (!used)
@@ -721,7 +520,8 @@ static bool start_chain(struct plan *p, const struct spec_schedule *s,
 		return false;
 	/* Too few rows are to be known before anything takes long. */
 	for (int i = 0; s && i < s->score.non; i++)
-		plan_add_input(p, &in, input_output("list", p->data[s->score.on[i]].split, SPLIT_CALIBRATION));
+		plan_add_input(p, &in, input_output("list", plan_data_split(p, s->score.on[i], chain_rows(c, 0, s->score.on[i])),
+			SPLIT_CALIBRATION));
 	build_generate(p->build, arena_printf(p->arena, "%s/start", s ? s->name : "data"), in.input, in.n, imported,
 		c);
 	return true;

@@ -129,6 +129,7 @@ struct spec_schedule {
 	enum spec_states states;
 	struct spec_score score;
 	struct spec_tune tune;
+	struct digest states_of; /* of model, datasets and what of the schedule its states follow from, as text */
 	bool later;
 	struct place at;
 };

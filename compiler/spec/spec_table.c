@@ -211,7 +211,8 @@ static const struct spec_attr tune_attrs[] = {
 	A("validate-every", count, .when = "patience", .min = 1, .max = 1 << 30,
 		.doc = "steps from one look at validation rows to the next (default: a tenth of a round's)"),
 	A("on-new-rows", enum, .values = spec_new_rows_words, .deflt = "retune",
-		.later = "continue", .doc = "what new train rows cause"),
+		.doc = "what train rows cause that are new since the lock: all rounds anew, or one pass over them and as many old "
+		       "ones from each target's state on"),
 	A("seed", count, .list = true, .deflt = "42",
 		.doc = "of the order of rows; a list makes one chain for each"),
 	{0},
