@@ -30,9 +30,21 @@ static void pass(struct plan *p, const char *name)
 		build_pass(p->build, a, 0);
 }
 
+/* Of passes over new rows the last one's state is the target's; that of the chain stays, where more rounds begin. */
+static void pass_continued(struct plan *p)
+{
+	for (size_t i = 0; i < p->ntarget; i++) {
+		const struct plan_target *t = &p->target[i];
+		bool some = t->spec->schedule >= 0 && p->spec->schedule[t->spec->schedule].states == STATES_TARGETS;
+		for (size_t k = 1; some && k < t->ncontinued; k++)
+			build_pass(p->build, t->continued[k].from, 0);
+	}
+}
+
 /* What was tried on the way (keep="gate") has packed weights too. */
 void chain_pass(struct plan *p)
 {
+	pass_continued(p);
 	for (size_t i = 0; i < p->nround; i++) {
 		const struct plan_round *r = &p->round[i];
 		const char *state = arena_printf(p->arena, "%s/round-%d", r->schedule, r->round);

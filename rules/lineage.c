@@ -219,6 +219,25 @@ static void compare_rows(struct finder *f, struct lineage *l)
 	*arena_push(f->a, l->time, l->n) = f->now;
 }
 
+/* Of the files that the lock names below the model's path. */
+static bool same_model(const struct finder *f)
+{
+	const struct json *inputs = json_get(f->lock, "inputs");
+	const struct spec_path *at = f->spec->model.path;
+	const char *prefix = !at ? NULL : at->root ? arena_printf(f->a, "%s:%s", at->root, at->rel) : at->rel;
+	size_t n = prefix ? strlen(prefix) : 0;
+	for (size_t i = 0; prefix && inputs && i < inputs->nitem; i++) {
+		const char *name = inputs->key[i];
+		struct digest d;
+		if (strncmp(name, prefix, n) || (name[n] && name[n] != '/'))
+			continue;
+		if (!statcache_digest(f->stat, arena_printf(f->a, "%s%s", at->path, name + n), &d, NULL, NULL) ||
+			!same_digest(&inputs->item[i], d))
+			return false;
+	}
+	return true;
+}
+
 static bool find_one(struct finder *f, int schedule, struct lineage **out, struct err *e)
 {
 	const struct spec_schedule *s = &f->spec->schedule[schedule];
@@ -226,7 +245,7 @@ static bool find_one(struct finder *f, int schedule, struct lineage **out, struc
 	struct lineage *l = arena_new(f->a, struct lineage);
 	*l = (struct lineage){.data = f->data, .file = f->file, .nfile = f->nfile};
 	*out = l;
-	bool same_spec = was && same_digest(json_get(was, "of"), s->states_of);
+	bool same_spec = was && same_digest(json_get(was, "of"), s->states_of) && same_model(f);
 	bool known = same_spec && read_times(f, json_get(was, "on"), l);
 	if (known && same_files(f, json_get(was, "read"))) {
 		l->how = LINEAGE_SAME;

@@ -81,6 +81,8 @@ static bool add_target(struct work *w, struct strbuf *out, const struct plan_tar
 	}
 	if (!add_state(w, out, t->state, e))
 		return false;
+	if (!report_add_continued(w, out, t, e))
+		return false;
 	add_measured(w, out, "metrics", t->on, offsetof(struct plan_measures, evaluate));
 	add_measured(w, out, "cost", t->on, offsetof(struct plan_measures, cost));
 	strbuf_addc(out, '}');
@@ -373,6 +375,7 @@ static void print_report(struct cli *c, const struct json *o)
 	const struct json *schedules = json_get(o, "schedules"), *told = NULL;
 	print_targets(c, json_get(o, "targets"));
 	print_classes(c, json_get(o, "targets"));
+	report_print_continued(c, json_get(o, "targets"));
 	for (size_t i = 0; i < schedules->nitem; i++) {
 		const struct json *s = &schedules->item[i], *parent = json_get(s, "parent");
 		fprintf(c->out, "\nschedule %s\n", text_of(s, "schedule"));

@@ -288,6 +288,10 @@ static void check_schedule(struct sema *s, struct xml_node *n)
 		spec_error(s->log, &score->at, "method=\"given\" without units=\"blk.3.mlp ...\" on <score>");
 	if (score)
 		check_ranks(s, n, score);
+	const struct xml_node *tune = xml_child(n, "tune", 0);
+	if (tune && is(tune, "on-new-rows", "continue") && is(tune, "epochs", "0"))
+		spec_error(s->log, place_of(tune, "on-new-rows"),
+			"on-new-rows=\"continue\" with epochs=\"0\": what was never tuned does not go on; give epochs, or retune");
 }
 
 static void check_gate(struct sema *s, struct xml_node *n)

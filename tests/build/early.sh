@@ -73,9 +73,9 @@ spec 'epochs="2" learning-rate="1e-2"' "$more"
 build && tunes ''; verdict again/validation-rows-unread $?
 spec 'epochs="40" learning-rate="1e-2" patience="3" validate-every="5"'
 build
-i=0 # the first row that tests goes
+i=1 # the first row that tests goes
 until "$TRIM" show s.xml --json --row $i | grep -q '"split":"test"'; do i=$((i + 1)); done
-sed -i "$((i + 1))d" rows.jsonl
+sed -i "${i}d" rows.jsonl
 build && tunes '' && grep -q 'evaluate-f32' ran; verdict again/no-test-rows $?
 cp "$OLDPWD/tests/rules/rows.jsonl" . && build; verdict again/back $?
 
