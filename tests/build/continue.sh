@@ -144,8 +144,6 @@ broken moved "$changed ($n rows then, $n now): some were removed, changed or mov
 other='model, datasets or schedule are others than those of the lock'
 sed -i 's/learning-rate="1e-3"/learning-rate="2e-3"/' s.xml
 broken schedule "$other"
-cp rows.jsonl other.jsonl; sed -i 's/path="rows.jsonl"/path="other.jsonl"/' s.xml
-broken another-file "$other"
 cp model/model.safetensors was; python3 - <<'PY'
 data = bytearray(open("model/model.safetensors", "rb").read())
 data[-3] ^= 1
