@@ -30,9 +30,10 @@ tunes() { # tunes EXPECTED: actions that tune, of what ran
 }
 state() { sed -n 's/.*"state":"\([0-9a-f]*\)".*/\1/p' s.lock; }
 looks() { # looks EXPRESSION: true of the list L of the report, its first round R
-	"$TRIM" report --json s.xml 2>>log >report && python3 -c '
+	"$TRIM" report --json s.xml 2>>log >report && { [ -e first ] || cp report first; } && python3 -c '
 import json, sys
 L = json.load(open("report"))["schedules"][0].get("looks"); R = L and L[0]
+F = json.load(open("first"))["schedules"][0]["looks"][0]["validation"]
 print(L); sys.exit(not eval(" ".join(sys.argv[1].split())))' "$1" >>log 2>&1
 }
 
@@ -61,7 +62,7 @@ spec 'epochs="40" learning-rate="1e-2" patience="3" validate-every="5"'
 build && tunes ''; verdict again/nothing $?
 sed -i 's/patience="3"/patience="4"/' s.xml
 build && tunes 'main/round-0/tune'; verdict again/patience $?
-[ "$(state)" = "$early" ]; verdict again/patience-finds-the-same $?
+looks 'R["validation"][:len(F)] == F and len(R["validation"]) > len(F)'; verdict again/patience-looks-on $?
 sed -i 's/patience="4"/patience="3"/; s/validate-every="5"/validate-every="6"/' s.xml
 build && tunes 'main/round-0/tune'; verdict again/every $?
 more='test="40%" validation="25%" calibration="5%" train="30%"'
