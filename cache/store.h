@@ -13,7 +13,7 @@
  *     objects/ab/cdef..   mode 0444; the name is the XXH3-128 of the bytes, 2 + 30 hex digits
  *     actions/ab/cdef..   a record each, see below; the name is the action's key
  *     checkpoints/KEY     unfinished work of an action: 40-byte header, payload
- *     roots/NAME          what gc keeps: lines "key HEX" and "object HEX", first "trim-root 1"
+ *     roots/NAME          what gc keeps: lines "key HEX", "record HEX", "object HEX", first "trim-root 1"
  *     locks/KEY           flock(2)ed while an action runs; holds the pid for messages
  *     locks/gc            shared by every open store, exclusive for gc
  *     tmp/NAME.alive      flock(2)ed by the process that owns tmp/NAME.*; free means dead
@@ -168,8 +168,15 @@ void store_tmpdir_remove(struct store *s, const char *path);
 /* ---- upkeep ---- */
 
 /* What gc keeps for NAME (letters, digits, '-', '.', '_'); replaces what it kept before. */
-bool store_root_put(struct store *s, const char *name, const struct digest *key, size_t nkey,
-	const struct digest *object, size_t nobject, struct err *e);
+struct store_root {
+	const struct digest *key;    /* record, checkpoint and all objects of it */
+	size_t nkey;
+	const struct digest *record; /* the record alone: its objects may be made again */
+	size_t nrecord;
+	const struct digest *object;
+	size_t nobject;
+};
+bool store_root_put(struct store *s, const char *name, const struct store_root *r, struct err *e);
 bool store_root_drop(struct store *s, const char *name, struct err *e); /* true if there is none */
 
 struct store_stat {
@@ -183,9 +190,12 @@ bool store_stat(struct store *s, struct store_stat *out, struct err *e);
 bool store_verify(struct store *s, struct store_stat *out, struct strbuf *damaged, struct err *e);
 
 /* Removes objects, records and checkpoints that no root reaches. Without GC_YES it only counts.
- * A root reaches its objects and keys; a key its record's outputs and refs, and its checkpoint.
+ * A root reaches its objects, keys and records; a key its record's outputs and refs, and its checkpoint.
  * ERR_LOCKED while another process has the store open, so a running build loses nothing. */
 enum gc_flags { GC_YES = 1 << 0 };
 bool store_gc(struct store *s, enum gc_flags flags, struct store_stat *out, struct err *e);
+/* The same for these objects alone, now: those that no root reaches go, unless another process has the store open; then
+ * all stay and nremoved is 0. */
+bool store_discard(struct store *s, const struct digest *object, size_t n, struct store_stat *out, struct err *e);
 
 #endif

@@ -15,24 +15,27 @@ static bool good_root_name(const char *name)
 		       '\0';
 }
 
-bool store_root_put(struct store *s, const char *name, const struct digest *key, size_t nkey,
-	const struct digest *object, size_t nobject, struct err *e)
+static void add_lines(struct strbuf *out, const char *kind, const struct digest *d, size_t n)
 {
-	char path[STORE_PATH_MAX], hex[DIGEST_HEX];
+	char hex[DIGEST_HEX];
+	for (size_t i = 0; i < n; i++) {
+		digest_hex(d[i], hex);
+		strbuf_addf(out, "%s %s\n", kind, hex);
+	}
+}
+
+bool store_root_put(struct store *s, const char *name, const struct store_root *r, struct err *e)
+{
+	char path[STORE_PATH_MAX];
 	struct strbuf b;
 	if (!good_root_name(name))
 		return err_set(e, ERR_SPEC, "'%s' is no name for a root of the cache", name);
 	store_name(s, path, "roots/%s", name);
 	strbuf_init(&b);
 	strbuf_adds(&b, "trim-root 1\n");
-	for (size_t i = 0; i < nkey; i++) {
-		digest_hex(key[i], hex);
-		strbuf_addf(&b, "key %s\n", hex);
-	}
-	for (size_t i = 0; i < nobject; i++) {
-		digest_hex(object[i], hex);
-		strbuf_addf(&b, "object %s\n", hex);
-	}
+	add_lines(&b, "key", r->key, r->nkey);
+	add_lines(&b, "record", r->record, r->nrecord);
+	add_lines(&b, "object", r->object, r->nobject);
 	struct map old;
 	bool same = os_map(s->os, path, &old, NULL);
 	if (same) {
@@ -199,7 +202,7 @@ bool store_verify(struct store *s, struct store_stat *out, struct strbuf *damage
 
 /* ---- collection ---- */
 
-enum { LIVE_OBJECT = 1, LIVE_KEY = 2 };
+enum { LIVE_OBJECT = 1, LIVE_KEY = 2, LIVE_READ = 4 }; /* READ: a key whose objects are marked */
 
 struct collection {
 	struct store_stat *stat;
@@ -213,9 +216,9 @@ static bool mark_key(struct store *s, struct collection *c, struct digest key, s
 {
 	struct record r;
 	uint64_t *live = digest_map_put(&c->live, key);
-	if (*live & LIVE_KEY)
+	if (*live & LIVE_READ)
 		return true;
-	*live |= LIVE_KEY;
+	*live |= LIVE_KEY | LIVE_READ;
 	enum store_found found = store_record_get(s, key, &c->arena, &r, e);
 	if (found != STORE_OK)
 		return found == STORE_MISS;
@@ -243,6 +246,8 @@ static bool mark_root(struct store *s, void *ctx, const struct found_file *f, st
 		struct digest d;
 		if (strncmp(line, "key ", 4) == 0 && digest_parse(line + 4, &d))
 			ok = mark_key(s, c, d, e);
+		else if (strncmp(line, "record ", 7) == 0 && digest_parse(line + 7, &d))
+			*digest_map_put(&c->live, d) |= LIVE_KEY;
 		else if (strncmp(line, "object ", 7) == 0 && digest_parse(line + 7, &d))
 			*digest_map_put(&c->live, d) |= LIVE_OBJECT;
 		else
@@ -275,9 +280,9 @@ static bool sweep_lock(struct store *s, void *ctx, const struct found_file *f, s
 	return true;
 }
 
-bool store_gc(struct store *s, enum gc_flags flags, struct store_stat *out, struct err *e)
+/* Our share of the lock that every open store has, for all of it; share() gives it back. ERR_LOCKED: others have one. */
+static bool own_alone(struct store *s, struct err *e)
 {
-	struct collection c = {.stat = out, .flags = flags};
 	if (s->gc_fd < 0 || s->read_only)
 		return err_set(e, ERR_IO, "the cache '%s' cannot be written here", s->path);
 	if (s->os->lock(s->os, s->gc_fd, LOCK_EX | LOCK_NB) < 0) {
@@ -290,6 +295,27 @@ bool store_gc(struct store *s, enum gc_flags flags, struct store_stat *out, stru
 			     : err_set(e, ERR_LOCKED, "another process uses the cache '%s'",
 				       s->path);
 	}
+	return true;
+}
+
+static void share(struct store *s)
+{
+	s->os->lock(s->os, s->gc_fd, LOCK_SH | LOCK_NB);
+}
+
+/* What is known to be there may be gone. */
+static void forget_seen(struct store *s)
+{
+	pthread_mutex_lock(&s->mutex);
+	digest_map_release(&s->seen);
+	pthread_mutex_unlock(&s->mutex);
+}
+
+bool store_gc(struct store *s, enum gc_flags flags, struct store_stat *out, struct err *e)
+{
+	struct collection c = {.stat = out, .flags = flags};
+	if (!own_alone(s, e))
+		return false;
 	bool ok = store_stat(s, out, e);
 	out->nroot = 0;
 	ok = ok && visit_folder(s, "roots", "", mark_root, &c, e);
@@ -301,12 +327,39 @@ bool store_gc(struct store *s, enum gc_flags flags, struct store_stat *out, stru
 	ok = ok && visit_fan(s, "objects", sweep, &c, e);
 	if (flags & GC_YES) {
 		ok = ok && visit_folder(s, "locks", "", sweep_lock, NULL, e);
-		pthread_mutex_lock(&s->mutex);
-		digest_map_release(&s->seen);
-		pthread_mutex_unlock(&s->mutex);
+		forget_seen(s);
 	}
 	digest_map_release(&c.live);
 	arena_release(&c.arena);
-	s->os->lock(s->os, s->gc_fd, LOCK_SH | LOCK_NB);
+	share(s);
+	return ok;
+}
+
+static bool discard(struct store *s, struct collection *c, struct digest d, struct err *e)
+{
+	char path[STORE_PATH_MAX], hex[DIGEST_HEX];
+	struct found_file f = {.path = path, .d = d};
+	digest_hex(d, hex);
+	store_name(s, path, "objects/%.2s/%s", hex, hex + 2);
+	return s->os->stat(s->os, AT_FDCWD, path, &f.st) != 0 || sweep(s, c, &f, e);
+}
+
+bool store_discard(struct store *s, const struct digest *object, size_t n, struct store_stat *out, struct err *e)
+{
+	struct collection c = {.stat = out, .flags = GC_YES, .bit = LIVE_OBJECT};
+	struct err busy = {0};
+	*out = (struct store_stat){0};
+	if (!own_alone(s, &busy)) {
+		if (e && busy.kind != ERR_LOCKED)
+			*e = busy;
+		return busy.kind == ERR_LOCKED;
+	}
+	bool ok = visit_folder(s, "roots", "", mark_root, &c, e);
+	for (size_t i = 0; ok && i < n; i++)
+		ok = discard(s, &c, object[i], e);
+	forget_seen(s);
+	digest_map_release(&c.live);
+	arena_release(&c.arena);
+	share(s);
 	return ok;
 }

@@ -1,203 +1,12 @@
 #include "chain.h"
 #include "chain_foresee.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "chain_parts.h"
 #include "plan_data.h"
 #include "speed.h"
-
-/* ---- data ---- */
-
-static void plan_split_tokens(struct chain *c, enum split split, int set)
-{
-	c->tokens[split][set] = plan_data_tokens(c->p, set, split, c->import.config.context);
-}
-
-/* All but those of test rows, which no one names before there is a state to evaluate. */
-static bool plan_tokens(struct chain *c, struct err *e)
-{
-	struct plan *p = c->p;
-	if (!plan_data(p, e))
-		return false;
-	p->task = arena_array(p->arena, struct action *, p->spec->ndataset);
-	for (int k = 0; k < NSPLIT; k++)
-		c->tokens[k] = arena_array(p->arena, struct action *, p->spec->ndataset);
-	for (int i = 0; i < p->spec->ndataset; i++) {
-		for (enum split k = 0; k < NSPLIT; k++)
-			if (k != SPLIT_TEST)
-				plan_split_tokens(c, k, i);
-		p->task[i] = plan_data_task(p, i, c->import.config.context);
-	}
-	return true;
-}
-
-/* Tokens of several sets as inputs "rows", and their shares as the parameter "weights", in millionths, where
- * all of them have one. */
-static void add_sets(struct chain *c, enum split split, const int *set, int n, struct inputs *in,
-	struct fields *param)
-{
-	double sum = 0;
-	bool weights = n > 1;
-	struct strbuf text;
-	for (int i = 0; i < n; i++) {
-		double weight = c->p->spec->dataset[set[i]].weight;
-		plan_add_input(c->p, in, input_output("rows", c->tokens[split][set[i]], 0));
-		weights = weights && weight > 0;
-		sum += weight;
-	}
-	if (!weights)
-		return;
-	strbuf_init(&text);
-	for (int i = 0; i < n; i++)
-		strbuf_addf(&text, "%s%.0f", i ? " " : "", c->p->spec->dataset[set[i]].weight / sum * SHARE_ALL);
-	fields_add(c->p->arena, param, "weights", arena_strdup(c->p->arena, text.s));
-	strbuf_release(&text);
-}
-
-/* What no drop can take away. */
-static uint64_t least_bytes(const struct state *s)
-{
-	uint64_t bytes = 0;
-	struct unit u;
-	for (size_t i = 0; i < s->ntensor; i++)
-		if (!unit_of_tensor(s->tensor[i].name, &u))
-			bytes += s->tensor[i].bytes;
-	return bytes;
-}
-
-/* ---- actions of a round ---- */
-
-static const char *named(struct chain *c, const char *what)
-{
-	return arena_printf(c->p->arena, "%s/round-%d/%s", c->spec->name, c->round, what);
-}
-
-/* What a round drops at least, where the spec says a share. */
-static int64_t bytes_of_round(const struct chain *c)
-{
-	return (int64_t)ceil(c->spec->per_round_share * (double)c->import_bytes);
-}
-
-/* How many neighbouring blocks a round drops; all blocks of an import are alike. */
-static int64_t run_of_blocks(const struct chain *c)
-{
-	double all = (double)(c->import_bytes - least_bytes(&c->import));
-	int64_t run = c->spec->per_round;
-	return run ? run : (int64_t)ceil((double)bytes_of_round(c) * c->import.config.layers / all);
-}
-
-static struct action *plan_score(struct chain *c, const char *name, struct action *state,
-	enum spec_score_method method, enum spec_unit unit)
-{
-	const struct spec_score *s = &c->spec->score;
-	unsigned reads = spec_score_traits[method].reads;
-	struct arena *a = c->p->arena;
-	struct fields param = {0};
-	struct inputs in = {0};
-	plan_add_input(c->p, &in, input_output("state", state, 0));
-	fields_add(a, &param, "method", spec_score_methods[method]);
-	fields_add(a, &param, "unit", spec_units[unit]);
-	fields_add(a, &param, "numerics", numerics_classes[c->numerics].name);
-	if (reads & READS_ROWS) {
-		add_sets(c, SPLIT_CALIBRATION, s->on, s->non, &in, &param);
-		fields_add(a, &param, "rows", plan_number(c->p, s->rows));
-	}
-	if (reads & READS_COUNT)
-		fields_add(a, &param, "count", plan_number(c->p, run_of_blocks(c)));
-	if (reads & READS_SEED)
-		fields_add(a, &param, "seed", plan_number(c->p, c->spec->tune.seed));
-	if (reads & READS_UNITS)
-		fields_add(a, &param, "units", s->units);
-	return plan_action(c->p, name, &rule_score, &in, param);
-}
-
-/* Which blocks one of the schedule's or its targets' tunes trains. */
-static struct action *plan_trainable(struct chain *c, const struct spec_tune *tune, const char *name)
-{
-	struct fields param = {0};
-	struct input in[2] = {input_output("state", c->p->import, 0)};
-	size_t n = 1;
-	double share = tune->method == TUNE_FULL ? 1 : tune->trainable;
-	if (share < 1)
-		in[n++] = input_output("scores", plan_score(c, arena_printf(c->p->arena, "%s/parent/score",
-			c->spec->name), c->p->import, SCORE_SCAN, UNIT_HALF), 0);
-	fields_add(c->p->arena, &param, "share", arena_printf(c->p->arena, "%.9g", share));
-	fields_add(c->p->arena, &param, "embeddings", tune->train_embeddings ? "1" : "0");
-	return plan_action(c->p, arena_printf(c->p->arena, "%s/trainable", name), &rule_trainable,
-		&(struct inputs){in, n}, param);
-}
-
-static struct action *plan_tune(struct chain *c, const struct spec_tune *t, struct action *state,
-	struct action *trainable, const char *name)
-{
-	struct arena *a = c->p->arena;
-	struct fields param = {0};
-	struct inputs in = {0};
-	int *set = NULL, nset = 0;
-	enum { MICRO_ROWS = 512 };
-	for (int i = 0; i < c->p->spec->ndataset; i++)
-		if (plan_data_asks(&c->p->data[i].d, SPLIT_TRAIN))
-			*arena_push(a, set, nset) = i;
-	plan_add_input(c->p, &in, input_output("state", state, 0));
-	add_sets(c, SPLIT_TRAIN, set, nset, &in, &param);
-	plan_add_input(c->p, &in, input_output("trainable", trainable, 0));
-	fields_add(a, &param, "numerics", numerics_classes[c->numerics].name);
-	if (t->steps)
-		fields_add(a, &param, "steps", plan_number(c->p, t->steps));
-	else
-		fields_add(a, &param, "epochs", plan_number(c->p, t->epochs));
-	fields_add(a, &param, "batch", plan_number(c->p, t->batch * (t->accumulate > 1 ? t->accumulate : 1)));
-	fields_add(a, &param, "seed", plan_number(c->p, t->seed));
-	fields_add(a, &param, "micro", plan_number(c->p, MICRO_ROWS));
-	fields_add(a, &param, "rate", arena_printf(a, "%.9g", t->learning_rate));
-	fields_add(a, &param, "warm-up", arena_printf(a, "%.9g", t->warm_up));
-	fields_add(a, &param, "weight-decay", arena_printf(a, "%.9g", t->weight_decay));
-	fields_add(a, &param, "clip", arena_printf(a, "%.9g", t->clip));
-	fields_add(a, &param, "decay", spec_decays[t->decay]);
-	if (t->method == TUNE_LORA) {
-		fields_add(a, &param, "rank", plan_number(c->p, t->rank));
-		fields_add(a, &param, "alpha", arena_printf(a, "%.9g", t->alpha));
-	}
-	if (t->distill > 0) {
-		plan_add_input(c->p, &in, input_output("parent", c->p->import, 0));
-		fields_add(a, &param, "distill", arena_printf(a, "%.9g", t->distill));
-		fields_add(a, &param, "temperature", arena_printf(a, "%.9g", t->temperature));
-	}
-	return plan_action(c->p, name, &rule_tune, &in, param);
-}
-
-/* By scores of this round, or of the newest one that scored. */
-static struct action *plan_choose(struct chain *c)
-{
-	const struct spec_score *s = &c->spec->score;
-	struct arena *a = c->p->arena;
-	struct fields param = {0};
-	struct strbuf order;
-	if ((c->round - 1) % s->scan_every == 0) {
-		c->score = plan_score(c, named(c, "score"), c->state, s->method, c->spec->unit);
-		c->scored = c->round;
-	}
-	struct input in[] = {input_output("state", c->state, 0), input_output("scores", c->score, 0),
-		input_output("import", c->p->import, 0)};
-	bool weighs = s->per_byte || !c->spec->per_round;
-	strbuf_init(&order);
-	for (int i = 0; i < s->ntie_break; i++)
-		strbuf_addf(&order, "%s%s", i ? " " : "", spec_tie_breaks[s->tie_break[i]]);
-	if (c->spec->per_round)
-		fields_add(a, &param, "count", plan_number(c->p, c->spec->per_round));
-	else
-		fields_add(a, &param, "bytes", plan_number(c->p, bytes_of_round(c)));
-	if (s->per_byte)
-		fields_add(a, &param, "per", "byte");
-	if (s->ntie_break)
-		fields_add(a, &param, "tie-break", arena_strdup(a, order.s));
-	strbuf_release(&order);
-	return plan_action(c->p, named(c, "choose"), &rule_choose,
-		&(struct inputs){in, weighs ? NELEM(in) : NELEM(in) - 1}, param);
-}
 
 /* What is measured of a state in a class, on a dataset: "NAME" of the action below the state. */
 static const char *measure_name(const struct chain *c, struct found s, enum numerics numerics, const char *what, int set)
@@ -210,11 +19,10 @@ struct action *chain_measure(struct chain *c, struct found s, enum numerics nume
 {
 	static const char *const name[NSPLIT] = {[SPLIT_TEST] = "evaluate", [SPLIT_VALIDATION] = "validate"};
 	struct fields param = {0};
-	if (!c->tokens[split][set])
-		plan_split_tokens(c, split, set);
+	const struct lineage_set *at = split == SPLIT_TEST ? NULL : chain_rows(c, 0, set);
 	struct input in[] = {input_output("shape", plan_shape(c->p, s.name, s.state), 0),
 		input_output("weights", plan_weights(c->p, s.name, s.state, numerics), 0),
-		input_output("tokens", c->tokens[split][set], 0)};
+		input_output("tokens", chain_tokens(c, split, set, at), 0)};
 	evaluate_param(c->p->arena, numerics, &param);
 	return plan_action(c->p, measure_name(c, s, numerics, name[split], set), &rule_evaluate, &(struct inputs){in, 3},
 		param);
@@ -228,7 +36,7 @@ static struct action *plan_cost(struct chain *c, struct found s, enum numerics n
 		return NULL;
 	struct input in[] = {input_output("state", s.state, 0),
 		input_output("weights", plan_weights(c->p, s.name, s.state, numerics), 0),
-		input_output("tokens", c->tokens[SPLIT_VALIDATION][set], 0)};
+		input_output("tokens", chain_tokens(c, SPLIT_VALIDATION, set, NULL), 0)};
 	cost_param(c->p->arena, numerics, &param);
 	struct action *cost = plan_action(c->p, measure_name(c, s, numerics, "cost", set), &rule_cost,
 		&(struct inputs){in, 3}, param);
@@ -307,7 +115,7 @@ static bool check_speed(const struct chain *c, struct plan_target *t, const stru
 static bool check_keep(const struct chain *c, struct plan_target *t)
 {
 	const struct spec_keep *k = plan_keep(c->p, t);
-	double least = (double)least_bytes(&c->import), total = (double)c->import_bytes, want = total;
+	double least = (double)chain_least_bytes(&c->import), total = (double)c->import_bytes, want = total;
 	if (!k)
 		return true;
 	if (k->kind == VALUE_SPEED)
@@ -344,7 +152,7 @@ static bool settle(struct chain *c, struct plan_target *t, struct found *s)
 	if (tune.steps <= 0 && tune.counts_chain)
 		return spec_err_at(&t->err, t->spec->tune->at, "steps=\"%lld\" are those of all rounds too, and the chain of target "
 			"'%s' had %lld until %s", (long long)t->spec->tune->steps, name, (long long)before, s->name);
-	s->state = plan_tune(c, &tune, s->state, plan_trainable(c, &tune, name), arena_printf(c->p->arena, "%s/tune", name));
+	s->state = chain_tune(c, &tune, s->state, chain_trainable(c, &tune, name), arena_printf(c->p->arena, "%s/tune", name));
 	s->name = arena_printf(c->p->arena, "%s/tuned", name);
 	return true;
 }
@@ -356,6 +164,7 @@ void chain_give(struct chain *c, struct plan_target *t, struct found s)
 		chain_gates_resume(c->p);
 		return;
 	}
+	s = chain_continued(c, s, t);
 	t->state = s.state;
 	t->state_name = s.name;
 	t->nround = s.round;
@@ -364,7 +173,7 @@ void chain_give(struct chain *c, struct plan_target *t, struct found s)
 		struct plan_measures *m = &t->on[k];
 		m->evaluate_parent = chain_measure(c, chain_untouched(c), t->numerics, SPLIT_TEST, k);
 		if (c->spec)
-			m->evaluate_tuned = chain_measure(c, chain_round_0(c), t->numerics, SPLIT_TEST, k);
+			m->evaluate_tuned = chain_measure(c, chain_continued(c, chain_round_0(c), NULL), t->numerics, SPLIT_TEST, k);
 		m->evaluate = chain_measure(c, s, t->numerics, SPLIT_TEST, k);
 		m->cost = plan_cost(c, s, t->numerics, k);
 		build_want(c->p->build, m->evaluate_parent);
@@ -501,7 +310,7 @@ static bool plan_trials(struct chain *c)
 		all->first[all->n] = all->in.n;
 	}
 	if (all->n)
-		(all->measures ? build_measure : build_generate)(c->p->build, named(c, "tried"), all->in.input, all->in.n,
+		(all->measures ? build_measure : build_generate)(c->p->build, chain_named(c, "tried"), all->in.input, all->in.n,
 			tried, all);
 	return all->n;
 }
@@ -532,8 +341,8 @@ static bool chosen(struct build *b, void *ctx, const struct buf *input, struct e
 		c->shadow = next;
 	}
 	struct input in[] = {input_output("state", c->state, 0), input_output("units", c->choose, 0)};
-	struct action *dropped = plan_action(c->p, named(c, "drop"), &rule_drop, &(struct inputs){in, 2}, (struct fields){0});
-	c->state = plan_tune(c, &c->spec->tune, dropped, c->trainable, named(c, "tune"));
+	struct action *dropped = plan_action(c->p, chain_named(c, "drop"), &rule_drop, &(struct inputs){in, 2}, (struct fields){0});
+	c->state = chain_tune(c, &c->spec->tune, dropped, c->trainable, chain_named(c, "tune"));
 	c->state_name = arena_printf(a, "%s/round-%d", c->spec->name, c->round);
 	return take_state(c, e);
 }
@@ -551,10 +360,10 @@ static void next_round(struct chain *c)
 {
 	struct action *tune = c->state;
 	c->round++;
-	c->choose = plan_choose(c);
+	c->choose = chain_choose(c);
 	struct input in = input_output("units", c->choose, 0);
-	build_generate(c->p->build, named(c, "next"), &in, 1, chosen, c);
-	foresee(c, named(c, "next"), tune);
+	build_generate(c->p->build, chain_named(c, "next"), &in, 1, chosen, c);
+	foresee(c, chain_named(c, "next"), tune);
 }
 
 static void too_slow(const struct chain *c, struct plan_target *t)
@@ -617,7 +426,7 @@ static bool imported(struct build *b, void *ctx, const struct buf *input, struct
 	}
 	if (!any)
 		return true;
-	if (!plan_tokens(c, e))
+	if (!chain_data(c, e))
 		return false;
 	if (!c->spec) { /* compiled as it is */
 		c->state = c->tuned = c->p->import;
@@ -625,8 +434,8 @@ static bool imported(struct build *b, void *ctx, const struct buf *input, struct
 		give_states(c);
 		return true;
 	}
-	c->trainable = plan_trainable(c, &c->spec->tune, c->spec->name);
-	c->state = c->tuned = plan_tune(c, &c->spec->tune, c->p->import, c->trainable, named(c, "tune"));
+	c->trainable = chain_trainable(c, &c->spec->tune, c->spec->name);
+	c->state = c->tuned = chain_tune(c, &c->spec->tune, c->p->import, c->trainable, chain_named(c, "tune"));
 	c->state_name = arena_printf(c->p->arena, "%s/round-0", c->spec->name);
 	return take_state(c, e);
 }
@@ -639,6 +448,8 @@ static bool start_chain(struct plan *p, const struct spec_schedule *s,
 	*c = (struct chain){.p = p, .spec = s, .found = found,
 		.passed = arena_array(p->arena, struct found, p->ntarget),
 		.speed = arena_array(p->arena, double, p->ntarget)};
+	if (s && p->o->lineage)
+		c->line = p->o->lineage[s - p->spec->schedule];
 	for (size_t k = 0; k < p->ntarget; k++)
 		used = used || on_chain(c, &p->target[k]);
 	if (!used)
@@ -654,7 +465,8 @@ static bool start_chain(struct plan *p, const struct spec_schedule *s,
 		return false;
 	/* Too few rows are to be known before anything takes long. */
 	for (int i = 0; s && i < s->score.non; i++)
-		plan_add_input(p, &in, input_output("list", p->data[s->score.on[i]].split, SPLIT_CALIBRATION));
+		plan_add_input(p, &in, input_output("list", plan_data_split(p, s->score.on[i], chain_rows(c, 0, s->score.on[i])),
+			SPLIT_CALIBRATION));
 	build_generate(p->build, arena_printf(p->arena, "%s/start", s ? s->name : "data"), in.input, in.n, imported,
 		c);
 	return true;

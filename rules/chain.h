@@ -18,6 +18,12 @@
  *     STATE/cost-NUMERICS                of each target's state, unless the class is f32: validation rows, if
  *                                        the spec asks for any
  *
+ *     S/continue-T/fresh, S/continue-T/tokens, STATE/continue-T/tune
+ *                                        with on-new-rows="continue", for each time T that train rows came (lineage.h):
+ *                                        those rows and as many old ones, one pass over them from the state of a
+ *                                        target, and of round 0, which it is compared with. Rounds, and what they
+ *                                        choose, read the rows of the first time: data/NAME/then-N/...
+ *
  *     TARGET/round-N/compile             where a speed is measured, of each state up to the first that is as fast
  *
  * With several datasets evaluate, validate, cost and gate are actions for each, named ".../DATASET".
@@ -33,13 +39,19 @@
 #include "eval.h"
 #include "plan.h"
 
-extern const struct rule rule_task, rule_init, rule_bpe, rule_score, rule_choose, rule_trainable, rule_drop, rule_tune;
+extern const struct rule rule_task, rule_init, rule_bpe, rule_score, rule_choose, rule_trainable, rule_drop, rule_tune,
+	rule_fresh;
+enum { TUNE_STATE, TUNE_LOG };     /* outputs of tune */
+enum { FRESH_LIST, FRESH_COUNTS }; /* outputs of fresh */
 
 /* Plans the data of the spec and the chains of all schedules that the chosen targets use; targets without a
  * schedule take the import, evaluated when there is data. As states become
  * known it calls `found` for each target on them, on the graph's thread, with target->state and
  * target->state_name set. Errors of a target are written there. */
 bool chain_plan(struct plan *p, void (*found)(struct plan *p, struct plan_target *t), struct err *e);
+
+/* Behind a build: lets states pass (build.h) that no target takes, in schedules with states="targets". */
+void chain_pass(struct plan *p);
 
 /* JSON: null without gates, else "passed", "failed", or "undecided" while a verdict is not known. */
 const char *plan_gate_json(const struct plan_target *t);

@@ -55,7 +55,9 @@ static struct action *plan_verdict(struct chain *c, const struct spec_gate *g, e
 	enum split split, const char *name, int set)
 {
 	const struct plan_target *other = reference_of(c->p, g);
-	struct found against = g->against == AGAINST_PARENT ? chain_untouched(c) : chain_round_0(c);
+	struct found against = g->against == AGAINST_PARENT ? chain_untouched(c)
+			       : split == SPLIT_TEST	    ? chain_continued(c, chain_round_0(c), NULL)
+							    : chain_round_0(c);
 	struct input in[] = {
 		input_output("reference", other ? other->on[set].evaluate : chain_measure(c, against, numerics, split, set),
 			EVALUATE_ROWS),

@@ -1,6 +1,6 @@
 /*
- * What the files of chain.h share: chain.c walks along a schedule, chain_pick.c chooses among several schedules of a
- * target, chain_gate.c has a target's gates judge its state.
+ * What the files of chain.h share: chain.c walks along a schedule, chain_rounds.c plans the actions that make its states,
+ * chain_pick.c chooses among several schedules of a target, chain_gate.c has a target's gates judge its state.
  */
 #ifndef CHAIN_PARTS_H
 #define CHAIN_PARTS_H
@@ -15,7 +15,7 @@ struct chain {
 	struct state import;              /* with the import's digests */
 	struct state shadow;              /* the import without what is dropped so far: for bytes */
 	uint64_t import_bytes;
-	struct action **tokens[NSPLIT];   /* by dataset */
+	const struct lineage *line;       /* NULL: rows are those that there are */
 	struct action *trainable;
 	struct action *state;             /* tuned, of the newest round */
 	const char *state_name;
@@ -26,6 +26,27 @@ struct chain {
 	struct found *passed;             /* by target: the newest state that passed its gates on validation rows */
 	double *speed;                    /* by target: what was measured last, tokens/s */
 };
+
+/* Rows of a set at a time of the lineage; the first is that of all rounds. NULL: those that there are. */
+const struct lineage_set *chain_rows(const struct chain *c, size_t time, int set);
+/* Tokens of such rows. */
+struct action *chain_tokens(struct chain *c, enum split split, int set, const struct lineage_set *at);
+/* All but those of test rows, which no one names before there is a state to evaluate; and the tasks. */
+bool chain_data(struct chain *c, struct err *e);
+
+/* What no drop can take away. */
+uint64_t chain_least_bytes(const struct state *s);
+/* "SCHEDULE/round-N/WHAT" of the round that is planned. */
+const char *chain_named(struct chain *c, const char *what);
+/* Which blocks one of the schedule's or its targets' tunes trains: NAME/trainable. */
+struct action *chain_trainable(struct chain *c, const struct spec_tune *tune, const char *name);
+struct action *chain_tune(struct chain *c, const struct spec_tune *t, struct action *state, struct action *trainable,
+	const char *name);
+struct action *chain_choose(struct chain *c);
+
+/* A state with the passes over new rows behind it, by the schedule's tune: what is measured on test rows, and ships.
+ * They are added to t, which may be NULL. */
+struct found chain_continued(struct chain *c, struct found s, struct plan_target *t);
 
 struct found chain_untouched(const struct chain *c);
 struct found chain_round_0(const struct chain *c); /* the import where there is no schedule */

@@ -49,9 +49,10 @@ bool call_weights(struct rule_call *c, const char *name, struct param_source *ou
 /* The inputs of that name as row tables, in order; in the call's arena. */
 bool call_row_tables(struct rule_call *c, const char *name, struct row_table **out, size_t *n, struct err *e);
 
-/* The inputs `rows` as token tables, in order, one for each set, with their shares in millionths as the
- * parameter `weights` says (absent: by size); and joined. In the call's arena. */
-bool call_token_sets(struct rule_call *c, struct mix_set **set, size_t *n, struct token_table *joined,
+/* The inputs of that name ("rows") as token tables, in order, one for each set, with their shares in millionths as the
+ * parameter `weights` says (absent: by size; of others than "rows" it is NAME.weights); and joined. In the call's
+ * arena. */
+bool call_token_sets(struct rule_call *c, const char *name, struct mix_set **set, size_t *n, struct token_table *joined,
 	struct err *e);
 
 #endif

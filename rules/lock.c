@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "file.h"
+#include "plan_data.h"
 
 const char *lock_path(struct arena *a, const char *spec_path)
 {
@@ -41,6 +42,16 @@ const char *lock_units(struct arena *a, int round)
 const char *lock_scores(struct arena *a, int round)
 {
 	return arena_printf(a, "scores.%d", round);
+}
+
+const char *lock_from(struct arena *a, size_t i)
+{
+	return arena_printf(a, "from.%zu", i);
+}
+
+const char *lock_fresh(struct arena *a, size_t i)
+{
+	return arena_printf(a, "fresh.%zu", i);
 }
 
 const char *lock_hardware(const struct json *lock, const char *target)
@@ -163,6 +174,60 @@ static bool add_chain(struct strbuf *out, const struct plan *p, const struct jso
 	return ok;
 }
 
+/* Whether the lists of a time that is new are what the build read: a file may have changed when it was told. */
+static bool check_lineage(const struct plan *p, const struct lineage *l, struct err *e)
+{
+	for (int i = 0; l->how != LINEAGE_SAME && i < p->spec->ndataset; i++) {
+		const struct lineage_set *s = &l->time[l->n - 1][i];
+		struct digest list[NSPLIT];
+		for (int k = 0; k < NSPLIT; k++)
+			if (!action_digest(p->data[i].split, (size_t)k, &list[k]))
+				return err_set(e, ERR_IO, "the rows of dataset '%s' were not read", p->spec->dataset[i].name);
+		if (!digest_equal(lineage_rows(list), s->rows))
+			return err_set(e, ERR_IO, "the rows of dataset '%s' changed while the build ran; build again",
+				p->spec->dataset[i].name);
+	}
+	return true;
+}
+
+/* Of several schedules all are run. */
+static bool may_take(const struct spec_target *t, int schedule)
+{
+	for (int i = 0; i < t->nschedule; i++)
+		if (t->schedule[i] == schedule)
+			return true;
+	return false;
+}
+
+/* Of each schedule that was built, new; else as recorded. */
+static bool add_tuned(struct strbuf *out, const struct plan *p, const struct json *old, struct err *e)
+{
+	struct strbuf text;
+	bool ok = true;
+	strbuf_init(&text);
+	strbuf_adds(&text, "  \"tuned\": {");
+	size_t empty = text.n;
+	for (int s = 0; ok && p->o->lineage && s < p->spec->nschedule; s++) {
+		const struct lineage *l = p->o->lineage[s];
+		const struct json *was = json_get(old, p->spec->schedule[s].name);
+		bool now = false;
+		for (size_t i = 0; i < p->ntarget; i++)
+			now = now || (!p->target[i].failed && may_take(p->target[i].spec, s));
+		if (!l || (!now && !was))
+			continue;
+		ok = !now || check_lineage(p, l, e);
+		add_name(&text, p->spec->schedule[s].name);
+		if (now)
+			lineage_write(&text, p->spec, s, l);
+		else
+			json_write(&text, was);
+	}
+	if (text.n > empty)
+		strbuf_addf(out, "%s\n  },\n", text.s);
+	strbuf_release(&text);
+	return ok;
+}
+
 static bool add_output(struct strbuf *out, const struct plan *p, const struct plan_target *t,
 	struct err *e)
 {
@@ -203,6 +268,8 @@ bool lock_write(struct strbuf *out, const struct plan *p, const struct json *old
 	if (!add_inputs(out, p, e))
 		return false;
 	if (!add_chain(out, p, json_get(old, "chain"), e))
+		return false;
+	if (!add_tuned(out, p, json_get(old, "tuned"), e))
 		return false;
 	strbuf_adds(out, "  \"targets\": {");
 	if (!add_targets(out, p, json_get(old, "targets"), add_section, e))

@@ -13,10 +13,16 @@
  *                                                   of round "scored" where this one made none
  *         {"schedule":"main","round":1,"method":"scan","dropped":[{"unit":"blk.3.mlp","nll":1.25,"norm":3}]}
  *       ],
+ *       "tuned": {                                  schedules with on-new-rows="continue": on which rows, time by time
+ *         "main": {"of":"HEX","read":{"rows.jsonl":"HEX"},"on":[{"rows":{"of":"HEX","files":{"rows.jsonl":75}}}]}
+ *       },                                          (lineage.h); of: of what its states follow from beside rows, of a
+ *                                                   dataset's lists of rows; absent where no schedule goes on
  *       "targets": {
  *         "laptop": {"hardware":"zen5","numerics":"f32","context":0,"state":"HEX",
  *           "metrics":{...},"parent":{...},"cost":{...},"gates":[...]}
- *                                                   also "stop", where a speed chose the state (speed.h);
+ *                                                   also "continued", passes over new rows, each with the state that it
+ *                                                   began with and how many rows it read; "stop", where a speed chose
+ *                                                   the state (speed.h);
  *                                                   test rows (eval.h, gate.h), but of cost validation rows
  *                                                   (cost.h); absent without data, cost also for f32
  *       },
@@ -60,6 +66,9 @@ int64_t lock_stop_units(const struct json *lock, const char *target, const char 
 #define LOCK_TRIED "tried/" /* and a schedule's name: on validation rows, where a target chooses among several */
 const char *lock_units(struct arena *a, int round);
 const char *lock_scores(struct arena *a, int round);
+/* The state that pass i over new rows began with; what it read of a set, as JSON. */
+const char *lock_from(struct arena *a, size_t i);
+const char *lock_fresh(struct arena *a, size_t i);
 
 void lock_add_digest(struct strbuf *out, struct digest d);
 

@@ -403,6 +403,14 @@ static void stage_lock(struct plan *p, struct plan_target *t)
 		if (r->scored == r->round)
 			plan_add_input(p, &in, input_output(lock_scores(p->arena, r->round), r->score, 0));
 	}
+	for (size_t i = 0; i < t->ncontinued; i++) {
+		const struct plan_continued *pass = &t->continued[i];
+		plan_add_input(p, &in, input_output(lock_from(p->arena, i), pass->from, 0));
+		for (int k = 0; k < p->spec->ndataset; k++)
+			if (pass->fresh[k])
+				plan_add_input(p, &in, input_output(plan_set_name(p, lock_fresh(p->arena, i), k), pass->fresh[k],
+					FRESH_COUNTS));
+	}
 	for (size_t i = 0; i < p->ninput; i++)
 		add_file(p, &in, arena_printf(p->arena, LOCK_FILE "%s", p->input[i].name), p->input[i].path);
 	fields_add(p->arena, &param, "target", t->spec->name);

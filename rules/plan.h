@@ -50,6 +50,12 @@ struct plan_candidate {
 	struct action **validate; /* by dataset: on its validation rows; NULL: it has none */
 };
 
+/* A pass over new rows that led to a target's state. */
+struct plan_continued {
+	struct action *from;   /* output 0: the state before */
+	struct action **fresh; /* by dataset: its rows (rule_fresh.c) */
+};
+
 struct plan_target {
 	const struct spec_target *spec;
 	struct plan_hardware hardware;
@@ -62,6 +68,8 @@ struct plan_target {
 	const char *state_name;        /* of actions */
 	struct action *state;          /* output 0: a state */
 	int nround;                    /* of its schedule, up to that state */
+	struct plan_continued *continued; /* in order; none where rows are those of the first time */
+	size_t ncontinued;
 	struct plan_measures *on;      /* by dataset; NULL: no data, or no state yet */
 	struct action **verdict;       /* of its gates, of each by dataset; output 0: JSON (gate.h) */
 	size_t nverdict;
@@ -96,6 +104,7 @@ struct plan_round {
 };
 
 struct speed_job;
+struct lineage;
 struct plan_options {
 	const char *path; /* of the spec, as given: outputs stand beside it */
 	const char *const *target; /* names; ntarget 0: all */
@@ -109,6 +118,7 @@ struct plan_options {
 	/* Measures, and may tell people; NULL: nothing here is to be measured. */
 	bool (*speed)(void *ctx, const struct speed_job *job, double *tokens_per_second, struct err *e);
 	void *ctx;
+	const struct lineage *const *lineage; /* by schedule, NULL where it does not go on (lineage.h); NULL: none does */
 	bool smoke; /* every stage, quickly: see plan_shrink */
 };
 

@@ -81,26 +81,31 @@ static bool add_json_input(struct strbuf *out, struct rule_call *c, size_t input
 	return true;
 }
 
-/* "KEY": what the input of that name says; of inputs "NAME/DATASET" an object of them. A comma goes before it, unless it
- * is an object's first. */
-static bool add_measured(struct strbuf *out, struct rule_call *c, const char *name, const char *key, struct err *e)
+/* An input of JSON, and the member that it becomes. */
+struct told {
+	const char *input, *member;
+};
+
+/* "MEMBER": what the input of that name says; of inputs "INPUT/DATASET" an object of them. A comma goes before it,
+ * unless it is an object's first. */
+static bool add_metrics(struct strbuf *out, struct rule_call *c, struct told t, struct err *e)
 {
-	int input = call_find(c, name);
-	size_t n = strlen(name);
+	int input = call_find(c, t.input);
+	size_t n = strlen(t.input);
 	bool any = false;
 	const char *first = out->s[out->n - 1] == '{' ? "" : ",";
 	if (input >= 0) {
-		strbuf_addf(out, "%s\"%s\":", first, key);
+		strbuf_addf(out, "%s\"%s\":", first, t.member);
 		return add_json_input(out, c, (size_t)input, e);
 	}
 	for (size_t i = 0; i < call_ninput(c); i++) {
 		const char *set = call_input_name(c, i);
-		if (strncmp(set, name, n) || set[n] != '/')
+		if (strncmp(set, t.input, n) || set[n] != '/')
 			continue;
 		if (any)
 			strbuf_addc(out, ',');
 		else
-			strbuf_addf(out, "%s\"%s\":{", first, key);
+			strbuf_addf(out, "%s\"%s\":{", first, t.member);
 		any = true;
 		add_text(out, set + n + 1);
 		strbuf_addc(out, ':');
@@ -109,11 +114,6 @@ static bool add_measured(struct strbuf *out, struct rule_call *c, const char *na
 	}
 	strbuf_adds(out, any ? "}" : "");
 	return true;
-}
-
-static bool add_metrics(struct strbuf *out, struct rule_call *c, const char *name, struct err *e)
-{
-	return add_measured(out, c, name, name, e);
 }
 
 /* What a target chose among. */
@@ -126,11 +126,28 @@ static bool add_tried(struct strbuf *out, struct rule_call *c, struct err *e)
 	for (const char *p = list; *p; p += strspn(p, " ")) {
 		size_t n = strcspn(p, " ");
 		const char *name = arena_strndup(call_arena(c), p, n);
-		if (!add_measured(out, c, arena_printf(call_arena(c), LOCK_TRIED "%s", name), name, e))
+		if (!add_metrics(out, c, (struct told){arena_printf(call_arena(c), LOCK_TRIED "%s", name), name}, e))
 			return false;
 		p += n;
 	}
 	strbuf_addc(out, '}');
+	return true;
+}
+
+/* ,"continued":[{"from":HEX,"rows":{...}},...]: passes over new rows, the first first. */
+static bool add_continued(struct strbuf *out, struct rule_call *c, struct err *e)
+{
+	struct arena *a = call_arena(c);
+	int from;
+	size_t i = 0;
+	for (; (from = call_find(c, lock_from(a, i))) >= 0; i++) {
+		strbuf_adds(out, i ? ",{\"from\":" : ",\"continued\":[{\"from\":");
+		lock_add_digest(out, call_input_digest(c, (size_t)from));
+		if (!add_metrics(out, c, (struct told){lock_fresh(a, i), "rows"}, e))
+			return false;
+		strbuf_addc(out, '}');
+	}
+	strbuf_adds(out, i ? "]" : "");
 	return true;
 }
 
@@ -143,9 +160,12 @@ static bool add_section(struct strbuf *out, struct rule_call *c, struct err *e)
 	if (call_param(c, "stop.of"))
 		strbuf_addf(out, ",\"stop\":{\"keep\":\"%s\",\"units\":%s,\"of\":\"%s\"}", call_param(c, "stop.keep"),
 			call_param(c, "stop.units"), call_param(c, "stop.of"));
-	if (!add_tried(out, c, e) || !add_metrics(out, c, "metrics", e) || !add_metrics(out, c, "parent", e) ||
-		!add_metrics(out, c, "cost", e))
+	static const char *const measured[] = {"metrics", "parent", "cost"};
+	if (!add_continued(out, c, e) || !add_tried(out, c, e))
 		return false;
+	for (size_t i = 0; i < NELEM(measured); i++)
+		if (!add_metrics(out, c, (struct told){measured[i], measured[i]}, e))
+			return false;
 	for (size_t i = 0; i < call_ninput(c); i++) {
 		if (strcmp(call_input_name(c, i), "verdict"))
 			continue;

@@ -235,7 +235,7 @@ static void list_records(struct scoring *c, int64_t rows)
 
 static bool choose_records(struct scoring *c, struct err *e)
 {
-	if (!call_token_sets(c->s.call, &c->set, &c->nset, &c->s.tokens, e))
+	if (!call_token_sets(c->s.call, "rows", &c->set, &c->nset, &c->s.tokens, e))
 		return false;
 	list_records(c, fields_int(call_params(c->s.call), "rows"));
 	return c->s.nrecord || err_set(e, ERR_SPEC, "there are no calibration rows to score on");

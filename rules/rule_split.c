@@ -1,4 +1,5 @@
 /* Row tables -> who tests, validates, calibrates and trains. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "eval.h"
@@ -28,6 +29,18 @@ static bool read_ids(struct rule_call *c, struct split_rule *rule, size_t nrule,
 	return true;
 }
 
+/* Parameter first: of each table in order, how many of its rows are looked at. */
+static void first_rows(struct rule_call *c, struct split_result *r, const struct row_table *t, size_t nt)
+{
+	const char *text = call_param(c, "first");
+	size_t *n = arena_array(call_arena(c), size_t, nt);
+	char *end;
+	for (size_t i = 0; text && i < nt; i++, text = end)
+		n[i] = strtoull(text, &end, 10);
+	if (text)
+		split_first(r, t, nt, n);
+}
+
 static bool run(struct rule_call *c, struct err *e)
 {
 	struct arena *a = call_arena(c);
@@ -40,6 +53,7 @@ static bool run(struct rule_call *c, struct err *e)
 	if (!call_row_tables(c, "rows", &t, &nt, e) || !read_ids(c, rule, nrule, e) ||
 		!data_split(a, t, nt, rule, nrule, &result, e))
 		return false;
+	first_rows(c, &result, t, nt);
 	uint64_t seed = (uint64_t)fields_int(call_params(c), "seed");
 	bool ok = true;
 	strbuf_init(&list);

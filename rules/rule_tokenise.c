@@ -63,18 +63,18 @@ static bool run(struct rule_call *c, struct err *e)
 	return ok;
 }
 
-bool call_token_sets(struct rule_call *c, struct mix_set **set, size_t *n, struct token_table *joined,
-	struct err *e)
+bool call_token_sets(struct rule_call *c, const char *name, struct mix_set **set, size_t *n,
+	struct token_table *joined, struct err *e)
 {
 	struct arena *a = call_arena(c);
-	const char *weight = call_param(c, "weights");
+	const char *weight = call_param(c, strcmp(name, "rows") ? arena_printf(a, "%s.weights", name) : "weights");
 	struct token_table *t = arena_array(a, struct token_table, call_ninput(c));
 	*set = arena_array(a, struct mix_set, call_ninput(c));
 	*n = 0;
 	for (size_t i = 0; i < call_ninput(c); i++) {
 		struct buf bytes;
 		char *end;
-		if (strcmp(call_input_name(c, i), "rows") != 0)
+		if (strcmp(call_input_name(c, i), name) != 0)
 			continue;
 		if (!call_input(c, i, &bytes, e) || !token_table_open(&t[*n], bytes, e))
 			return false;

@@ -1,13 +1,23 @@
 /*
  * Tunes a state on token rows: AdamW over generated gradients, warm-up and decay over this call alone, so
  * nothing depends on how long the chain will be. What the steps see is fixed by the seed and the sets' rows
- * (data_mix.h); a step does not reach into the next epoch.
+ * (data_mix.h); a step does not reach into the next epoch. With `patience` it may end before its last step, and gives
+ * the state of its best look at validation rows (early.h).
+ *
+ * inputs state, rows..., trainable, [parent], [validation...]; parameters numerics, steps or epochs, batch, seed, micro,
+ * rate, warm-up, weight-decay, clip, decay, [weights], [rank, alpha], [distill, temperature], [patience,
+ * validate-every, validation.weights] -> state, log
+ *
+ * The log has a line "STEP LOSS NORM" for each step; with patience also "look STEP LOSS" for each look, the last line
+ * being "kept STEP of STEP of STEPS": the best look's, of those that were made, of those that might have been.
  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "chain.h"
+#include "early.h"
 #include "eval.h"
 #include "rate.h"
 #include "rules.h"
@@ -32,6 +42,7 @@ struct tune {
 	struct train_lora lora;       /* rank 0: none */
 	struct train_distill distill; /* parent NULL: none */
 	struct state parent;
+	struct early early;
 	const char *trainable;  /* text: names of blocks ("blk.3") and "embeddings" */
 	struct trainer *trainer;
 	int64_t step;           /* done; of rate.nsteps */
@@ -131,17 +142,20 @@ static bool run_step(struct tune *t, const uint32_t *record, size_t n, struct er
 	return true;
 }
 
-/* ---- checkpoints: u64 bytes of the log, first_sum, the log, then the trainer's parts ---- */
+/* ---- checkpoints: a head, the log, then the trainer's parts ---- */
+
+struct head {
+	uint64_t log_bytes;
+	double first_sum, lowest;
+	int64_t looked, best, bad;
+};
 
 static bool save(struct tune *t, struct err *e)
 {
 	struct arena scratch = {0};
 	struct buf *part, *all;
 	size_t npart;
-	struct {
-		uint64_t log_bytes;
-		double first_sum;
-	} head = {t->log.n, t->first_sum};
+	struct head head = {t->log.n, t->first_sum, t->early.lowest, t->early.looked, t->early.best, t->early.bad};
 	trainer_parts(t->trainer, &scratch, &part, &npart);
 	all = arena_array(&scratch, struct buf, npart + 2);
 	all[0] = (struct buf){&head, sizeof(head)};
@@ -154,25 +168,32 @@ static bool save(struct tune *t, struct err *e)
 
 static bool resume(struct tune *t, struct err *e)
 {
-	uint64_t step, log_bytes;
+	uint64_t step;
 	struct buf payload;
+	struct head head;
 	if (!call_checkpoint_get(t->call, &step, &payload, e))
 		return false;
-	if (!payload.p || payload.n < 16)
+	if (!payload.p || payload.n < sizeof(head))
 		return true;
-	const char *p = payload.p;
-	memcpy(&log_bytes, p, 8);
-	if (log_bytes > payload.n - 16 ||
-		!trainer_restore(t->trainer, (struct buf){p + 16 + log_bytes, payload.n - 16 - log_bytes}))
+	memcpy(&head, payload.p, sizeof(head));
+	const char *log = (const char *)payload.p + sizeof(head);
+	size_t left = payload.n - sizeof(head);
+	if (head.log_bytes > left ||
+		!trainer_restore(t->trainer, (struct buf){log + head.log_bytes, left - head.log_bytes}))
 		return true; /* of another version: begin again */
-	memcpy(&t->first_sum, p + 8, 8);
-	strbuf_add(&t->log, p + 16, log_bytes);
+	t->first_sum = head.first_sum;
+	t->early.lowest = head.lowest;
+	t->early.looked = head.looked;
+	t->early.best = head.best;
+	t->early.bad = head.bad;
+	strbuf_add(&t->log, log, head.log_bytes);
 	t->step = (int64_t)step;
 	return true;
 }
 
-static bool interlude(struct tune *t, struct err *e)
+static bool interlude(void *ctx, struct err *e)
 {
+	struct tune *t = ctx;
 	enum call_next next = call_next(t->call);
 	if ((next == CALL_SAVE || next == CALL_SAVE_AND_STOP) && !save(t, e))
 		return false;
@@ -182,13 +203,28 @@ static bool interlude(struct tune *t, struct err *e)
 	return true;
 }
 
+static bool look(struct tune *t, struct err *e)
+{
+	double loss;
+	char text[96];
+	if (!early_due(&t->early, t->step))
+		return true;
+	if (!early_look(&t->early, &(struct early_look){t->trainer, t->step, interlude, t}, &loss, e))
+		return false;
+	strbuf_addf(&t->log, "look %lld %.6g\n", (long long)t->step, loss);
+	snprintf(text, sizeof(text), "validation %.4f, least %.4f at step %lld", loss, t->early.lowest,
+		(long long)t->early.best);
+	call_progress(t->call, &(struct progress){(double)t->step, (double)t->rate.nsteps, "steps", text});
+	return true;
+}
+
 static bool run_steps(struct tune *t, struct err *e)
 {
 	int64_t at = 0;
-	bool ok = true;
+	bool ok = look(t, e);
 	struct mix mix;
 	mix_init(t->a, &mix, t->set, t->nset, (uint64_t)t->seed);
-	while (ok && at < t->rate.nsteps) {
+	while (ok && at < t->rate.nsteps && !early_stops(&t->early)) {
 		struct arena scratch = {0};
 		size_t n;
 		uint32_t *order = mix_epoch(&scratch, &mix, &n);
@@ -196,7 +232,9 @@ static bool run_steps(struct tune *t, struct err *e)
 			size_t left = n - i, take = left < (size_t)t->batch ? left : (size_t)t->batch;
 			if (at < t->step)
 				continue; /* done before the interrupt */
-			ok = run_step(t, order + i, take, e) && interlude(t, e);
+			if (early_stops(&t->early))
+				break;
+			ok = run_step(t, order + i, take, e) && look(t, e) && interlude(t, e);
 		}
 		arena_release(&scratch);
 	}
@@ -236,18 +274,30 @@ static int64_t count_steps(const struct tune *t)
 	return steps;
 }
 
+/* Behind the last step: the best look's state. Returns the steps that it has behind it. */
+static int64_t take_best(struct tune *t)
+{
+	if (!t->early.patience || !t->trainer)
+		return t->step;
+	trainer_return(t->trainer);
+	strbuf_addf(&t->log, "kept %lld of %lld of %lld\n", (long long)t->early.best, (long long)t->step,
+		(long long)t->rate.nsteps);
+	return t->early.best;
+}
+
 static bool write_state(struct tune *t, struct err *e)
 {
 	struct strbuf bytes;
 	bool ok = true;
+	int64_t steps = take_best(t);
 	strbuf_init(&bytes);
-	if (t->step)
+	if (steps)
 		trainer_end(t->trainer);
 	struct state out = t->state;
 	out.tensor = arena_copy(t->a, t->state.tensor, t->state.ntensor * sizeof(*out.tensor));
 	for (size_t i = 0; i < out.ntensor && ok; i++) {
 		struct state_tensor *s = &out.tensor[i];
-		if (!t->step || !trainer_changes(t->trainer, s->name)) {
+		if (!steps || !trainer_changes(t->trainer, s->name)) {
 			call_ref(t->call, s->digest, s->bytes);
 			continue;
 		}
@@ -258,7 +308,7 @@ static bool write_state(struct tune *t, struct err *e)
 		ok = call_put(t->call, strbuf_buf(&bytes), &s->digest, e);
 	}
 	ok = ok && rule_output_state(t->call, &out, e) &&
-		call_output(t->call, 1, strbuf_buf(&t->log), e);
+		call_output(t->call, TUNE_LOG, strbuf_buf(&t->log), e);
 	strbuf_release(&bytes);
 	return ok;
 }
@@ -274,13 +324,17 @@ static bool anything_trains(struct tune *t)
 
 static bool open_trainer(struct tune *t, struct err *e)
 {
-	int64_t longest = token_table_longest(&t->rows);
+	uint32_t longest = token_table_longest(&t->rows);
+	if (longest < t->early.longest)
+		longest = t->early.longest;
 	if (t->micro < longest)
 		t->micro = longest;
+	if (!early_pack(&t->early, t->call, t->micro, t->rate.nsteps, e))
+		return false;
 	struct trainer_options o = {.weights = {&t->state, rule_tensor, t->call}, .trains = trains, .ctx = t,
 		.numerics = t->numerics, .rows = t->micro, .nthreads = call_threads(t->call), .beta1 = 0.9,
 		.beta2 = 0.999, .eps = 1e-8, .decay = t->weight_decay, .lora = t->lora.rank ? &t->lora : NULL,
-		.distill = t->distill.parent ? &t->distill : NULL};
+		.distill = t->distill.parent ? &t->distill : NULL, .looks = t->early.patience > 0};
 	return trainer_open(&t->trainer, &o, e);
 }
 
@@ -289,7 +343,7 @@ static bool run_tune(struct rule_call *c, struct err *e)
 	struct tune t = {.call = c, .a = call_arena(c)};
 	strbuf_init(&t.log);
 	bool ok = read_params(&t, e) && rule_state(c, "state", &t.state, e) &&
-		call_token_sets(c, &t.set, &t.nset, &t.rows, e);
+		call_token_sets(c, "rows", &t.set, &t.nset, &t.rows, e) && early_read(&t.early, c, e);
 	if (ok) {
 		t.rate.nsteps = anything_trains(&t) ? count_steps(&t) : 0;
 		if (t.rate.nsteps)

@@ -16,7 +16,7 @@
  * compile     shape, trim, emitter, llvm                    numerics, target,    object (emit.h)
  *                                                           rows, context
  * lock        state, metrics, parent, cost, verdict...,     target, hardware,    excerpt of the lock
- *             units.N, scores.N, the user's files           numerics, context,   (lock.h), JSON
+ *             units.N, scores.N, from.N, fresh.N, the user's files           numerics, context,   (lock.h), JSON
  *                                                           schedule, stop.*
  * link        object..., state, weights, tokenizer, golden, name, target, arch,  recipe (store.h)
  *             lock, linker, the runtime's files, [task]     hardware, numerics,

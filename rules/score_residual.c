@@ -10,8 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "pass.h"
-#include "score_method.h"
+#include "score_pass.h"
 
 /* Of one record and unit; the state itself has none. */
 struct cell {
@@ -21,24 +20,9 @@ struct cell {
 };
 enum { NCELLS = sizeof(struct cell) / sizeof(double) };
 
-struct residual {
-	struct pass pass;
-	const struct candidate *candidate;
-	size_t n;
-	struct token_table tokens;
-	struct pass_change *change;
-	struct arena arena;
-};
-
-static struct pass_options options_of(const struct score *s)
-{
-	return (struct pass_options){.layered = {.weights = s->weights, .numerics = s->numerics, .rows = s->batch_rows,
-		.nthreads = s->nthreads}, .first_only = true};
-}
-
 static void foretell(const struct score *s, struct score_needs *out)
 {
-	const struct pass_options o = options_of(s);
+	const struct pass_options o = score_pass_options(s, PASS_FIRST_ONLY);
 	struct pass_needs n;
 	pass_foretell(&o, s->nrecord ? &(struct pass_records){&s->tokens, s->record, s->nrecord} : NULL, 0, &n);
 	*out = (struct score_needs){n.memory_bytes, n.embed + (double)s->n * n.compare, n.nregion};
@@ -48,33 +32,14 @@ static void foretell(const struct score *s, struct score_needs *out)
 
 static bool open_residual(struct score *s, void **work, struct err *e)
 {
-	struct residual *r = xcalloc(1, sizeof(*r));
-	struct pass_options o = options_of(s);
+	struct score_pass *r = xcalloc(1, sizeof(*r));
 	*work = r;
-	r->candidate = s->candidate;
-	r->n = s->n;
-	r->tokens = s->tokens;
-	r->change = arena_array(&r->arena, struct pass_change, s->nrecord);
-	return pass_open(&r->pass, &o, &s->tokens, e);
-}
-
-static void release_residual(void *work)
-{
-	struct residual *r = work;
-	pass_release(&r->pass);
-	arena_release(&r->arena);
-	free(r);
-}
-
-static size_t batch_residual(void *work, const uint64_t *record, size_t n)
-{
-	struct residual *r = work;
-	return pass_batch(&r->pass, &r->tokens, record, n);
+	return score_pass_open(r, s, PASS_FIRST_ONLY, e);
 }
 
 static void run_residual(void *work, const uint64_t *record, size_t n, double **line)
 {
-	struct residual *r = work;
+	struct score_pass *r = work;
 	struct pass *p = &r->pass;
 	pass_run(p, &r->tokens, record, n);
 	for (size_t k = 0; k < r->n; k++) {
@@ -114,7 +79,7 @@ static void angular_values(const double *sum, size_t nrecord, double *value)
 	value[0] = mean(c->angle, c->records, HUGE_VAL);
 }
 
-#define SUMS(of) {"residual", NCELLS, open_residual, release_residual, batch_residual, run_residual, of, foretell, NULL}
+#define SUMS(of) {"residual", NCELLS, open_residual, score_pass_release, score_pass_batch, run_residual, of, foretell, NULL}
 static const struct score_sums influence = SUMS(influence_values), cosine = SUMS(cosine_values),
 	angular = SUMS(angular_values);
 const struct score_method score_block_influence = {

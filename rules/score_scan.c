@@ -7,9 +7,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "pass.h"
 #include "score.h"
-#include "score_method.h"
+#include "score_pass.h"
 
 /* Of one record, for the state itself or with a unit gone. */
 struct cell {
@@ -22,55 +21,25 @@ struct cell {
 enum { NCELLS = sizeof(struct cell) / sizeof(double) };
 
 struct scan {
-	struct pass pass;
-	const struct candidate *candidate;
-	size_t n;
-	struct token_table tokens;
+	struct score_pass of;
 	float **run[2]; /* a candidate's residual streams, in turn */
-	struct pass_change *change;
-	struct arena arena;
 };
-
-static struct pass_options options_of(const struct score *s)
-{
-	return (struct pass_options){.layered = {.weights = s->weights, .numerics = s->numerics, .rows = s->batch_rows,
-		.nthreads = s->nthreads}};
-}
 
 static bool open_scan(struct score *s, void **work, struct err *e)
 {
 	struct scan *scan = xcalloc(1, sizeof(*scan));
-	struct pass_options o = options_of(s);
 	*work = scan;
-	scan->candidate = s->candidate;
-	scan->n = s->n;
-	scan->tokens = s->tokens;
-	if (!pass_open(&scan->pass, &o, &s->tokens, e))
+	if (!score_pass_open(&scan->of, s, PASS_ALL_ANSWERS, e))
 		return false;
 	for (int k = 0; k < 2; k++)
-		scan->run[k] = pass_streams(&scan->pass);
-	scan->change = arena_array(&scan->arena, struct pass_change, s->nrecord);
+		scan->run[k] = pass_streams(&scan->of.pass);
 	return true;
-}
-
-static void release_scan(void *work)
-{
-	struct scan *scan = work;
-	pass_release(&scan->pass);
-	arena_release(&scan->arena);
-	free(scan);
-}
-
-static size_t batch_scan(void *work, const uint64_t *record, size_t n)
-{
-	struct scan *scan = work;
-	return pass_batch(&scan->pass, &scan->tokens, record, n);
 }
 
 /* Adds up what the outputs cost, from the last half's residual stream. */
 static void finish(struct scan *scan, float **x, double **line, size_t at)
 {
-	struct pass *p = &scan->pass;
+	struct pass *p = &scan->of.pass;
 	pass_nll(p, x);
 	for (size_t i = 0; i < p->n; i++) {
 		const struct token_row *r = &p->row[i];
@@ -102,7 +71,7 @@ static double halves_effort(const struct pass_needs *n, const struct state *s, s
 
 static void foretell(const struct score *s, struct score_needs *out)
 {
-	const struct pass_options o = options_of(s);
+	const struct pass_options o = score_pass_options(s, PASS_ALL_ANSWERS);
 	struct pass_needs n;
 	pass_foretell(&o, s->nrecord ? &(struct pass_records){&s->tokens, s->record, s->nrecord} : NULL, 2, &n);
 	*out = (struct score_needs){n.memory_bytes, n.embed + halves_effort(&n, &s->state, 0, NULL) + n.head, n.nregion};
@@ -114,12 +83,12 @@ static void foretell(const struct score *s, struct score_needs *out)
 
 static void run_candidate(struct scan *scan, size_t at, double **line)
 {
-	struct pass *p = &scan->pass;
-	const struct candidate *c = &scan->candidate[at];
+	struct pass *p = &scan->of.pass;
+	const struct candidate *c = &scan->of.candidate[at];
 	size_t first = pass_place(c->half[0]), last = pass_place(c->half[c->nhalf - 1]);
 	float **x = p->before[first];
 	int next = 0;
-	pass_compare(p, x, p->before[last + 1], scan->change);
+	pass_compare(p, x, p->before[last + 1], scan->of.change);
 	for (size_t h = first + 1; h < p->nhalf; h++) {
 		if (!pass_has(p, h) || lacks(c, h))
 			continue;
@@ -129,15 +98,15 @@ static void run_candidate(struct scan *scan, size_t at, double **line)
 	}
 	finish(scan, x, line, 1 + at);
 	for (size_t i = 0; i < p->n; i++)
-		((struct cell *)(line[i] + (1 + at) * NCELLS))->norm2 = scan->change[i].norm2;
+		((struct cell *)(line[i] + (1 + at) * NCELLS))->norm2 = scan->of.change[i].norm2;
 }
 
 static void run_scan(void *work, const uint64_t *record, size_t n, double **line)
 {
 	struct scan *scan = work;
-	pass_run(&scan->pass, &scan->tokens, record, n);
-	finish(scan, scan->pass.before[scan->pass.nhalf], line, 0);
-	for (size_t i = 0; i < scan->n; i++)
+	pass_run(&scan->of.pass, &scan->of.tokens, record, n);
+	finish(scan, scan->of.pass.before[scan->of.pass.nhalf], line, 0);
+	for (size_t i = 0; i < scan->of.n; i++)
 		run_candidate(scan, i, line);
 }
 
@@ -149,7 +118,7 @@ static void values(const double *sum, size_t nrecord, double *value)
 	value[2] = sqrt(c->norm2);
 }
 
-static const struct score_sums sums = {"scan", NCELLS, open_scan, release_scan, batch_scan, run_scan, values, foretell, "nll"};
+static const struct score_sums sums = {"scan", NCELLS, open_scan, score_pass_release, score_pass_batch, run_scan, values, foretell, "nll"};
 const struct score_method score_scan = {
 	.column = {"nll", "accuracy", "norm"}, .rank = {"-accuracy", "nll"}, .sums = &sums};
 const struct score_method score_perplexity = {

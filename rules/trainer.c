@@ -48,7 +48,7 @@ struct trainer {
 	size_t npiece;
 	struct memory *memory;
 	size_t nmemory;
-	struct use embed, embed_back, head, update, merge, parent_embed;
+	struct use embed, embed_back, head, look, update, merge, parent_embed;
 	struct step_half *half, *parent_half;
 	size_t nhalf, nparent;
 	size_t first_back;  /* the lowest half that a gradient passes */
@@ -58,6 +58,7 @@ struct trainer {
 	int32_t *out, *target;
 	float *share;
 	void *slab, *scratch;
+	void **kept;        /* by external of "update": a copy of what trains; else NULL */
 	void **owned;
 	size_t nowned;
 };
@@ -214,7 +215,10 @@ static void plan(struct trainer *t)
 	t->half = halves_of(a, o->weights.state, &t->nhalf);
 	t->embed_trains = train_moves(&t->train, "embed");
 	t->first_back = t->embed_trains ? 0 : t->nhalf;
-	/* A tied embedding lies as the logits want it, weights as the walk forward does. */
+	/* A tied embedding lies as the logits want it, weights as the walk forward does. A look reads it in panels alone; the
+	 * head wants rows too, for gradients, and copies. */
+	if (o->looks)
+		t->look = use_of(t, train_look(a, &t->train), -1);
 	t->head = use_of(t, train_head(a, &t->train), -1);
 	t->embed = use_of(t, train_embed(a, &t->train), -1);
 	if (t->embed_trains)
@@ -288,12 +292,29 @@ static uint64_t buffer_bytes(const struct trainer *t)
 	return streams * residual_bytes(t) + (uint64_t)t->o.rows * (2 * sizeof(int32_t) + sizeof(float));
 }
 
+/* A master among the states of "update": not its gradient, not its moments. */
+static bool is_master(const char *name)
+{
+	return strncmp(name, "g.", 2) && strncmp(name, "m.", 2) && strncmp(name, "v.", 2);
+}
+
+/* What reserve_kept takes. */
+static uint64_t kept_bytes(const struct trainer *t)
+{
+	const struct graph *g = t->update.piece->plan;
+	uint64_t sum = 0;
+	for (int i = 0; t->o.looks && i < g->nnode; i++)
+		if (g->node[i].op == OP_STATE && is_master(g->node[i].name))
+			sum += (uint64_t)tensor_bytes(g, &g->node[i]);
+	return sum;
+}
+
 void trainer_foretell(const struct trainer_options *o, const struct trainer_load *l, struct trainer_needs *out)
 {
 	struct trainer t = {.o = *o};
 	int64_t scratch = 0;
 	plan(&t);
-	*out = (struct trainer_needs){.memory_bytes = slab_bytes(&t) + buffer_bytes(&t)};
+	*out = (struct trainer_needs){.memory_bytes = slab_bytes(&t) + buffer_bytes(&t) + kept_bytes(&t)};
 	for (size_t i = 0; i < t.nmemory; i++)
 		out->memory_bytes += t.memory[i].bytes;
 	for (size_t i = 0; i < t.npiece; i++) {
@@ -394,6 +415,15 @@ static bool load_memory(struct trainer *t, struct err *e)
 	return true;
 }
 
+static void reserve_kept(struct trainer *t)
+{
+	const struct program *prog = t->update.piece->prog;
+	t->kept = arena_array(&t->arena, void *, prog->nexternal);
+	for (uint32_t i = 0; t->o.looks && i < prog->nexternal; i++)
+		if (prog->external[i].kind == EXTERNAL_STATE && is_master(prog->external[i].name))
+			t->kept[i] = own(t, prog->external[i].bytes);
+}
+
 bool trainer_open(struct trainer **out, const struct trainer_options *o, struct err *e)
 {
 	struct trainer *t = xcalloc(1, sizeof(*t));
@@ -405,7 +435,7 @@ bool trainer_open(struct trainer **out, const struct trainer_options *o, struct 
 	plan(t);
 	if (!load_code(t, e) || !load_memory(t, e))
 		return false;
-	struct use *single[] = {&t->embed, &t->embed_back, &t->head, &t->update, &t->merge, &t->parent_embed};
+	struct use *single[] = {&t->embed, &t->embed_back, &t->head, &t->look, &t->update, &t->merge, &t->parent_embed};
 	for (size_t i = 0; i < NELEM(single); i++)
 		bind(t, single[i]);
 	for (size_t i = 0; i < t->nhalf; i++) {
@@ -414,6 +444,7 @@ bool trainer_open(struct trainer **out, const struct trainer_options *o, struct 
 	}
 	for (size_t i = 0; i < t->nparent; i++)
 		bind(t, &t->parent_half[i].forward);
+	reserve_kept(t);
 	return true;
 }
 
@@ -498,23 +529,63 @@ static void swap_gradients(struct trainer *t)
 	t->gradient[1] = last;
 }
 
-void trainer_add(struct trainer *t, const struct pack_batch *b, double total_weight, double *loss)
+static void walk_forward(struct trainer *t, int64_t rows)
 {
-	int64_t rows = b->nused, outs = set_rows(t, b, total_weight);
-	if (!outs)
-		return;
 	run(t, &t->embed, rows, 0, &(struct named){"y", t->residual[0]}, 1);
 	for (size_t i = 0; i < t->nhalf; i++) {
 		const struct named io[] = {{"x", t->residual[i]}, {"y", t->residual[i + 1]}};
 		run(t, &t->half[i].forward, rows, 0, io, NELEM(io));
 	}
+}
+
+static int64_t chunk_of(int64_t outs, int64_t at)
+{
+	return outs - at < TRAIN_CHUNK ? outs - at : TRAIN_CHUNK;
+}
+
+void trainer_look(struct trainer *t, const struct pack_batch *b, double total_weight, double *loss)
+{
+	int64_t outs = set_rows(t, b, total_weight);
+	if (!outs)
+		return;
+	walk_forward(t, b->nused);
+	for (int64_t at = 0; at < outs; at += TRAIN_CHUNK) {
+		const struct named io[] = {{"x", t->residual[t->nhalf]}, {"out", t->out + at},
+			{"target", t->target + at}, {"share", t->share + at}};
+		run(t, &t->look, b->nused, chunk_of(outs, at), io, NELEM(io));
+		*loss += (double)*(float *)find(t, "loss")->p;
+	}
+}
+
+void trainer_keep(struct trainer *t)
+{
+	const struct program *prog = t->update.piece->prog;
+	for (uint32_t i = 0; i < prog->nexternal; i++)
+		if (t->kept[i])
+			memcpy(t->kept[i], t->update.t[1 + i], prog->external[i].bytes);
+}
+
+void trainer_return(struct trainer *t)
+{
+	const struct program *prog = t->update.piece->prog;
+	for (uint32_t i = 0; i < prog->nexternal; i++)
+		if (t->kept[i])
+			memcpy(t->update.t[1 + i], t->kept[i], prog->external[i].bytes);
+}
+
+void trainer_add(struct trainer *t, const struct pack_batch *b, double total_weight, double *loss)
+{
+	int64_t rows = b->nused, outs = set_rows(t, b, total_weight);
+	if (!outs)
+		return;
+	walk_forward(t, rows);
 	const float *parent = t->o.distill ? run_parent(t, rows) : NULL;
 	memset(t->gradient[0], 0, residual_bytes(t));
 	for (int64_t at = 0; at < outs; at += TRAIN_CHUNK) {
 		const struct named io[] = {{"x", t->residual[t->nhalf]}, {"dy", t->gradient[0]},
 			{"dx", t->gradient[1]}, {"parent.x", parent}, {"out", t->out + at},
 			{"target", t->target + at}, {"share", t->share + at}};
-		run(t, &t->head, rows, outs - at < TRAIN_CHUNK ? outs - at : TRAIN_CHUNK, io, NELEM(io));
+		run(t, &t->head, rows, chunk_of(outs, at), io, NELEM(io));
 		*loss += (double)*(float *)find(t, "loss")->p;
 		swap_gradients(t);
 	}
@@ -607,6 +678,8 @@ void trainer_parts(struct trainer *t, struct arena *a, struct buf **part, size_t
 		bool gradient = !strncmp(x->name, "g.", 2);
 		if (x->kind == EXTERNAL_STATE && gradient == (t->o.behind != NULL))
 			*arena_push(a, *part, *npart) = (struct buf){t->update.t[1 + i], x->bytes};
+		if (t->kept[i])
+			*arena_push(a, *part, *npart) = (struct buf){t->kept[i], x->bytes};
 	}
 }
 

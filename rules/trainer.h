@@ -25,6 +25,7 @@ struct trainer_options {
 	struct graph *(*behind)(struct arena *a, const struct train *t);
 	const struct train_lora *lora;       /* NULL: none */
 	const struct train_distill *distill; /* NULL: none; the parent's tensors are read as the state's are */
+	bool looks; /* trainer_look, trainer_keep and trainer_return will be called; costs memory: what trains once more */
 };
 
 /* What training takes, known from the graphs alone; o->weights.read is not called. */
@@ -46,6 +47,13 @@ void trainer_free(struct trainer *t); /* NULL is allowed */
  * batch's part of the step's mean loss. */
 void trainer_add(struct trainer *t, const struct pack_batch *b, double total_weight, double *loss);
 
+/* Adds to *loss the batch's part of the mean nll, as trainer_add does, and changes nothing. */
+void trainer_look(struct trainer *t, const struct pack_batch *b, double total_weight, double *loss);
+
+/* Remembers what trains as it is now, instead of what was remembered; goes back to it. Moments stay. */
+void trainer_keep(struct trainer *t);
+void trainer_return(struct trainer *t);
+
 /* One step of AdamW, number `step` from 1, with this rate; returns the gradient's norm before clipping. */
 double trainer_update(struct trainer *t, int64_t step, double rate, double clip);
 
@@ -62,8 +70,8 @@ bool trainer_changes(const struct trainer *t, const char *name);
 /* A leaf that is bound f32, so all that trains, as f32, row-major, appended to out. */
 void trainer_weight(const struct trainer *t, const char *name, struct strbuf *out);
 
-/* Masters and moments as they are in memory, for checkpoints: equal parts in the same order for the same
- * options. Of a program `behind` that only reads gradients: those. restore is false when sizes differ. */
+/* Masters and moments as they are in memory, and what is remembered, for checkpoints: equal parts in the same order for
+ * the same options. Of a program `behind` that only reads gradients: those. restore is false when sizes differ. */
 void trainer_parts(struct trainer *t, struct arena *a, struct buf **part, size_t *npart);
 bool trainer_restore(struct trainer *t, struct buf payload);
 

@@ -144,7 +144,7 @@ static void add_round(struct strbuf *out, const struct json *round)
 static void add_target(struct strbuf *out, const struct json *target)
 {
 	static const char *const measured[] = {"metrics", "parent", "cost"};
-	const struct json *gates = json_get(target, "gates");
+	const struct json *gates = json_get(target, "gates"), *passes = json_get(target, "continued");
 	for (size_t i = 0; i < NELEM(measured); i++) {
 		const struct json *v = json_get(target, measured[i]);
 		bool object = v && v->kind == JSON_OBJECT;
@@ -159,6 +159,9 @@ static void add_target(struct strbuf *out, const struct json *target)
 				add_pairs(out, &v->item[k]);
 		}
 	}
+	for (size_t i = 0; passes && passes->kind == JSON_ARRAY && i < passes->nitem; i++)
+		if (passes->item[i].kind == JSON_OBJECT)
+			add_members(out, "new rows", &passes->item[i]);
 	for (size_t i = 0; gates && gates->kind == JSON_ARRAY && i < gates->nitem; i++)
 		if (gates->item[i].kind == JSON_OBJECT)
 			add_members(out, "gate", &gates->item[i]);

@@ -358,14 +358,57 @@ bool build_read(struct build *b, struct action *a, size_t output, struct arena *
 	return true;
 }
 
+void build_pass(struct build *b, struct action *a, size_t output)
+{
+	if (!a->passes)
+		a->passes = arena_array(&b->arena, bool, a->noutput);
+	a->passes[output] = true;
+}
+
+/* Digests of one kind, collected. */
+struct digests {
+	struct digest *d;
+	size_t n;
+};
+
+static void add_digest(struct arena *a, struct digests *to, struct digest d)
+{
+	*arena_push(a, to->d, to->n) = d;
+}
+
 bool build_root(struct build *b, const char *name, struct err *e)
 {
-	struct digest *key = xcalloc(b->naction, sizeof(*key));
-	size_t nkey = 0;
-	for (size_t i = 0; i < b->naction; i++)
-		if (b->action[i]->has_key)
-			key[nkey++] = b->action[i]->key;
-	bool ok = store_root_put(b->o.store, name, key, nkey, NULL, 0, e);
-	free(key);
+	struct arena scratch = {0};
+	struct digests key = {0}, record = {0}, object = {0};
+	for (size_t i = 0; i < b->naction; i++) {
+		const struct action *a = b->action[i];
+		if (a->has_key)
+			add_digest(&scratch, a->passes ? &record : &key, a->key);
+		for (size_t k = 0; a->has_key && a->passes && a->known && k < a->noutput; k++)
+			if (!a->passes[k])
+				add_digest(&scratch, &object, a->output[k].digest);
+	}
+	struct store_root root = {key.d, key.n, record.d, record.n, object.d, object.n};
+	bool ok = store_root_put(b->o.store, name, &root, e);
+	arena_release(&scratch);
+	return ok;
+}
+
+bool build_discard(struct build *b, uint64_t *bytes, struct err *e)
+{
+	struct arena scratch = {0};
+	struct digests gone = {0};
+	struct store_stat stat = {0};
+	for (size_t i = 0; i < b->naction; i++) {
+		const struct action *a = b->action[i];
+		for (size_t k = 0; a->passes && a->known && k < a->noutput; k++)
+			if (a->passes[k])
+				add_digest(&scratch, &gone, a->output[k].digest);
+		for (size_t k = 0; a->passes && a->known && k < a->nref; k++)
+			add_digest(&scratch, &gone, a->ref[k].digest);
+	}
+	bool ok = !gone.n || store_discard(b->o.store, gone.d, gone.n, &stat, e);
+	*bytes = stat.freed_bytes;
+	arena_release(&scratch);
 	return ok;
 }

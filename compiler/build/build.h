@@ -269,8 +269,14 @@ bool build_file_digest(struct build *b, const char *path, struct digest *out);
 bool build_read(struct build *b, struct action *a, size_t output, struct arena *into,
 	struct buf *out, struct err *e);
 
-/* Keeps the objects of every finished action for gc under this root name. */
+/* An output, and whatever objects the action's outputs name, need not stay when the build has ended: they are made again
+ * if someone reads them. The record stays, so nothing runs for their sake. */
+void build_pass(struct build *b, struct action *a, size_t output);
+
+/* Keeps the objects of every finished action, but for those that pass, for gc under this root name. Then discards what
+ * passes and no root reaches (store.h); *bytes of it. */
 bool build_root(struct build *b, const char *name, struct err *e);
+bool build_discard(struct build *b, uint64_t *bytes, struct err *e);
 
 /* ==== 3. Reports ============================================================================ */
 

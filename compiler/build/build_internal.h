@@ -101,6 +101,8 @@ struct action {
 	double expected_s;        /* by that estimate; 0: not known */
 	bool looked_at;           /* by estimate_before, for another or itself */
 
+	bool *passes; /* by output; NULL: none does, and what outputs name stays */
+
 	bool alone; /* runs while nothing else does, and never in a dry run */
 	generate_fn generate;
 	void *generate_ctx;

@@ -212,10 +212,12 @@ static void print_result(struct work *w, double took)
 }
 
 /* What gc keeps: a root for the spec; while only some targets are built, one for each of those beside it,
- * so that the others' objects stay. */
+ * so that the others' objects stay. Then what passes goes. */
 static bool put_roots(struct work *w, struct err *e)
 {
 	const char *root = w->root ? w->root : w->spec->name;
+	uint64_t bytes;
+	chain_pass(&w->plan);
 	if (!w->options.ntarget && !build_root(w->build, root, e))
 		return false;
 	for (int i = 0; i < w->spec->ntarget; i++) {
@@ -228,6 +230,10 @@ static bool put_roots(struct work *w, struct err *e)
 				       : !store_root_drop(w->store, part, e))
 			return false;
 	}
+	if (!build_discard(w->build, &bytes, e))
+		return false;
+	if (bytes)
+		cli_say(w->cli, "%.1f MB of states that no target takes are gone from the cache", (double)bytes / 1e6);
 	return true;
 }
 

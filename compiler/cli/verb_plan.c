@@ -4,6 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lineage.h"
+
 /* Prints something about a spec that was run dry; the buffer is empty. */
 typedef bool tell_fn(struct work *w, struct strbuf *b, struct err *e);
 
@@ -50,10 +52,33 @@ static const char *spec_and_action(struct cli *c, const char **action)
 	return cli_spec_path(c, 0);
 }
 
+/* ,"rows":[{"schedule","how","why"},...] of schedules with on-new-rows="continue" (lineage.h); others as talk. */
+static void add_lineage(const struct work *w, struct strbuf *b)
+{
+	const char *comma = "";
+	strbuf_adds(b, ",\"rows\":[");
+	for (int i = 0; w->options.lineage && i < w->spec->nschedule; i++) {
+		const struct lineage *l = w->options.lineage[i];
+		if (!l)
+			continue;
+		strbuf_addf(b, "%s{\"schedule\":\"%s\",\"how\":\"%s\",\"times\":%zu,\"why\":", comma, w->spec->schedule[i].name,
+			lineage_hows[l->how], l->n);
+		if (l->why)
+			strbuf_add_json(b, l->why, strlen(l->why));
+		else
+			strbuf_adds(b, "null");
+		strbuf_addc(b, '}');
+		comma = ",";
+	}
+	strbuf_addc(b, ']');
+}
+
 static bool tell_plan(struct work *w, struct strbuf *b, struct err *e)
 {
 	(void)e;
 	build_plan(w->build, cli_report_form(w->cli), b);
+	if (w->cli->json)
+		add_lineage(w, b);
 	cli_print_report(w->cli, w->path, b);
 	return true;
 }

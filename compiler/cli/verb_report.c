@@ -1,6 +1,6 @@
 /* What a build came to, as plain tables or JSON: targets side by side, what every unit is worth, what each
  * round dropped. Runs nothing: a spec must be built. */
-#include "work.h"
+#include "report_tune.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -80,6 +80,8 @@ static bool add_target(struct work *w, struct strbuf *out, const struct plan_tar
 		strbuf_add_json(out, t->path, strlen(t->path));
 	}
 	if (!add_state(w, out, t->state, e))
+		return false;
+	if (!report_add_continued(w, out, t, e))
 		return false;
 	add_measured(w, out, "metrics", t->on, offsetof(struct plan_measures, evaluate));
 	add_measured(w, out, "cost", t->on, offsetof(struct plan_measures, cost));
@@ -181,7 +183,9 @@ static bool add_schedules(struct work *w, struct strbuf *out, struct err *e)
 			if (!add_round(w, out, &p->round[k], e))
 				return false;
 		}
-		strbuf_adds(out, "]}");
+		strbuf_addc(out, ']');
+		report_add_looks(w, out, name);
+		strbuf_addc(out, '}');
 	}
 	strbuf_addc(out, ']');
 	return true;
@@ -371,6 +375,7 @@ static void print_report(struct cli *c, const struct json *o)
 	const struct json *schedules = json_get(o, "schedules"), *told = NULL;
 	print_targets(c, json_get(o, "targets"));
 	print_classes(c, json_get(o, "targets"));
+	report_print_continued(c, json_get(o, "targets"));
 	for (size_t i = 0; i < schedules->nitem; i++) {
 		const struct json *s = &schedules->item[i], *parent = json_get(s, "parent");
 		fprintf(c->out, "\nschedule %s\n", text_of(s, "schedule"));
@@ -379,6 +384,7 @@ static void print_report(struct cli *c, const struct json *o)
 			print_costs(c, json_get(told = parent, "scores"));
 		print_scores(c, json_get(s, "rounds"));
 		print_rounds(c, json_get(s, "rounds"));
+		report_print_looks(c, json_get(s, "looks"));
 	}
 }
 

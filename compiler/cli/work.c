@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "file.h"
+#include "lineage.h"
 #include "pace.h"
 #include "speed.h"
 
@@ -129,12 +130,37 @@ static bool choose(struct work *w, long *jobs, long *checkpoint, struct err *e)
 		cli_option_int(c, "jobs", 1, 1024, jobs, e);
 }
 
+/* Whether chains go on where the lock says, and if not, why. */
+static bool find_lineage(struct work *w, struct err *e)
+{
+	struct err note;
+	if (w->options.smoke)
+		return true;
+	const struct lineage **line;
+	if (!lineage_find(w->cli->arena, w->spec, w->lock, w->stat, &line, e))
+		return false;
+	w->options.lineage = line;
+	for (int i = 0; i < w->spec->nschedule; i++) {
+		const struct spec_schedule *s = &w->spec->schedule[i];
+		const struct lineage *l = line[i];
+		if (l && l->how == LINEAGE_GROWN)
+			cli_say(w->cli, "schedule '%s': new train rows since the lock, %s; its states go on with them", s->name,
+				l->why);
+		if (!l || l->how != LINEAGE_BROKEN)
+			continue;
+		spec_err_at(&note, s->tune.at, "schedule '%s' is tuned anew, from round 0: %s", s->name, l->why);
+		cli_note(w->cli, &note);
+	}
+	return true;
+}
+
 static bool prepare(struct work *w, enum build_flags flags, struct err *e)
 {
 	long jobs = 0, checkpoint = 60;
 	w->lock_path = lock_path(w->cli->arena, w->path);
 	if (!choose(w, &jobs, &checkpoint, e) ||
-		(!w->options.smoke && !lock_read(w->cli->arena, w->lock_path, &w->lock, e)) || !open_store(w, e) || !open_events(w, e))
+		(!w->options.smoke && !lock_read(w->cli->arena, w->lock_path, &w->lock, e)) || !open_store(w, e) || !find_lineage(w, e) ||
+		!open_events(w, e))
 		return false;
 	open_journal(w);
 	catch_signals();

@@ -249,6 +249,24 @@ bool data_split(struct arena *a, const struct row_table *t, size_t nt,
 	return check_parts(&s);
 }
 
+void split_first(struct split_result *r, const struct row_table *t, size_t nt, const size_t *nrow)
+{
+	for (size_t i = 0; i < nt; i++)
+		for (size_t k = nrow[i]; k < t[i].nrow; k++) {
+			r->nrow[r->of[i][k]]--;
+			r->nrow[NSPLIT]++;
+			r->of[i][k] = NSPLIT;
+		}
+}
+
+void split_list_put(struct strbuf *out, enum split split, const struct digest *row, size_t n)
+{
+	flat_begin(out, "TRIMLIST", 1);
+	flat_u64(out, split);
+	flat_u64(out, n);
+	flat_bytes(out, row, n * sizeof(*row));
+}
+
 struct ordered {
 	struct digest order, row;
 };
@@ -278,13 +296,10 @@ void split_list_write(struct strbuf *out, const struct row_table *t, size_t nt,
 	}
 	if (n)
 		qsort(row, n, sizeof(*row), compare_ordered);
-	flat_begin(out, "TRIMLIST", 1);
-	flat_u64(out, split);
-	flat_u64(out, n);
 	struct digest *list = xmalloc(n * sizeof(*list));
 	for (size_t i = 0; i < n; i++)
 		list[i] = row[i].row;
-	flat_bytes(out, list, n * sizeof(*list));
+	split_list_put(out, split, list, n);
 	free(list);
 	free(row);
 }

@@ -48,6 +48,12 @@ struct split_result {
 bool data_split(struct arena *a, const struct row_table *t, size_t nt,
 	const struct split_rule *rule, size_t nrule, struct split_result *out, struct err *e);
 
+/* Leaves out all rows of table i but the first nrow[i]: who was where when files had no more. A row's place follows from
+ * the row alone. */
+void split_first(struct split_result *r, const struct row_table *t, size_t nt, const size_t *nrow);
+
+/* A list of those rows, in that order. */
+void split_list_put(struct strbuf *out, enum split split, const struct digest *row, size_t n);
 void split_list_write(struct strbuf *out, const struct row_table *t, size_t nt,
 	const struct split_result *r, enum split split, uint64_t seed);
 

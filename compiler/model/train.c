@@ -142,6 +142,19 @@ struct graph *train_head(struct arena *a, const struct train *t)
 	return g;
 }
 
+struct graph *train_look(struct arena *a, const struct train *t)
+{
+	struct graph *g = graph_new(a, "look");
+	struct forward f = forward_of(t);
+	struct forward_frame m = forward_begin(g, &f);
+	int logits = forward_logits(&m, residual(g, "x"));
+	int target = ir_leaf(g, OP_INPUT, "target", graph_type(g, DT_I32, "O"));
+	int share = ir_leaf(g, OP_INPUT, "share", graph_type(g, DT_F32, "O"));
+	int row = ir_mul(g, forward_nll(g, logits, target), share);
+	graph_add_output(g, "loss", ir_reduce(g, OP_SUM, row, graph_type(g, DT_F32, "")));
+	return g;
+}
+
 /* Sum of squares: along the last axis, then of the rest, so that it spreads over threads. */
 static int square_sum(struct graph *g, int x)
 {

@@ -17,6 +17,7 @@
  * added to the state g.NAME. With a parent (distillation) "head" has an input parent.x too, its residual stream,
  * and params "parent.NAME" where its weights are others; train_parent_* are its programs.
  *
+ * "look"    x; out, target, share -> loss: as of "head", by nll alone and without gradients
  * "update"  states NAME (master), m.NAME, v.NAME, g.NAME for what trains; inputs rate, c1, c2, clip f32 ():
  *           learning rate, 1 / (1 - beta1^t), 1 / (1 - beta2^t), the largest gradient norm (infinity: no
  *           clipping). AdamW: Loshchilov & Hutter 2019, alg. 2, decay of matrices only. Gradients are set to
@@ -62,6 +63,7 @@ struct graph *train_embed_back(struct arena *a, const struct train *t);
 struct graph *train_half(struct arena *a, const struct train *t, enum half half, int layer);
 struct graph *train_half_back(struct arena *a, const struct train *t, enum half half, int layer);
 struct graph *train_head(struct arena *a, const struct train *t);
+struct graph *train_look(struct arena *a, const struct train *t);
 struct graph *train_parent_embed(struct arena *a, const struct train *t);
 struct graph *train_parent_half(struct arena *a, const struct train *t, enum half half, int layer);
 struct graph *train_update(struct arena *a, const struct train *t);

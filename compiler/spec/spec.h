@@ -113,6 +113,7 @@ struct spec_tune {
 	int64_t batch, accumulate, seed, rank;
 	double learning_rate, warm_up, weight_decay, clip, trainable; /* shares: 0..1 */
 	double alpha, distill, temperature; /* distill: share of the loss */
+	int64_t patience, validate_every;   /* looks; 0: none. Steps; 0: a tenth of the round's */
 	enum spec_decay decay;
 	bool train_embeddings; /* and final norm and head */
 	enum spec_new_rows on_new_rows;
@@ -131,6 +132,7 @@ struct spec_schedule {
 	enum spec_states states;
 	struct spec_score score;
 	struct spec_tune tune;
+	struct digest states_of; /* of model, datasets and what of the schedule its states follow from, as text */
 	bool later;
 	struct place at;
 };

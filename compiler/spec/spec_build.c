@@ -207,6 +207,8 @@ static void build_tune(struct build *b, const struct xml_node *n, struct spec_tu
 		.alpha = xml_attr(n, "alpha") ? get_number(b, n, "alpha") : 2 * (double)get_count(b, n, "rank"),
 		.distill = get_number(b, n, "distill"),
 		.temperature = get_number(b, n, "temperature"),
+		.patience = get_count(b, n, "patience"),
+		.validate_every = get_count(b, n, "validate-every"),
 		.decay = (enum spec_decay)get_word(n, "decay", spec_decays),
 		.train_embeddings = strcmp(xml_value(n, "embeddings"), "train") == 0,
 		.on_new_rows = (enum spec_new_rows)get_word(n, "on-new-rows", spec_new_rows_words),

@@ -43,6 +43,12 @@ bool spec_load(struct arena *a, const char *path, const struct spec_options *opt
 	s->text = arena_strndup(a, text.s, text.n);
 	s->text_bytes = text.n;
 	s->digest = digest_of(text.s, text.n);
+	struct xml_node *schedule;
+	for (int i = 0, k = 0; (schedule = xml_next(root, "schedule", &i)); k++) {
+		strbuf_clear(&text);
+		spec_print_states(&text, root, schedule);
+		s->schedule[k].states_of = digest_of(text.s, text.n);
+	}
 	strbuf_clear(&text);
 	spec_print_json(&text, root);
 	s->json = arena_strndup(a, text.s, text.n);

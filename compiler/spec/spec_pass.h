@@ -46,6 +46,8 @@ struct spec_value *spec_values(
 
 /* Canonical XML; and the same as {"element","attributes","text","children"} objects. */
 void spec_print(struct strbuf *out, const struct xml_node *root);
+/* What the states of a schedule follow from: model, datasets and the schedule without where it stops. */
+void spec_print_states(struct strbuf *out, const struct xml_node *root, const struct xml_node *schedule);
 void spec_print_json(struct strbuf *out, const struct xml_node *root);
 
 #endif

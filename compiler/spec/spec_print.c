@@ -28,14 +28,20 @@ static void escaped(struct strbuf *out, const char *s, size_t n, const char *spe
 		}
 }
 
-static void print(struct strbuf *out, const struct xml_node *n, int depth)
+static bool left_out(const char *const *without, const char *name)
+{
+	return without && spec_word_index(without, name) >= 0;
+}
+
+/* without: attributes of n that are left out; NULL: none. */
+static void print(struct strbuf *out, const struct xml_node *n, int depth, const char *const *without)
 {
 	strbuf_addf(out, "%*s<%s", 2 * depth, "", n->name);
 	if (depth == 0)
 		strbuf_adds(out, " xmlns=\"" SPEC_NS "\"");
 	for (const struct spec_attr *row = n->row->attr; row->name; row++) {
 		const char *value = xml_value(n, row->name);
-		if (!value)
+		if (!value || left_out(without, row->name))
 			continue;
 		strbuf_addf(out, " %s=\"", row->name);
 		escaped(out, value, strlen(value), "&<\"\n\r\t");
@@ -48,7 +54,7 @@ static void print(struct strbuf *out, const struct xml_node *n, int depth)
 	} else if (n->nchild) {
 		strbuf_adds(out, ">\n");
 		for (int i = 0; i < n->nchild; i++)
-			print(out, n->child[i], depth + 1);
+			print(out, n->child[i], depth + 1, NULL);
 		strbuf_addf(out, "%*s</%s>\n", 2 * depth, "", n->name);
 	} else {
 		strbuf_adds(out, "/>\n");
@@ -57,7 +63,17 @@ static void print(struct strbuf *out, const struct xml_node *n, int depth)
 
 void spec_print(struct strbuf *out, const struct xml_node *root)
 {
-	print(out, root, 0);
+	print(out, root, 0, NULL);
+}
+
+void spec_print_states(struct strbuf *out, const struct xml_node *root, const struct xml_node *schedule)
+{
+	static const char *const no_matter[] = {"name", "keep", "states", NULL};
+	const struct xml_node *dataset;
+	print(out, xml_child(root, "model", 0), 1, NULL);
+	for (int i = 0; (dataset = xml_next(root, "dataset", &i));)
+		print(out, dataset, 1, NULL);
+	print(out, schedule, 1, no_matter);
 }
 
 void spec_print_json(struct strbuf *out, const struct xml_node *n)

@@ -292,6 +292,9 @@ static void check_schedule(struct sema *s, struct xml_node *n)
 	if (tune && is(tune, "counts", "chain"))
 		spec_error(s->log, place_of(tune, "counts"), "counts=\"chain\" stands on the <tune> of a <target>: a round does not "
 			"know how many there are");
+	if (tune && is(tune, "on-new-rows", "continue") && is(tune, "epochs", "0"))
+		spec_error(s->log, place_of(tune, "on-new-rows"),
+			"on-new-rows=\"continue\" with epochs=\"0\": what was never tuned does not go on; give epochs, or retune");
 }
 
 static void check_gate(struct sema *s, struct xml_node *n)
@@ -644,6 +647,37 @@ static void check_target(struct sema *s, struct xml_node *n)
 		check_tried_gates(s, n);
 }
 
+/* Whether a gate has its say about a dataset when it chooses a target's state. */
+static const struct xml_node *judging(struct sema *s, const struct xml_node *target, const struct xml_node *dataset)
+{
+	const struct xml_node *gate, *of = xml_child(target, "gate", 0) ? target : s->root;
+	for (int i = 0; (gate = xml_next(of, "gate", &i));) {
+		const char *only = xml_value(gate, "dataset");
+		if (!only || is(dataset, "name", only))
+			return gate;
+	}
+	return NULL;
+}
+
+/* keep="gate" proves on validation rows: a set that is judged without any would end the chain at once. */
+static void check_tries(struct sema *s)
+{
+	struct xml_node *target, *dataset;
+	for (int i = 0; any_asks_for(s, "validation") && (dataset = xml_next(s->root, "dataset", &i));) {
+		const struct xml_node *gate = NULL;
+		if (spec_asks_for(dataset, "validation") || !xml_child(dataset, "split", 0))
+			continue;
+		for (int k = 0; !gate && (target = xml_next(s->root, "target", &k));)
+			gate = keeps_by(s, target, VALUE_GATE) ? judging(s, target, dataset) : NULL;
+		if (gate)
+			spec_error(s->log, &xml_child(dataset, "split", 0)->at,
+				"missing attribute 'validation': keep=\"gate\" chooses by validation rows, and the <gate> at %s:%d "
+				"judges dataset '%s' too; give a <split> some, like validation=\"10%%\", or have the gate judge "
+				"others alone: <gate dataset=\"...\">", gate->at.file->name, gate->at.line,
+				xml_value(dataset, "name") ? xml_value(dataset, "name") : "");
+	}
+}
+
 static void check_hardware(struct sema *s, struct xml_node *n)
 {
 	static const char *const sources[] = {"cpu", "gpu", NULL};
@@ -686,6 +720,7 @@ void spec_sema(struct spec_files *fs, struct xml_node *root)
 	}
 	for (int i = 0; (n = xml_next(root, "gate", &i));)
 		check_gate(&s, n);
+	check_tries(&s);
 	for (int i = 0; (n = xml_next(root, "hardware", &i));)
 		check_hardware(&s, n);
 	check_templates(&s, root);

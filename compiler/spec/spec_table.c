@@ -156,8 +156,8 @@ static const struct spec_attr schedule_attrs[] = {
 		.doc = "numerics class of score, tune and evaluate"),
 	A("per-round", amount, .deflt = "1", .min = 1, .max = 1000,
 		.doc = "units dropped in each round, or as many as have that share of the imported bytes"),
-	A("states", enum, .values = spec_states_words, .deflt = "all", .later = "targets",
-		.doc = "which model states stay in the cache"),
+	A("states", enum, .values = spec_states_words, .deflt = "all",
+		.doc = "which model states stay in the cache: of every round, or of round 0 and what targets take"),
 	{0},
 };
 
@@ -211,8 +211,14 @@ static const struct spec_attr tune_attrs[] = {
 		.doc = "share of the loss that is distance to the untouched model's distribution (default: none)"),
 	A("temperature", number, .when = "distill", .deflt = "1", .min_open = true, .max = 100,
 		.doc = "by which the logits of both are divided"),
+	A("patience", count, .min = 1, .max = 10000,
+		.doc = "ends a round early behind so many looks at validation rows that found no lower loss; the state of the "
+		       "lowest is kept (default: no looks)"),
+	A("validate-every", count, .when = "patience", .min = 1, .max = 1 << 30,
+		.doc = "steps from one look at validation rows to the next (default: a tenth of a round's)"),
 	A("on-new-rows", enum, .values = spec_new_rows_words, .deflt = "retune",
-		.later = "continue", .doc = "what new train rows cause"),
+		.doc = "what train rows cause that are new since the lock: all rounds anew, or one pass over them and as many old "
+		       "ones from each target's state on"),
 	A("seed", count, .list = true, .deflt = "42",
 		.doc = "of the order of rows; a list makes one chain for each"),
 	{0},

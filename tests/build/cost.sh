@@ -120,19 +120,6 @@ head -c 300000 "$DATA/datasets/tinystories/tinystories_lower_4M.txt" >lower.txt
 sed -i 's,path="model",path="data:models/stories260K/hf",; s,format="jsonl" path="rows.jsonl",format="text" path="lower.txt",
 	s,<task.*,<task kind="text" length="256"/>,' s.xml
 "$TRIM" build --root data="$DATA" s.xml >log 2>&1 && mv s.lock told.lock
-of_kill() { # events of the action, of that kind
-	grep -c "\"event\":\"$1\",.*\"action\":\"import/cost-int4\"" events
-}
-for _ in 1 2 3 4 5; do # the action takes a third of a second: again if it was over before the kill
-	rm -rf cache events
-	"$TRIM" build --root data="$DATA" --events events --checkpoint 0 s.xml >log 2>&1 &
-	pid=$!
-	until [ -e events ] && [ "$(of_kill progress)" -ge 2 ]; do
-		kill -0 $pid 2>/dev/null || break
-	done
-	kill -9 $pid 2>/dev/null
-	wait $pid 2>/dev/null
-	[ "$(of_kill done)" -gt 0 ] || break
-done
+kill_in import/cost-int4 2 "$TRIM" build --root data="$DATA" --events events --checkpoint 0 s.xml
 "$TRIM" build --root data="$DATA" --events events s.xml >log 2>&1
-[ "$(of_kill resume)" -eq 1 ] && cmp s.lock told.lock >>log 2>&1; verdict killed $?
+[ "$(told resume import/cost-int4)" -eq 1 ] && cmp s.lock told.lock >>log 2>&1; verdict killed $?

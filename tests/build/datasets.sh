@@ -143,15 +143,9 @@ again same-shares ''
 spec "$(sets '4 2 2 1 1')" '' '' 'epochs="4"'; untrimmed
 build; cp s.lock whole.lock; verdict many-epochs $?
 export TRIM_CACHE=$TMP/cache-killed
-rm -f events s.lock
-"$TRIM" build s.xml --events events --checkpoint 0 >/dev/null 2>log &
-pid=$!
-until [ -e events ] && [ "$(grep -c '"event":"progress",.*"action":"main/round-0/tune"' events)" -ge 20 ]; do
-	kill -0 $pid 2>/dev/null || break
-done
-kill -9 $pid 2>/dev/null
-wait $pid 2>/dev/null
-build -j 1; cmp s.lock whole.lock >>log && grep -q '"event":"resume",.*"action":"main/round-0/tune"' events; verdict killed $?
+rm -f s.lock
+kill_in main/round-0/tune 20 "$TRIM" build s.xml --events events --checkpoint 0
+build -j 1; cmp s.lock whole.lock >>log && [ "$(told resume main/round-0/tune)" -eq 1 ]; verdict killed $?
 export TRIM_CACHE=$TMP/cache
 
 # ---- gates ----

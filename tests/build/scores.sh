@@ -117,19 +117,6 @@ sed -i '/<model/,/<\/model>/d; s,^  <dataset.*,  <model path="data:models/storie
 	s,format="jsonl" path="rows.jsonl",format="text" path="lower.txt",; s,<task.*,<task kind="text" length="256"/>,' s.xml
 rm -rf "$TRIM_CACHE"; rm -f s.lock
 build --root data="$DATA" && mv s.lock told.lock
-of() { # events of the action, of that kind
-	grep -c "\"event\":\"$1\",.*\"action\":\"main/round-1/score\"" events
-}
-for _ in 1 2 3 4 5; do # again if it was over before the kill
-	rm -rf "$TRIM_CACHE" events
-	"$TRIM" build --root data="$DATA" --events events --checkpoint 0 s.xml >log 2>&1 &
-	pid=$!
-	until [ -e events ] && [ "$(of progress)" -ge 2 ]; do
-		kill -0 $pid 2>/dev/null || break
-	done
-	kill -9 $pid 2>/dev/null
-	wait $pid 2>/dev/null
-	[ "$(of done)" -gt 0 ] || break
-done
+kill_in main/round-1/score 2 "$TRIM" build --root data="$DATA" --events events --checkpoint 0 s.xml
 build -j 1 --root data="$DATA"
-[ "$(of resume)" -eq 1 ] && cmp s.lock told.lock >>log 2>&1; verdict killed $?
+[ "$(told resume main/round-1/score)" -eq 1 ] && cmp s.lock told.lock >>log 2>&1; verdict killed $?

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Golden bytes of the rules: small specs over committed inputs are built in an empty cache, and for every action (of
-# scores.xml for what scores and chooses) golden.txt holds rule, version, key and digests of the outputs. Equal key and other bytes: the rule
+# others than read.xml and made.xml for what scores and chooses, and which rows are new) golden.txt holds rule, version, key and digests of the outputs. Equal key and other bytes: the rule
 # makes something else of the same input, and its version must go up, since old caches would answer with the
 # old bytes. Another key: an input, a parameter or a version changed; BLESS=1 records the new rows, but not
 # while some row's bytes changed under its key. compile and link are left out: their bytes follow LLVM and the
@@ -18,15 +18,15 @@ for x in table rows; do
 done
 for v in $(compgen -e TRIM_ | grep -vx TRIM_KEEP_CODE); do unset "$v"; done
 export HOME=$TMP TRIM_CACHE=$TMP/cache XDG_STATE_HOME=$TMP/state XDG_CONFIG_HOME=$TMP/config TRIM_QUIET=1
-cp -r tests/rules/{model,rows.jsonl,*.xml} "$TMP" && cd "$TMP" && touch .trim-root || exit 1
+cp -r tests/rules/{model,rows.jsonl,*.xml,*.lock} "$TMP" && cd "$TMP" && touch .trim-root || exit 1
 
-for s in read made several scores lora; do
+for s in read made several scores lora grown; do
 	if ! "$TRIM" build $s.xml >log 2>&1; then cat log; echo "FAIL rules/$s: not built"; exit 1; fi
 	# SPEC/ACTION RULE VERSION KEY OUTPUT=HEX...
 	"$TRIM" graph $s.xml --format json |
 		sed -n 's/^{"name":"\([^"]*\)","rule":"\([^"]*\)","version":\([0-9]*\),"state":"cached","key":"\([^"]*\)",.*"outputs":{\(.*\)}}.*/\1 \2 \3 \4 \5/p' |
 		sed "s,^,$s/,; s/\"//g; s/:/=/g; s/,\([a-z]*=\)/ \1/g" | grep -v ' \(compile\|link\) ' |
-		grep "^read\|^made\| \(score\|choose\) " >>now
+		grep "^read\|^made\| \(score\|choose\|fresh\) " >>now
 done
 LC_ALL=C sort -o now now
 

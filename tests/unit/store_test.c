@@ -313,8 +313,8 @@ TEST(gc_keeps_what_roots_reach_and_asks_first)
 	CHECK(store_record_put(s, other, &(struct record){&gone, NULL, 1, 0, 0}, &e));
 	CHECK(store_checkpoint_put(s, key, 1, &part, 1, &e));
 	CHECK(store_checkpoint_put(s, other, 1, &part, 1, &e));
-	CHECK(!store_root_put(s, "../evil", &key, 1, NULL, 0, &e));
-	CHECK(store_root_put(s, "spec", &key, 1, &rooted, 1, &e));
+	CHECK(!store_root_put(s, "../evil", &(struct store_root){.key = &key, .nkey = 1}, &e));
+	CHECK(store_root_put(s, "spec", &(struct store_root){.key = &key, .nkey = 1, .object = &rooted, .nobject = 1}, &e));
 	CHECK(store_gc(s, 0, &st, &e));
 	CHECK_INT(st.nremoved, 3);
 	CHECK(store_has(s, loose, NULL));
@@ -329,6 +329,40 @@ TEST(gc_keeps_what_roots_reach_and_asks_first)
 	CHECK(store_root_drop(s, "spec", &e));
 	CHECK(store_gc(s, GC_YES, &st, &e));
 	CHECK_INT(st.nremoved, 5);
+	arena_release(&a);
+	store_free(s);
+}
+
+TEST(discard_takes_what_no_root_reaches_and_nobody_else_may_read)
+{
+	struct store *s = open_store("s", STORE_WRITE);
+	struct digest passing = put(s, "passing"), loose = put(s, "loose"), shared = put(s, "shared"),
+		      key = digest_of("k1", 2), other = digest_of("k2", 2), all[] = {passing, shared, digest_of("none", 4)};
+	struct record_object output = {"out", passing, 7}, refs = {NULL, shared, 6}, theirs = {"out", shared, 6};
+	struct store_stat st;
+	struct arena a = {0};
+	struct record r;
+	struct err e;
+	CHECK(store_record_put(s, key, &(struct record){&output, &refs, 1, 1, 0}, &e));
+	CHECK(store_record_put(s, other, &(struct record){&theirs, NULL, 1, 0, 0}, &e));
+	CHECK(store_root_put(s, "spec", &(struct store_root){.record = &key, .nrecord = 1}, &e));
+	CHECK(store_root_put(s, "other", &(struct store_root){.key = &other, .nkey = 1}, &e));
+	struct store *second = open_store("s", STORE_WRITE);
+	CHECK(store_discard(s, all, NELEM(all), &st, &e));
+	CHECK_INT(st.nremoved, 0);
+	store_free(second);
+	CHECK(store_discard(s, all, NELEM(all), &st, &e));
+	CHECK_INT(st.nremoved, 1);
+	CHECK(!store_has(s, passing, NULL) && store_has(s, shared, NULL) && store_has(s, loose, NULL));
+	/* gc keeps the record of what is gone, and would have kept no more of it. */
+	CHECK(store_gc(s, GC_YES, &st, &e));
+	CHECK_INT(st.nremoved, 1);
+	CHECK_INT(store_record_get(s, key, &a, &r, &e), STORE_OK);
+	/* The same key in a root that wants its objects. */
+	CHECK(store_root_put(s, "third", &(struct store_root){.key = &key, .nkey = 1}, &e));
+	put(s, "passing");
+	CHECK(store_discard(s, all, NELEM(all), &st, &e));
+	CHECK_INT(st.nremoved, 0);
 	arena_release(&a);
 	store_free(s);
 }

@@ -223,8 +223,9 @@ static struct trainer *trainer_of(const struct trainer_options *o)
 	return NULL;
 }
 
-/* All micro-batches of a step; the loss. */
-static double add_step(struct trainer *t, const struct vectors *v, int64_t step)
+/* All micro-batches of a step, by trainer_add or trainer_look; the loss. */
+static double go_over(struct trainer *t, const struct vectors *v, int64_t step,
+	void (*go)(struct trainer *, const struct pack_batch *, double, double *))
 {
 	struct arena a = {0};
 	struct pack_batch *batch;
@@ -240,9 +241,14 @@ static double add_step(struct trainer *t, const struct vectors *v, int64_t step)
 	for (size_t i = 0; i < nbatch; i++)
 		weight += batch[i].weight_sum;
 	for (size_t i = 0; i < nbatch; i++)
-		trainer_add(t, &batch[i], weight, &loss);
+		go(t, &batch[i], weight, &loss);
 	arena_release(&a);
 	return loss;
+}
+
+static double add_step(struct trainer *t, const struct vectors *v, int64_t step)
+{
+	return go_over(t, v, step, trainer_add);
 }
 
 static double update_step(struct trainer *t, const struct vectors *v, int64_t step)
@@ -613,8 +619,21 @@ TEST(merged_additions_evaluate_as_they_did_apart)
 	vectors_release(&v);
 }
 
-/* The weights behind all steps, digested; `stop`: a new trainer goes on from a checkpoint there. */
-static struct digest bits_of(struct vectors *v, int nthreads, int64_t stop)
+static struct digest digest_of_weights(const struct trainer *t, const struct vectors *v)
+{
+	struct strbuf all;
+	strbuf_init(&all);
+	for (size_t i = 0; i < v->state.ntensor; i++)
+		if (trainer_changes(t, v->state.tensor[i].name))
+			trainer_weight(t, v->state.tensor[i].name, &all);
+	struct digest d = digest_of(all.s, all.n);
+	strbuf_release(&all);
+	return d;
+}
+
+/* The weights behind all steps, digested; `stop`: a new trainer goes on from a checkpoint there; `look`: between every
+ * step's gradients and its update. */
+static struct digest bits_of(struct vectors *v, int nthreads, int64_t stop, bool look)
 {
 	struct arena a = {0};
 	struct strbuf all;
@@ -622,6 +641,7 @@ static struct digest bits_of(struct vectors *v, int nthreads, int64_t stop)
 	size_t npart;
 	struct trainer_options o = options_of(v);
 	o.nthreads = nthreads;
+	o.looks = look;
 	struct trainer *t = trainer_of(&o);
 	strbuf_init(&all);
 	for (int64_t step = 0; t && step < v->rate.nsteps; step++) {
@@ -635,14 +655,13 @@ static struct digest bits_of(struct vectors *v, int nthreads, int64_t stop)
 			strbuf_clear(&all);
 		}
 		add_step(t, v, step);
+		if (look)
+			go_over(t, v, step + 1, trainer_look);
 		update_step(t, v, step);
 	}
 	trainer_end(t);
-	for (size_t i = 0; t && i < v->state.ntensor; i++)
-		if (trainer_changes(t, v->state.tensor[i].name))
-			trainer_weight(t, v->state.tensor[i].name, &all);
+	struct digest d = digest_of_weights(t, v);
 	trainer_free(t);
-	struct digest d = digest_of(all.s, all.n);
 	strbuf_release(&all);
 	arena_release(&a);
 	return d;
@@ -652,6 +671,66 @@ TEST(the_same_bits_with_any_threads_and_after_a_checkpoint)
 {
 	struct vectors v;
 	REQUIRE(vectors_open(&v, "lora-distill"));
-	CHECK(digest_equal(bits_of(&v, 1, -1), bits_of(&v, 2, 4)));
+	CHECK(digest_equal(bits_of(&v, 1, -1, false), bits_of(&v, 2, 4, false)));
 	vectors_release(&v);
+}
+
+TEST(a_look_changes_nothing)
+{
+	static const char *const name[] = {"lora-distill", "lora-embeddings"};
+	for (size_t i = 0; i < NELEM(name); i++) {
+		struct vectors v;
+		REQUIRE(vectors_open(&v, name[i]));
+		CHECK(digest_equal(bits_of(&v, 1, -1, false), bits_of(&v, 2, 4, true)));
+		vectors_release(&v);
+	}
+}
+
+/* What is kept is the weights' own, through a checkpoint too; a look sees the loss that a step sees, of a parent
+ * nothing. */
+TEST(what_is_kept_comes_back)
+{
+	struct arena a = {0};
+	struct vectors v;
+	struct buf *part;
+	struct strbuf all;
+	size_t npart;
+	REQUIRE(vectors_open(&v, "lora-embeddings"));
+	struct trainer_options o = options_of(&v);
+	o.looks = true;
+	struct trainer *t = trainer_of(&o), *other = trainer_of(&o);
+	REQUIRE(t && other);
+	for (int64_t step = 0; step < 6; step++) {
+		if (step == 3)
+			trainer_keep(t);
+		double seen = go_over(t, &v, step, trainer_look), loss = add_step(t, &v, step);
+		CHECK(fabs(seen - loss) <= 1e-6 * loss);
+		update_step(t, &v, step);
+	}
+	strbuf_init(&all);
+	trainer_parts(t, &a, &part, &npart);
+	for (size_t i = 0; i < npart; i++)
+		strbuf_add(&all, part[i].p, part[i].n);
+	CHECK(trainer_restore(other, strbuf_buf(&all)));
+	strbuf_release(&all);
+	double later = go_over(other, &v, 3, trainer_look);
+	trainer_return(other);
+	double kept = go_over(other, &v, 3, trainer_look);
+	trainer_return(t);
+	CHECK(kept == go_over(t, &v, 3, trainer_look) && later != kept);
+	struct trainer *fresh = trainer_of(&o);
+	REQUIRE(fresh);
+	for (int64_t step = 0; step < 3; step++) {
+		add_step(fresh, &v, step);
+		update_step(fresh, &v, step);
+	}
+	CHECK(kept == go_over(fresh, &v, 3, trainer_look));
+	trainer_end(t);
+	trainer_end(fresh);
+	CHECK(digest_equal(digest_of_weights(t, &v), digest_of_weights(fresh, &v)));
+	trainer_free(t);
+	trainer_free(other);
+	trainer_free(fresh);
+	vectors_release(&v);
+	arena_release(&a);
 }
