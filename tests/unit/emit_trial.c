@@ -335,9 +335,13 @@ static bool has_blocks(const struct graph *g)
 }
 
 /* Elsewhere than on Zen its rows get every fourth seed each: that takes two objects a case. Rows that differ
- * from another by how they add integers get every fourth of the graphs that have none. */
+ * from another by how they add integers get every fourth of the graphs that have none. Graphs of many regions, each
+ * of which is walked alone on all, get every third seed. */
 static bool its_turn(const struct target *t, const struct graph *g, uint64_t seed)
 {
+	enum { MANY_REGIONS = 8 };
+	if (g->nregion > MANY_REGIONS && (seed + (uint64_t)(t - targets)) % 3)
+		return false;
 	bool zen = needs_zen(t) && !target_runs_here(t);
 	bool integers = t->int8 != INT8_PAIRS && !t->dpbf16 && !has_blocks(g);
 	return (!zen && !integers) || seed % 4 == (uint64_t)(t - targets) % 4;
