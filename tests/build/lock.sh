@@ -70,8 +70,8 @@ context       96 tokens
 target        s, x86-64-v3
 dropped       1 units: blk.1.attn
 round         1: blk.1.attn (nll X, norm X)
-metrics       rows 34, skipped 0, tokens 136, nll X, perplexity X
-parent        rows 34, skipped 0, tokens 136, nll X, perplexity X
+metrics       rows 34, skipped 0, tokens 136, bytes 109, nll X, nll_per_byte X, perplexity X
+parent        rows 34, skipped 0, tokens 136, bytes 109, nll X, nll_per_byte X, perplexity X
 gate          metric nll, margin 9, confidence 0.9, rows 34, reference X, candidate X, loss X, bound X, passed true
 input         HEX  model/config.json
 input         HEX  model/model.safetensors
