@@ -1,7 +1,7 @@
 """The pictures of examples/domains/results: SVG, without a library."""
 from xml.sax.saxutils import escape
 
-COLOURS = ("#1b1b1b", "#8a8a8a", "#c0392b", "#2471a3", "#b9770e", "#6c3483", "#1e8449", "#76448a")
+COLOURS = ("#1b1b1b", "#8a8a8a", "#c0392b", "#2471a3", "#b9770e", "#6c3483", "#1e8449", "#0e8c8c")
 WIDTH, HEIGHT, LEFT, TOP, GAP = 330, 250, 62, 34, 30
 
 
