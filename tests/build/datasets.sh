@@ -144,7 +144,7 @@ spec "$(sets '4 2 2 1 1')" '' '' 'epochs="4"'; untrimmed
 build; cp s.lock whole.lock; verdict many-epochs $?
 export TRIM_CACHE=$TMP/cache-killed
 rm -f s.lock
-kill_in main/round-0/tune 20 "$TRIM" build s.xml --events events --checkpoint 0
+kill_in main/round-0/tune 30 "$TRIM" build s.xml --events events --checkpoint 0
 build -j 1; cmp s.lock whole.lock >>log && [ "$(told resume main/round-0/tune)" -eq 1 ]; verdict killed $?
 export TRIM_CACHE=$TMP/cache
 

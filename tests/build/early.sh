@@ -126,8 +126,8 @@ for j in 1 2; do
 	TRIM_CACHE=$TMP/cache-$j build -j $j; cmp s.lock early.lock >>log 2>&1; verdict threads-$j $?
 done
 export TRIM_CACHE=$TMP/cache-killed
-for times in 2 30; do # amid the first look, and behind some
+for step in 3 30; do # behind the first look, and behind some
 	rm -f s.lock
-	kill_in main/round-0/tune $times "$TRIM" build s.xml --events events --checkpoint 0
-	build -j 1; cmp s.lock early.lock >>log && [ "$(told resume main/round-0/tune)" -eq 1 ]; verdict killed-$times $?
+	kill_in main/round-0/tune $step "$TRIM" build s.xml --events events --checkpoint 0
+	build -j 1; cmp s.lock early.lock >>log && [ "$(told resume main/round-0/tune)" -eq 1 ]; verdict killed-$step $?
 done

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What is said of memory before actions run against what they took: every kind of long action, on models large enough that
 # the process itself is little of it. And that a plan has memory, time and warnings where a user looks for them.
+# Once: what a sanitizer holds beside what a program asks for is nobody's estimate
 set -u
 . tests/build/world.bash
 unset TRIM_KEEP_CODE # what is expected has code generation in it

@@ -17,15 +17,18 @@ dataset() { # dataset [SPLIT]: what attributes say of the split
 told() { # told EVENT ACTION: how often `events` has it
 	grep -c "\"event\":\"$1\",.*\"action\":\"$2\"" events
 }
-# kill_in ACTION TIMES COMMAND...: runs a build that writes `events` in an empty cache and kills it as soon as the action has
-# told that often how far it is; again if the action was over by then.
+came() { # came ACTION: how far it is by `events`, in steps, windows or what it counts
+	sed -n "s|.*\"event\":\"progress\",.*\"action\":\"$1\".*\"done\":\([0-9]*\).*|\1|p" events | tail -n 1
+}
+# kill_in ACTION DONE COMMAND...: runs a build that writes `events` in an empty cache and kills it as soon as the action has
+# come that far; again if the action was over by then.
 kill_in() {
-	local action=$1 times=$2 pid; shift 2
+	local action=$1 far=$2 at pid; shift 2
 	for _ in 1 2 3 4 5; do
 		rm -rf "$TRIM_CACHE" events
 		"$@" >log 2>&1 &
 		pid=$!
-		until [ -e events ] && [ "$(told progress "$action")" -ge "$times" ]; do
+		until [ -e events ] && at=$(came "$action") && [ "${at:-0}" -ge "$far" ]; do
 			kill -0 $pid 2>/dev/null || break
 		done
 		kill -9 $pid 2>/dev/null
