@@ -2,19 +2,8 @@
 #ifndef LLVM_ATTENTION_H
 #define LLVM_ATTENTION_H
 
+#include "heads.h"
 #include "llvm_kernel.h"
-
-struct heads {
-	const struct node *n;
-	int q, kk, v, lo, hi;          /* nodes */
-	int nbatch, ngroup, nfeature;  /* axes: B, G, C of ir.h */
-	int64_t batches, groups;       /* products of B and G */
-	int64_t features;              /* product of C */
-	int64_t slots;                 /* extent of A */
-	int64_t q_row, q_batch, q_group; /* strides of q and the result, elements */
-	enum dtype kv;
-};
-struct heads attention_heads(const struct graph *g, const struct node *n);
 
 enum {
 	QUERIES = 8,      /* at most so many of one KV head share a reading of its keys and values */

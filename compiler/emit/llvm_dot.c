@@ -11,75 +11,7 @@
  */
 #include <string.h>
 
-#include "layout.h"
 #include "llvm_dot.h"
-
-static int64_t stride_behind(const struct graph *g, const struct node *n, int position)
-{
-	const struct type *t = &n->type;
-	int64_t stride = 1;
-	for (int i = position + 1; i < t->naxis; i++)
-		stride *= g->axis[t->axis[i]].extent;
-	return position ? stride : stride + n->layout.pad;
-}
-
-/* The axes of n that are (not) in `other`, which must be neighbours; the stride of the last one. */
-static struct type axis_group(const struct graph *g, const struct node *n, const struct type *other,
-	bool in_other, int64_t *stride)
-{
-	const struct type *t = &n->type;
-	struct type group = {0};
-	int last = -1;
-	for (int i = 0; i < t->naxis; i++) {
-		if (type_has_axis(other, t->axis[i]) != in_other)
-			continue;
-		if (last >= 0 && (i != last + 1 || g->axis[t->axis[i]].dynamic))
-			BUG("graph '%s': axes of a dot are scattered", g->name);
-		group.axis[group.naxis++] = t->axis[i];
-		last = i;
-	}
-	if (stride)
-		*stride = last < 0 ? 0 : stride_behind(g, n, last);
-	return group;
-}
-
-static struct dot describe(const struct graph *g, const struct node *n)
-{
-	struct dot d = {0};
-	int lane = dot_lane_source(g, n);
-	d.lane = n->src[lane];
-	d.broadcast = n->src[1 - lane];
-	const struct type *a = &g->node[d.broadcast].type, *b = &g->node[d.lane].type;
-	const struct node *rows = &g->node[d.broadcast], *lanes = &g->node[d.lane];
-	d.m = axis_group(g, rows, &n->type, true, &d.m_stride);
-	d.r = axis_group(g, rows, &n->type, false, &d.k_stride);
-	d.n = axis_group(g, lanes, &n->type, true, NULL);
-	struct type r = axis_group(g, lanes, &n->type, false, &d.row_stride);
-	if (r.naxis != d.r.naxis || memcmp(r.axis, d.r.axis, (size_t)r.naxis))
-		BUG("graph '%s': a dot's sources order the reduced axes differently", g->name);
-	if (g->node[d.broadcast].layout.kind != LAYOUT_ROW)
-		BUG("graph '%s': a dot's broadcast source has panels", g->name);
-	d.panels = g->node[d.lane].layout.kind == LAYOUT_PANEL;
-	d.dtype = b->dtype;
-	if (dtype_has_blocks(b->dtype)) {
-		d.rows_shape = block_shape(g, a, g->node[d.broadcast].layout);
-		d.panels_shape = block_shape(g, b, g->node[d.lane].layout);
-	}
-	d.nlanes = 1;
-	for (int i = 0; i < d.n.naxis; i++)
-		d.nlanes *= g->axis[d.n.axis[i]].extent;
-	d.npanels = (d.nlanes + PANEL - 1) / PANEL;
-	return d;
-}
-
-/* K where it is static, else 0. */
-static int64_t static_inner(const struct kernel *k, const struct dot *d)
-{
-	int64_t n = 1;
-	for (int i = 0; i < d->r.naxis; i++)
-		n *= k->g->axis[d->r.axis[i]].dynamic ? 0 : k->g->axis[d->r.axis[i]].extent;
-	return n;
-}
 
 static LLVMValueRef round_up_div(struct kernel *k, LLVMValueRef n, int64_t by)
 {
@@ -102,7 +34,7 @@ static int64_t panel_blocks(const struct dot *d)
 
 LLVMValueRef dot_items(struct kernel *k)
 {
-	struct dot d = describe(k->g, &k->g->node[first_dot(k)]);
+	struct dot d = dot_shape(k->g, &k->g->node[first_dot(k)]);
 	LLVMValueRef rows = round_up_div(k, extent_product(k, &d.m, 0, d.m.naxis), BLOCK_ROWS);
 	return LLVMBuildMul(k->at, rows, const_i64(k, panel_blocks(&d)), "");
 }
@@ -232,7 +164,7 @@ static void step_wide(struct kernel *k, struct tile *t, int row, LLVMValueRef ev
 {
 	LLVMTypeRef vector = vector_of(k->f32, t->width);
 	for (int odd = 1; odd >= 0; odd--) {
-		LLVMValueRef at = add(k, even, const_i64(k, row * static_inner(k, t->d) + odd));
+		LLVMValueRef at = add(k, even, const_i64(k, row * dot_static_inner(k->g, t->d) + odd));
 		LLVMValueRef a = splat(k, load_vector(k, k->f32, element_at(k, k->f32, t->wide, at), 1), t->width);
 		for (int j = 0; j < t->panels * t->nvector; j++) {
 			LLVMValueRef *acc = acc_of(t, row, 0, j);
@@ -419,7 +351,7 @@ static struct tile_size tile_size(const struct kernel *k, const struct dot *d)
  * made f32 once, in scratch. */
 static LLVMValueRef widen_rows(struct kernel *k, const struct dot *d, int rows, LLVMValueRef m)
 {
-	int64_t inner = static_inner(k, d);
+	int64_t inner = dot_static_inner(k->g, d);
 	int width = k->target->lanes;
 	if (d->dtype != DT_BF16 || k->target->dpbf16 || rows == 1 || d->k_stride != 1 || !inner || inner % 2)
 		return NULL;
@@ -511,7 +443,7 @@ void emit_dot_region(struct kernel *k)
 		const struct node *n = &k->g->node[k->region->node[i]];
 		if (n->op != OP_DOT)
 			continue;
-		b.dot[b.ndot] = describe(k->g, n);
+		b.dot[b.ndot] = dot_shape(k->g, n);
 		b.node[b.ndot] = k->region->node[i];
 		b.buffer[b.ndot] = alloca_entry(k,
 			LLVMArrayType(k->f32, (unsigned)(tile_size(k, &b.dot[b.ndot]).rows * BLOCK_LANES)), "tile");

@@ -5,21 +5,11 @@
 #ifndef LLVM_DOT_H
 #define LLVM_DOT_H
 
+#include "dot_shape.h"
 #include "llvm_kernel.h"
 
 /* What one item covers. */
 enum { BLOCK_ROWS = 60 /* a multiple of every tile */, BLOCK_PANELS = 4, BLOCK_LANES = BLOCK_PANELS * PANEL };
-
-struct dot {
-	struct type m, n, r;     /* rows, lanes, reduced axes: in storage order of their source */
-	int broadcast, lane;     /* nodes */
-	int64_t m_stride, k_stride; /* broadcast source, elements */
-	int64_t row_stride;      /* lane source in rows: elements from k to k + 1 */
-	bool panels;
-	enum dtype dtype;        /* of the lane source; the broadcast source of q4 is q8 */
-	struct block_shape rows_shape, panels_shape; /* of both sources, when they have blocks */
-	int64_t nlanes, npanels; /* N and ceil(N / 16) */
-};
 
 struct tile {
 	const struct dot *d;

@@ -20,6 +20,7 @@
 #include "llvm_keep.h"
 #include "llvm_kernel.h"
 #include "llvm_memo.h"
+#include "region_key.h"
 
 struct compiled {
 	const char *key;
@@ -58,82 +59,6 @@ static const struct {
 	[REGION_SCATTER] = {emit_scatter_region, one_item},
 	[REGION_QUANTISE] = {emit_quantise_region, quantise_items},
 };
-
-/* ---- keys ---- */
-
-struct key {
-	struct strbuf text;
-	const struct graph *g;
-	const struct region *region;
-	int *external, nexternal;
-	struct arena *arena;
-};
-
-static void key_type(struct key *key, const struct node *n)
-{
-	strbuf_addf(&key->text, ":%d", n->type.dtype);
-	for (int a = 0; a < n->type.naxis; a++)
-		strbuf_addf(&key->text, ",%d", n->type.axis[a]);
-	if (n->type.outer)
-		strbuf_addf(&key->text, "|%d", n->type.outer);
-	if (n->layout.kind == LAYOUT_PANEL)
-		strbuf_addf(&key->text, "p%d-%d", n->layout.first, n->layout.last);
-	if (n->layout.pad)
-		strbuf_addf(&key->text, "+%d", n->layout.pad);
-}
-
-static void key_external(struct key *key, int i)
-{
-	int at = 0;
-	i = state_of(key->g, i);
-	while (at < key->nexternal && key->external[at] != i)
-		at++;
-	if (at == key->nexternal)
-		*arena_push(key->arena, key->external, key->nexternal) = i;
-	strbuf_addf(&key->text, " t%d", at);
-	key_type(key, &key->g->node[i]);
-}
-
-static void key_node(struct key *key, int i);
-
-static void key_source(struct key *key, int i)
-{
-	const struct node *n = &key->g->node[i];
-	for (int k = 0; k < key->region->nnode; k++)
-		if (key->region->node[k] == i) {
-			strbuf_addf(&key->text, " n%d", k);
-			return;
-		}
-	bool leaf = op_info[n->op].class == CLASS_LEAF && n->op != OP_CONST && n->op != OP_IOTA;
-	if (leaf || n->region >= 0)
-		key_external(key, i);
-	else
-		key_node(key, i);
-}
-
-static void key_node(struct key *key, int i)
-{
-	const struct node *n = &key->g->node[i];
-	strbuf_addf(&key->text, " (%s", op_info[n->op].name);
-	if (n->op == OP_CONST)
-		strbuf_addf(&key->text, " %a", n->value);
-	strbuf_addf(&key->text, " @%d", n->axis);
-	for (int s = 0; s < op_info[n->op].nsrc; s++)
-		key_source(key, n->src[s]);
-	key_type(key, n);
-	if (n->stored)
-		key_external(key, i);
-	strbuf_addc(&key->text, ')');
-}
-
-static void region_key(struct key *key)
-{
-	strbuf_addf(&key->text, "%d", key->region->kind);
-	for (int a = 0; a < key->region->space.naxis; a++)
-		strbuf_addf(&key->text, ",%d", key->region->space.axis[a]);
-	for (int k = 0; k < key->region->nnode; k++)
-		key_node(key, key->region->node[k]);
-}
 
 /* ---- functions ---- */
 
@@ -214,7 +139,7 @@ static LLVMValueRef emit_of_dims(struct unit *u, struct kernel *k, const char *n
 }
 
 static void emit_functions(struct unit *u, const struct graph *g, const struct region *r,
-	const struct key *key, struct compiled *c)
+	const struct region_key *key, struct compiled *c)
 {
 	char name[64];
 	struct kernel *k = arena_new(u->arena, struct kernel);
@@ -237,12 +162,8 @@ static void emit_functions(struct unit *u, const struct graph *g, const struct r
 	c->scratch_bytes = k->scratch_bytes;
 	c->narg = k->narg;
 	c->arg = arena_array(u->arena, int, k->narg);
-	for (int i = 0; i < k->narg; i++) {
-		while (c->arg[i] < key->nexternal && key->external[c->arg[i]] != k->arg_node[i])
-			c->arg[i]++;
-		if (c->arg[i] == key->nexternal)
-			BUG("kernel %s touches %%%d, which its key does not name", name, k->arg_node[i]);
-	}
+	for (int i = 0; i < k->narg; i++)
+		c->arg[i] = region_key_tensor(key, k->arg_node[i], name);
 
 	snprintf(name, sizeof(name), "k%d_items", u->ncompiled);
 	c->items = emit_of_dims(u, k, name, emitters[r->kind].items);
@@ -252,15 +173,10 @@ static void emit_functions(struct unit *u, const struct graph *g, const struct r
 }
 
 static const struct compiled *compile_region(struct unit *u, const struct graph *g, int region,
-	struct key *key)
+	struct region_key *key)
 {
-	*key = (struct key){.g = g, .region = &g->region[region], .arena = u->arena};
-	strbuf_init(&key->text);
-	region_key(key);
-	/* Axis numbers mean the same within one graph only. */
-	strbuf_addf(&key->text, " %p", (const void *)g);
-	const char *text = arena_strndup(u->arena, key->text.s, key->text.n);
-	strbuf_release(&key->text);
+	*key = region_key(u->arena, g, region);
+	const char *text = arena_printf(u->arena, "%s %p", key->text, (const void *)g);
 	for (int i = 0; i < u->ncompiled; i++)
 		if (!strcmp(u->compiled[i].key, text))
 			return &u->compiled[i];
@@ -359,7 +275,7 @@ static struct slots make_slots(struct unit *u, const struct graph *g)
 }
 
 static LLVMValueRef kernel_row(struct unit *u, const struct graph *g, const struct slots *s,
-	const struct compiled *c, const struct key *key, bool waits)
+	const struct compiled *c, const struct region_key *key, bool waits)
 {
 	LLVMValueRef *arg = arena_array(u->arena, LLVMValueRef, c->narg);
 	for (int i = 0; i < c->narg; i++) {
@@ -387,7 +303,7 @@ static LLVMValueRef emit_program(struct unit *u, const struct graph *g)
 	const bool *waits = graph_waits(u->arena, g, PROGRAM_MAX_GROUP);
 	u->scratch_bytes = 0;
 	for (int r = 0; r < g->nregion; r++) {
-		struct key key;
+		struct region_key key;
 		const struct compiled *c = compile_region(u, g, r, &key);
 		kernel[r] = kernel_row(u, g, &s, c, &key, waits[r]);
 	}
