@@ -1,0 +1,57 @@
+/*
+ * From planned graphs to CUDA C: the second emitter. One function for each distinct region, in the common subset of C
+ * and C++, so that a shim runs the same source on a CPU (tests/gpu/shim.h) and NVRTC compiles it for a device
+ * (nvrtc.h). Regions, layouts and memory are those that the LLVM emitter takes: the same packed weights.
+ *
+ * Numerics. All that is elementwise, row reductions, f32 dots and what quantises give the bits of ir.h. Other dots and
+ * attention have a class of their own, the same on every device whose tensor cores add alike, for every batch, in
+ * prefill and decode:
+ *   dot of bf16      K in at most GPU_CHUNKS ranges (a dynamic K: in ranges of DOT_CHUNK), a range by mma in steps of 16
+ *                    from 0, ranges added in order.
+ *   dot of q8, q4    as ir.h says, by ranges of blocks that are added in order.
+ *   attention        slots in ranges of PV_CHUNK from slot 0 on; weights of a range relative to the largest score
+ *                    until then, what was added before scaled down to it.
+ */
+#ifndef CUDA_H
+#define CUDA_H
+
+#include "ir.h"
+#include "program.h"
+
+enum {
+	GPU_THREADS = 256, /* of a block, of every kernel */
+	GPU_CHUNKS = 8,
+};
+
+/* Kernels in order; each waits for those before it. Any number of blocks gives the same bits. */
+struct cuda_kernel_row {
+	const char *name;
+	int narg;
+	const struct program_arg *arg; /* slot 0: the slab; 1 + i: external i; 1 + nexternal: scratch */
+	int64_t shared_bytes;          /* dynamic, of a block */
+};
+
+struct cuda_program {
+	const char *name;
+	struct cuda_kernel_row *kernel;
+	int nkernel;
+	struct program_external *external;
+	int nexternal;
+	struct program_dim *dim; /* the dynamic axes */
+	int ndim;
+	int64_t slab_bytes, scratch_bytes;
+};
+
+struct cuda_source {
+	const char *text;
+	size_t text_bytes;
+	struct cuda_program *program; /* one for each graph */
+};
+
+/* Everything in the arena. Deterministic. A kernel is called as
+ *     void NAME(struct call { u8 *t[PROGRAM_MAX_ARGS]; i64 dim[GPU_MAX_DIMS]; })
+ * by value, with the addresses of its arguments and the extents of program.dim. */
+enum { GPU_MAX_DIMS = 8 };
+struct cuda_source cuda_emit(struct arena *a, const struct graph *const *graph, int ngraph);
+
+#endif

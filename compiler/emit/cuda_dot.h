@@ -1,0 +1,22 @@
+/* Dots of the CUDA emitter: what both kinds share. */
+#ifndef CUDA_DOT_H
+#define CUDA_DOT_H
+
+#include "cuda_kernel.h"
+#include "dot_shape.h"
+
+enum { CUDA_MAX_DOTS = 4 };
+
+/* All dots of the region; they have one broadcast source's rows and equally many lanes. */
+struct cuda_dots {
+	struct dot dot[CUDA_MAX_DOTS];
+	int node[CUDA_MAX_DOTS], ndot;
+};
+struct cuda_dots cuda_dots(struct cuda_fn *f);
+
+/* Stores what the region makes of row m and lane n, variables; value: each dot's. */
+void cuda_epilogue(struct cuda_fn *f, const struct cuda_dots *d, const char *m, const char *n, const char *const *value);
+
+void cuda_dot_mma(struct cuda_fn *f, const struct cuda_dots *d);
+
+#endif

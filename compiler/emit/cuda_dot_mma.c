@@ -1,0 +1,324 @@
+/*
+ * Dots on tensor cores: bf16, and q8 or q4 with q8.
+ *
+ * Operands are words along k: 2 bf16, or 4 bytes. A step is 8 words: 16 k of bf16, or a block of 32 bytes. mma's rows are
+ * outputs, its columns tokens. Within a step words may come in any order if both operands have the same one, and mma's
+ * rows may be any outputs; so a thread (g = lane / 4, t = lane % 4 of its warp) reads words 2t and 2t + 1 of 4
+ * neighbouring outputs, 16 bytes each straight from a panel, and has the operands of two mma: outputs 0, 1 and
+ * outputs 2, 3 of every g. A warp so covers two panels, and reads 256 neighbouring bytes of each at a time.
+ *
+ * Up to 8 tokens (decode): a block takes two panels, each of its 8 warps one range of k. More: a block takes 128 outputs
+ * by 64 tokens, a warp 32 by 32, and goes through all ranges; tokens come by way of shared memory. The sums of ranges are
+ * added in order either way, so that a token's bits are the same.
+ */
+#include "cuda_dot.h"
+
+enum {
+	STEP = 8,            /* words */
+	PANELS = 2,          /* of a warp */
+	LANES = PANELS * PANEL,
+	WARPS = GPU_THREADS / 32,
+	WARPS_N = 4, WARPS_M = WARPS / WARPS_N, /* of a block of many tokens */
+	TOKENS = 8,          /* of an mma */
+	TILES = 4,           /* of tokens, of a warp */
+	BLOCK_N = WARPS_N * LANES, BLOCK_M = WARPS_M * TILES * TOKENS,
+	SLAB = 64,           /* words of tokens in shared memory at a time */
+	SLAB_STRIDE = SLAB + 8, /* 8 rows of 4 double words in 64 different banks */
+};
+_Static_assert((int)GPU_CHUNKS == (int)WARPS, "a range a warp");
+
+/* What differs between kinds of operands. */
+struct operand {
+	const struct dot *d;
+	bool q;             /* bytes with scales */
+	bool odd;           /* bf16: the last word has one element */
+	bool chunks;        /* more than one range */
+	int64_t chunk;      /* words of a range */
+	const char *nw, *nk;/* words, elements */
+	int64_t panel_words;/* of bf16 in a panel */
+};
+
+static struct operand describe(struct cuda_fn *f, const struct dot *d)
+{
+	struct operand o = {.d = d, .q = dtype_has_blocks(d->dtype)};
+	int64_t inner = dot_static_inner(f->g, d);
+	int64_t nw = o.q ? d->panels_shape.nblock * STEP : (inner + 1) / 2;
+	o.odd = !o.q && inner % 2;
+	o.nk = cuda_product(f, &d->r, 0, d->r.naxis);
+	o.nw = o.q || inner ? cuda_text(f, "%lld", (long long)nw) : cuda_text(f, "(%s + 1) / 2", o.nk);
+	o.chunk = (nw + GPU_CHUNKS * STEP - 1) / (GPU_CHUNKS * STEP) * STEP;
+	if (!nw)
+		o.chunk = DOT_CHUNK / 2;
+	o.chunks = !nw || nw > o.chunk;
+	o.panel_words = (dot_most_inner(f->g, d) + 1) / 2;
+	return o;
+}
+
+/* Declares what a warp's panel needs: its outputs are panel `panel`, o4 to o4 + 3. */
+static void declare_lanes(struct cuda_fn *f, const struct operand *o)
+{
+	const char *p = cuda_memory(f, o->d->lane);
+	long long npanels = (long long)o->d->npanels;
+	if (o->q)
+		cuda_line(f, "const u8 *const lanes = %s + (panel < %lld ? panel : 0) * %lld;", p, npanels,
+			(long long)o->d->panels_shape.bytes);
+	else if (o->d->panels)
+		cuda_line(f, "const u8 *const lanes = %s + ((panel < %lld ? panel : 0) * %lld * 16 + o4) * 4;", p, npanels,
+			(long long)o->panel_words);
+	if (o->q || o->d->panels)
+		cuda_line(f, "const int there = panel < %lld;", npanels);
+}
+
+/* Declares words4 p and q: of word `w` and the one behind it. */
+static void load_lanes(struct cuda_fn *f, const struct operand *o, const char *w)
+{
+	cuda_line(f, "struct words4 p = no_words(), q = no_words();");
+	if (o->d->dtype == DT_Q4) {
+		cuda_open(f, "if (there)");
+		cuda_line(f, "q = panel_words(lanes + o4 * 4, (%s) / 2);", w);
+		cuda_line(f, "p = high_nibbles(q, 4);");
+		cuda_line(f, "q = high_nibbles(q, 0);");
+		cuda_close(f);
+	} else if (o->q) {
+		cuda_open(f, "if (there)");
+		cuda_line(f, "p = panel_words(lanes + o4 * 4, %s);", w);
+		cuda_line(f, "q = panel_words(lanes + o4 * 4, %s + 1);", w);
+		cuda_close(f);
+	} else if (o->d->panels) {
+		const char *names[] = {"p", "q"};
+		for (int i = 0; i < 2; i++) {
+			cuda_line(f, "if (there && %s + %d < nw)", w, i);
+			cuda_line(f, "\t%s = panel_words(lanes, %s + %d);", names[i], w, i);
+			if (o->odd)
+				cuda_line(f, "if (%s + %d == nw - 1) %s = low_halves(%s);", w, i, names[i], names[i]);
+		}
+	} else {
+		const char *lane = cuda_memory(f, o->d->lane), *names[] = {"p", "q"};
+		for (int i = 0; i < 2; i++)
+			cuda_line(f, "%s = row_words(%s, %lld, panel * 16 + o4, %lld, %s + %d, nk);", names[i], lane,
+				(long long)o->d->row_stride, (long long)o->d->nlanes, w, i);
+	}
+}
+
+/* An expression: word w of row m of the tokens. */
+static const char *token_word(struct cuda_fn *f, const struct operand *o, const char *m, const char *w)
+{
+	const char *p = cuda_memory(f, o->d->broadcast);
+	if (o->q)
+		return cuda_text(f, "load_word(%s + %s * %lld, %s)", p, m, (long long)o->d->rows_shape.bytes, w);
+	return cuda_text(f, "token_word(%s, %s * %lld, %lld, %s, nk)", p, m, (long long)o->d->m_stride,
+		(long long)o->d->k_stride, w);
+}
+
+/* An expression: byte `at` of the record of row m and block. */
+static const char *record(struct cuda_fn *f, const struct operand *o, const char *m, const char *block)
+{
+	return cuda_text(f, "%s + %s * %lld + %lld + (%s) * 8", cuda_memory(f, o->d->broadcast), m,
+		(long long)o->d->rows_shape.bytes, (long long)o->d->rows_shape.scales, block);
+}
+
+/* Scales of a thread's 4 outputs in a block. */
+static void load_scales(struct cuda_fn *f, const struct operand *o, const char *block)
+{
+	cuda_line(f, "float scale[4];");
+	cuda_line(f, "UNROLL for (int i = 0; i < 4; i++) scale[i] = there ? load_f16(lanes + %lld, (%s) * 16 + o4 + i) : 0.0f;",
+		(long long)o->d->panels_shape.scales, block);
+}
+
+/* acc[2], of a thread: outputs 0, 1 and 2, 3 with tokens 2t, 2t + 1; b0, b1: the token's words. Of integers also sum[2],
+ * by[2]: the two tokens' records. */
+static void step(struct cuda_fn *f, const struct operand *o, const char *acc)
+{
+	if (!o->q) {
+		cuda_line(f, "mma_bf16(%s[0], p.x, p.y, q.x, q.y, b0, b1);", acc);
+		cuda_line(f, "mma_bf16(%s[1], p.z, p.w, q.z, q.w, b0, b1);", acc);
+		return;
+	}
+	cuda_line(f, "int c[2][4];");
+	cuda_line(f, "UNROLL for (int i = 0; i < 8; i++) c[i / 4][i %% 4] = sum[i %% 2];");
+	cuda_line(f, "mma_u8s8(c[0], p.x, p.y, q.x, q.y, b0, b1);");
+	cuda_line(f, "mma_u8s8(c[1], p.z, p.w, q.z, q.w, b0, b1);");
+	cuda_line(f, "UNROLL for (int i = 0; i < 8; i++) %s[i / 4][i %% 4] = __fmaf_rn((float)c[i / 4][i %% 4], "
+		"by[i %% 2] * scale[i / 2], %s[i / 4][i %% 4]);", acc, acc);
+}
+
+/* ---- few tokens ---- */
+
+static void few_tokens(struct cuda_fn *f, const struct cuda_dots *d)
+{
+	long long stride = WARPS * TOKENS * LANES;
+	const char *value[CUDA_MAX_DOTS];
+	cuda_open(f, "for (i64 item = BLOCK; item < %lld; item += BLOCKS)",
+		(long long)((d->dot[0].npanels + PANELS - 1) / PANELS));
+	cuda_line(f, "const i64 panel = item * %d + g / 4;", PANELS);
+	for (int i = 0; i < d->ndot; i++) {
+		struct operand o = describe(f, &d->dot[i]);
+		cuda_block(f);
+		cuda_line(f, "const i64 nk = %s, nw = %s, from = warp * (i64)%lld;", o.nk, o.nw, (long long)o.chunk);
+		cuda_line(f, "const i64 to = from + %lld < nw ? from + %lld : nw;", (long long)o.chunk, (long long)o.chunk);
+		cuda_line(f, "float acc[2][4];");
+		cuda_line(f, "(void)nk;");
+		cuda_line(f, "UNROLL for (int i = 0; i < 8; i++) acc[i / 4][i %% 4] = 0;");
+		declare_lanes(f, &o);
+		cuda_open(f, "for (i64 w = from; w < to; w += %d)", STEP);
+		load_lanes(f, &o, "w + 2 * t");
+		cuda_line(f, "const u32 b0 = g < nm ? %s : 0, b1 = g < nm ? %s : 0;", token_word(f, &o, "g", "w + 2 * t"),
+			token_word(f, &o, "g", "w + 2 * t + 1"));
+		if (o.q) {
+			cuda_line(f, "int sum[2];");
+			cuda_line(f, "float by[2];");
+			load_scales(f, &o, "w / 8");
+			cuda_open(f, "UNROLL for (int i = 0; i < 2; i++)");
+			cuda_line(f, "const int m = 2 * t + i;");
+			cuda_line(f, "by[i] = m < nm ? load_f32(%s, 0) : 0.0f;", record(f, &o, "m", "w / 8"));
+			cuda_line(f, "sum[i] = m < nm ? load_i32(%s, 1) : 0;", record(f, &o, "m", "w / 8"));
+			cuda_close(f);
+		}
+		step(f, &o, "acc");
+		cuda_close(f);
+		cuda_open(f, "UNROLL for (int i = 0; i < 8; i++)");
+		cuda_line(f, "part[%lld + (warp * %d + 2 * t + i %% 2) * %d + g / 4 * 16 + o4 + i / 2] = acc[i / 4][i %% 4];",
+			stride * i, TOKENS, LANES);
+		cuda_close(f);
+		cuda_close(f);
+	}
+	cuda_line(f, "sync_block();");
+	cuda_open(f, "for (int i = THREAD; i < (int)nm * %d; i += THREADS)", LANES);
+	cuda_line(f, "const i64 m = i / %d, n = item * %d + i %% %d;", LANES, LANES, LANES);
+	cuda_open(f, "if (n < %lld)", (long long)d->dot[0].nlanes);
+	for (int i = 0; i < d->ndot; i++) {
+		struct operand o = describe(f, &d->dot[i]);
+		value[i] = cuda_name(f, "sum");
+		cuda_line(f, "float %s = part[%lld + i];", value[i], stride * i);
+		cuda_line(f, "UNROLL for (int c = 1; c < %d; c++) if (c * %lldL < %s) %s = %s + part[%lld + c * %d + i];", GPU_CHUNKS,
+			(long long)o.chunk, o.nw, value[i], value[i], stride * i, TOKENS * LANES);
+	}
+	cuda_epilogue(f, d, "m", "n", value);
+	cuda_close(f);
+	cuda_close(f);
+	cuda_line(f, "sync_block();");
+	cuda_close(f);
+}
+
+/* ---- many tokens ---- */
+
+/* Tokens' words [w0, w0 + SLAB) of the range that ends at `to`, and their records. */
+static void load_slab(struct cuda_fn *f, const struct operand *o)
+{
+	cuda_line(f, "sync_block();");
+	cuda_open(f, "for (int i = THREAD; i < %d; i += THREADS)", BLOCK_M * SLAB);
+	cuda_line(f, "const i64 m = m0 + i / %d, w = w0 + i %% %d;", SLAB, SLAB);
+	cuda_line(f, "slab[i / %d * %d + i %% %d] = m < nm && w < to ? %s : 0;", SLAB, SLAB_STRIDE, SLAB,
+		token_word(f, o, "m", "w"));
+	cuda_close(f);
+	if (o->q) {
+		cuda_open(f, "for (int i = THREAD; i < %d; i += THREADS)", BLOCK_M * SLAB / STEP);
+		cuda_line(f, "const i64 m = m0 + i / %d, block = w0 / 8 + i %% %d;", SLAB / STEP, SLAB / STEP);
+		cuda_line(f, "const int known = m < nm && block * 8 < to;");
+		cuda_line(f, "scales[i] = known ? load_f32(%s, 0) : 0.0f;", record(f, o, "m", "block"));
+		cuda_line(f, "sums[i] = known ? load_i32(%s, 1) : 0;", record(f, o, "m", "block"));
+		cuda_close(f);
+	}
+	cuda_line(f, "sync_block();");
+}
+
+static void multiply(struct cuda_fn *f, const struct operand *o)
+{
+	load_slab(f, o);
+	cuda_line(f, "const int end = to - w0 < %d ? (int)(to - w0) : %d;", SLAB, SLAB);
+	cuda_open(f, "for (int w = 0; w < end; w += %d)", STEP);
+	load_lanes(f, o, "w0 + w + 2 * t");
+	if (o->q)
+		load_scales(f, o, "(w0 + w) / 8");
+	cuda_line(f, "UNROLL");
+	cuda_open(f, "for (int j = 0; j < %d; j++)", TILES);
+	cuda_line(f, "const u32 *const b = slab + (m4 + j * 8 + g) * %d + w + 2 * t;", SLAB_STRIDE);
+	cuda_line(f, "const u32 b0 = b[0], b1 = b[1];");
+	if (o->q) {
+		cuda_line(f, "const int at = (m4 + j * 8 + 2 * t) * %d + w / 8;", SLAB / STEP);
+		cuda_line(f, "const int sum[2] = {sums[at], sums[at + %d]};", SLAB / STEP);
+		cuda_line(f, "const float by[2] = {scales[at], scales[at + %d]};", SLAB / STEP);
+	}
+	step(f, o, "acc[j]");
+	cuda_close(f);
+	cuda_close(f);
+}
+
+static void many_tokens(struct cuda_fn *f, const struct cuda_dots *d)
+{
+	const char *value[CUDA_MAX_DOTS];
+	int elements = TILES * 8;
+	cuda_open(f, "for (i64 item = BLOCK; item < (nm + %d) / %d * %lld; item += BLOCKS)", BLOCK_M - 1, BLOCK_M,
+		(long long)((d->dot[0].nlanes + BLOCK_N - 1) / BLOCK_N));
+	cuda_line(f, "const i64 across = %lld;", (long long)((d->dot[0].nlanes + BLOCK_N - 1) / BLOCK_N));
+	cuda_line(f, "const i64 n0 = item %% across * %d, m0 = item / across * %d;", BLOCK_N, BLOCK_M);
+	cuda_line(f, "const int n4 = warp %% %d * %d, m4 = warp / %d * %d;", WARPS_N, LANES, WARPS_N, TILES * TOKENS);
+	cuda_line(f, "const i64 panel = (n0 + n4) / 16 + g / 4;");
+	for (int i = 0; i < d->ndot; i++) {
+		struct operand o = describe(f, &d->dot[i]);
+		cuda_block(f);
+		cuda_line(f, "const i64 nk = %s, nw = %s;", o.nk, o.nw);
+		cuda_line(f, "float acc[%d][2][4];", TILES);
+		cuda_line(f, "(void)nk;");
+		if (o.chunks)
+			cuda_line(f, "float total[%d][2][4];", TILES);
+		declare_lanes(f, &o);
+		cuda_open(f, "for (i64 from = 0; from < nw; from += %lld)", (long long)o.chunk);
+		cuda_line(f, "const i64 to = from + %lld < nw ? from + %lld : nw;", (long long)o.chunk, (long long)o.chunk);
+		cuda_line(f, "UNROLL for (int i = 0; i < %d; i++) acc[i / 8][i / 4 %% 2][i %% 4] = 0;", elements);
+		cuda_open(f, "for (i64 w0 = from; w0 < to; w0 += %d)", SLAB);
+		multiply(f, &o);
+		cuda_close(f);
+		if (o.chunks)
+			cuda_line(f, "UNROLL for (int i = 0; i < %d; i++) total[i / 8][i / 4 %% 2][i %% 4] = from ? total[i / 8]"
+				"[i / 4 %% 2][i %% 4] + acc[i / 8][i / 4 %% 2][i %% 4] : acc[i / 8][i / 4 %% 2][i %% 4];", elements);
+		cuda_close(f);
+		cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", elements);
+		cuda_line(f, "const int m = m4 + i / 8 * 8 + 2 * t + i %% 2, n = n4 + g / 4 * 16 + o4 + i %% 8 / 2;");
+		cuda_line(f, "done[%d + m * %d + n] = %s[i / 8][i / 4 %% 2][i %% 4];", i * BLOCK_M * BLOCK_N, BLOCK_N,
+			o.chunks ? "total" : "acc");
+		cuda_close(f);
+		cuda_close(f);
+	}
+	cuda_line(f, "sync_block();");
+	cuda_open(f, "for (int i = THREAD; i < %d; i += THREADS)", BLOCK_M * BLOCK_N);
+	cuda_line(f, "const i64 m = m0 + i / %d, n = n0 + i %% %d;", BLOCK_N, BLOCK_N);
+	cuda_open(f, "if (m < nm && n < %lld)", (long long)d->dot[0].nlanes);
+	for (int i = 0; i < d->ndot; i++) {
+		value[i] = cuda_name(f, "sum");
+		cuda_line(f, "const float %s = done[%d + i];", value[i], i * BLOCK_M * BLOCK_N);
+	}
+	cuda_epilogue(f, d, "m", "n", value);
+	cuda_close(f);
+	cuda_close(f);
+	cuda_line(f, "sync_block();");
+	cuda_close(f);
+}
+
+void cuda_dot_mma(struct cuda_fn *f, const struct cuda_dots *d)
+{
+	bool few = true, q = false;
+	for (int i = 0; i < d->ndot; i++) {
+		few = few && dot_static_inner(f->g, &d->dot[i]);
+		q = q || dtype_has_blocks(d->dot[i].dtype);
+	}
+	int64_t slab = BLOCK_M * SLAB_STRIDE * 4, records = q ? BLOCK_M * SLAB / STEP * 8 : 0;
+	int64_t part = (int64_t)d->ndot * WARPS * TOKENS * LANES * 4, done = (int64_t)d->ndot * BLOCK_M * BLOCK_N * 4;
+	f->shared_bytes = slab + records + (part > done ? part : done);
+	cuda_line(f, "const i64 nm = %s;", cuda_product(f, &d->dot[0].m, 0, d->dot[0].m.naxis));
+	cuda_line(f, "const int warp = THREAD / 32, g = THREAD %% 32 / 4, t = THREAD %% 4, o4 = g %% 4 * 4;");
+	cuda_line(f, "float *const done = (float *)(shared + %lld);", (long long)(slab + records));
+	cuda_line(f, "u32 *const slab = (u32 *)shared;");
+	if (q) {
+		cuda_line(f, "float *const scales = (float *)(shared + %lld);", (long long)slab);
+		cuda_line(f, "int *const sums = (int *)(shared + %lld);", (long long)(slab + records / 2));
+	}
+	if (few) {
+		cuda_line(f, "float *const part = done;");
+		cuda_open(f, "if (nm <= %d)", TOKENS);
+		few_tokens(f, d);
+		cuda_line(f, "return;");
+		cuda_close(f);
+	}
+	many_tokens(f, d);
+}

@@ -1,0 +1,25 @@
+/* Attention of the CUDA emitter: elements by row or slot, KV head, query head and feature. */
+#ifndef CUDA_HEADS_H
+#define CUDA_HEADS_H
+
+#include "cuda_kernel.h"
+#include "heads.h"
+
+struct cuda_heads {
+	struct heads h;
+	int row, slot; /* axes */
+	struct type batch, group, feature;
+};
+struct cuda_heads cuda_heads(const struct graph *g, const struct node *n);
+
+/* Variables of an element's place, any of them NULL; their axes' indices are declared. */
+enum { AT_ROW, AT_SLOT, AT_BATCH, AT_GROUP, AT_FEATURE, NAT };
+void cuda_heads_place(struct cuda_fn *f, const struct cuda_heads *h, struct spot *s, const char *const *at);
+
+/* Expressions: an element of what is like q, and of what is like k. */
+const char *cuda_heads_row(struct cuda_fn *f, const struct cuda_heads *h, int node, const char *row, const char *b,
+	const char *g, const char *c);
+const char *cuda_heads_slot(struct cuda_fn *f, const struct cuda_heads *h, int node, const char *slot, const char *b,
+	const char *c);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * Inside the CUDA emitter: one function under construction, and what the region emitters share.
+ *
+ * Code is text; a value is the name of a variable of the function. Each thread computes whole elements: what runs
+ * along what is a loop of the region's emitter, never of a value's.
+ */
+#ifndef CUDA_KERNEL_H
+#define CUDA_KERNEL_H
+
+#include "cuda.h"
+#include "strbuf.h"
+
+struct cuda_fn {
+	struct arena *arena;
+	struct strbuf *out; /* the body so far */
+	const struct graph *g;
+	const struct region *region;
+	int depth;                     /* of blocks that are open */
+	int nname;                     /* names given out */
+	int arg_node[PROGRAM_MAX_ARGS]; /* node whose memory t[i] is */
+	int narg;
+	int64_t shared_bytes;
+	int64_t scratch_bytes;  /* of memory that kernels of one region share; 0: none */
+	int *touched, ntouched; /* nodes that the region computes or reads, sorted */
+};
+
+/* Where in the iteration space code is: an expression for each axis (NULL: none), and what is known there. */
+struct spot {
+	const char *index[UINT8_MAX + 1];
+	const char **known; /* of the touched nodes: a variable's name */
+};
+
+/* ---- text ---- */
+void cuda_line(struct cuda_fn *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void cuda_open(struct cuda_fn *f, const char *fmt, ...) PRINTF_LIKE(2, 3); /* a line that ends in {, one deeper */
+void cuda_block(struct cuda_fn *f); /* a block of its own */
+void cuda_close(struct cuda_fn *f);
+const char *cuda_name(struct cuda_fn *f, const char *stem); /* a new one: stem and a number */
+const char *cuda_text(struct cuda_fn *f, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* ---- axes ---- */
+const char *cuda_extent(struct cuda_fn *f, int axis); /* in this call: a number, or the name of a dynamic axis */
+/* The extents' product of axes [first, last) of t. */
+const char *cuda_product(struct cuda_fn *f, const struct type *t, int first, int last);
+/* Declares indices of axes [first, last) of t, by division of the variable `flat`. */
+void cuda_unflatten(struct cuda_fn *f, struct spot *s, const struct type *t, int first, int last, const char *flat);
+/* The other way round, by maximum extents; last == first: "0". */
+const char *cuda_flat(struct cuda_fn *f, const struct spot *s, const struct type *t, int first, int last);
+
+/* ---- values (cuda_value.c) ---- */
+void spot_init(struct cuda_fn *f, struct spot *s);
+void spot_fork(struct cuda_fn *f, struct spot *to, const struct spot *from);
+void spot_know(struct cuda_fn *f, struct spot *s, int n, const char *value);
+/* The variable that holds node n at s: computed, loaded, or known. Known values are those of enclosing blocks. */
+const char *cuda_eval(struct cuda_fn *f, int n, struct spot *s);
+const char *cuda_load(struct cuda_fn *f, int n, const struct spot *s); /* an expression: what stands in memory */
+const char *cuda_memory(struct cuda_fn *f, int n);                     /* "t3" */
+/* Evaluates stored node n at s and writes it (put, assign: to the state). */
+void cuda_store(struct cuda_fn *f, int n, struct spot *s);
+/* All stored nodes of the region. */
+void cuda_store_all(struct cuda_fn *f, struct spot *s);
+
+/* ---- cuda_scalar.c: a map op on variables, as an expression ---- */
+const char *cuda_scalar(struct cuda_fn *f, const struct node *n, const char *const *src);
+void cuda_recipe(struct strbuf *out, struct arena *a, enum op op); /* DEVICE float NAME_f32(float x) */
+
+/* ---- cuda_blocks.c: elements of q8, q4 and c8 tables ---- */
+const char *cuda_load_block(struct cuda_fn *f, int n, const struct spot *s);
+void cuda_copy_block(struct cuda_fn *f, int from, const struct spot *s, int to, const struct spot *place);
+
+/* ---- region emitters; a region of several kernels is called with part 0, 1, ... ---- */
+typedef void cuda_region(struct cuda_fn *f, int part);
+cuda_region cuda_map, cuda_reduce, cuda_scatter, cuda_quantise, cuda_dot, cuda_attention;
+void cuda_attention_grad(struct cuda_fn *f, int part);
+int cuda_parts(const struct graph *g, const struct region *r);
+
+extern const char cuda_prelude[];
+
+#endif

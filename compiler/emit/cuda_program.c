@@ -1,0 +1,173 @@
+/* Programs of the CUDA emitter: a function for each distinct region (region_key.h), and tables of what calls them. */
+#include "cuda_kernel.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "region_key.h"
+
+static cuda_region *const emitters[NREGION_KINDS] = {
+	[REGION_MAP] = cuda_map,
+	[REGION_REDUCE] = cuda_reduce,
+	[REGION_DOT] = cuda_dot,
+	[REGION_ATTENTION] = cuda_attention,
+	[REGION_SCATTER] = cuda_scatter,
+	[REGION_QUANTISE] = cuda_quantise,
+};
+
+/* A function that is there already. */
+struct compiled {
+	const char *key, *name;
+	int narg, *arg; /* of the key's tensors */
+	int64_t shared_bytes, scratch_bytes;
+};
+
+struct unit {
+	struct arena *arena;
+	struct strbuf text;
+	struct compiled *compiled;
+	int ncompiled;
+};
+
+static void touch(struct cuda_fn *f, int n)
+{
+	int at = 0;
+	while (at < f->ntouched && f->touched[at] < n)
+		at++;
+	if (at < f->ntouched && f->touched[at] == n)
+		return;
+	arena_push(f->arena, f->touched, f->ntouched);
+	memmove(f->touched + at + 1, f->touched + at, (size_t)(f->ntouched - 1 - at) * sizeof(int));
+	f->touched[at] = n;
+	/* Inline nodes are evaluated here with all that they need; others end at memory. */
+	const struct node *node = &f->g->node[n];
+	bool here = node->region < 0 || &f->g->region[node->region] == f->region;
+	for (int s = 0; here && s < op_info[node->op].nsrc; s++)
+		touch(f, node->src[s]);
+}
+
+static void emit_function(struct unit *u, struct cuda_fn *f, const char *name, int part)
+{
+	struct strbuf body;
+	strbuf_init(&body);
+	f->out = &body;
+	for (int i = 0; i < f->region->nnode; i++)
+		touch(f, f->region->node[i]);
+	emitters[f->region->kind](f, part);
+	strbuf_addf(&u->text, "\nDEVICE void %s_body(u8 *const *arg, const i64 *dim, u8 *shared)\n{\n", name);
+	for (int i = 0; i < f->narg; i++)
+		strbuf_addf(&u->text, "\tu8 *const t%d = arg[%d];\n", i, i);
+	if (f->scratch_bytes)
+		strbuf_addf(&u->text, "\tu8 *const scratch = arg[%d];\n", f->narg);
+	for (int i = 0, n = 0; i < f->g->naxis; i++)
+		if (f->g->axis[i].dynamic) {
+			strbuf_addf(&u->text, "\tconst i64 d%d = dim[%d]; /* %s */\n\t(void)d%d;\n", n, n, f->g->axis[i].name, n);
+			n++;
+		}
+	strbuf_adds(&u->text, "\t(void)arg;\n\t(void)dim;\n\t(void)shared;\n");
+	strbuf_add(&u->text, body.s, body.n);
+	strbuf_adds(&u->text, "}\n");
+	strbuf_addf(&u->text, "KERNEL %s(struct call c)\n{\n\tSHARED;\n\t%s_body(c.t, c.dim, shared);\n}\n", name, name);
+	strbuf_release(&body);
+}
+
+static const struct compiled *compile(struct unit *u, const struct graph *g, int region, int part,
+	const struct region_key *key)
+{
+	const char *text = arena_printf(u->arena, "%d %s %p", part, key->text, (const void *)g);
+	for (int i = 0; i < u->ncompiled; i++)
+		if (!strcmp(u->compiled[i].key, text))
+			return &u->compiled[i];
+	struct cuda_fn f = {.arena = u->arena, .g = g, .region = &g->region[region]};
+	struct compiled c = {.key = text,
+		.name = arena_printf(u->arena, "k%d_%s", u->ncompiled, region_kind_name[f.region->kind])};
+	emit_function(u, &f, c.name, part);
+	if (f.narg + (f.scratch_bytes > 0) > PROGRAM_MAX_ARGS)
+		BUG("kernel %s needs more than %d tensors", c.name, PROGRAM_MAX_ARGS);
+	c.narg = f.narg;
+	c.arg = arena_array(u->arena, int, f.narg);
+	for (int i = 0; i < f.narg; i++)
+		c.arg[i] = region_key_tensor(key, f.arg_node[i], c.name);
+	c.shared_bytes = f.shared_bytes;
+	c.scratch_bytes = f.scratch_bytes;
+	*arena_push(u->arena, u->compiled, u->ncompiled) = c;
+	return &u->compiled[u->ncompiled - 1];
+}
+
+/* ---- tables ---- */
+
+static void add_external(struct arena *a, struct cuda_program *p, const char *name, enum program_external_kind kind,
+	const struct graph *g, int node)
+{
+	*arena_push(a, p->external, p->nexternal) = (struct program_external){arena_strdup(a, name), kind,
+		g->node[node].type.dtype, (uint64_t)tensor_bytes(g, &g->node[node])};
+}
+
+/* Slot of each node: 1 + external, or 0. */
+static int *list_externals(struct arena *a, const struct graph *g, struct cuda_program *p)
+{
+	int *slot = arena_array(a, int, g->nnode);
+	for (int i = 0; i < g->nnode; i++) {
+		enum op op = g->node[i].op;
+		if (op != OP_INPUT && op != OP_PARAM && op != OP_STATE)
+			continue;
+		add_external(a, p, g->node[i].name,
+			op == OP_INPUT ? EXTERNAL_INPUT : op == OP_PARAM ? EXTERNAL_PARAM : EXTERNAL_STATE, g, i);
+		slot[i] = p->nexternal;
+	}
+	for (int i = 0; i < g->noutput; i++) {
+		add_external(a, p, g->output[i].name, EXTERNAL_OUTPUT, g, g->output[i].node);
+		slot[g->output[i].node] = p->nexternal;
+	}
+	return slot;
+}
+
+static void add_kernel(struct arena *a, struct cuda_program *p, const struct graph *g, const int *slot,
+	const struct compiled *c, const struct region_key *key)
+{
+	struct program_arg *arg = arena_array(a, struct program_arg, c->narg + 1);
+	int narg = c->narg;
+	for (int i = 0; i < c->narg; i++) {
+		int n = key->external[c->arg[i]];
+		if (!slot[n] && g->node[n].offset < 0)
+			BUG("graph '%s': %%%d has no memory", g->name, n);
+		arg[i] = (struct program_arg){(uint64_t)slot[n], slot[n] ? 0 : (uint64_t)g->node[n].offset};
+	}
+	if (c->scratch_bytes)
+		arg[narg++] = (struct program_arg){(uint64_t)p->nexternal + 1, 0};
+	if (c->scratch_bytes > p->scratch_bytes)
+		p->scratch_bytes = c->scratch_bytes;
+	*arena_push(a, p->kernel, p->nkernel) = (struct cuda_kernel_row){c->name, narg, arg, c->shared_bytes};
+}
+
+static struct cuda_program emit_program(struct unit *u, const struct graph *g)
+{
+	struct cuda_program p = {.name = g->name, .slab_bytes = g->slab_bytes};
+	const int *slot = list_externals(u->arena, g, &p);
+	for (int r = 0; r < g->nregion; r++) {
+		struct region_key key = region_key(u->arena, g, r);
+		for (int part = 0; part < cuda_parts(g, &g->region[r]); part++)
+			add_kernel(u->arena, &p, g, slot, compile(u, g, r, part, &key), &key);
+	}
+	for (int i = 0; i < g->naxis; i++)
+		if (g->axis[i].dynamic)
+			*arena_push(u->arena, p.dim, p.ndim) = (struct program_dim){g->axis[i].name, g->axis[i].extent};
+	if (p.ndim > GPU_MAX_DIMS)
+		BUG("graph '%s' has more than %d dynamic axes", g->name, GPU_MAX_DIMS);
+	return p;
+}
+
+struct cuda_source cuda_emit(struct arena *a, const struct graph *const *graph, int ngraph)
+{
+	struct unit u = {.arena = a};
+	struct cuda_source out = {.program = arena_array(a, struct cuda_program, ngraph)};
+	strbuf_init(&u.text);
+	strbuf_adds(&u.text, cuda_prelude);
+	cuda_recipe(&u.text, a, OP_EXP);
+	for (int i = 0; i < ngraph; i++)
+		out.program[i] = emit_program(&u, graph[i]);
+	out.text = arena_strndup(a, u.text.s, u.text.n);
+	out.text_bytes = u.text.n;
+	strbuf_release(&u.text);
+	return out;
+}
