@@ -11,6 +11,7 @@
 #include "cuda.h"
 #include "emit_cases.h"
 #include "emit_memory.h"
+#include "nvrtc.h"
 #include "test.h"
 
 enum { NBLOCKS = 3, ORDERS = 3 };
@@ -158,4 +159,47 @@ TEST(cuda_importance)
 {
 	tolerance = 4e-3;
 	emit_case_importance(3, try);
+}
+
+/* ---- NVRTC ---- */
+
+static const int wanted[] = {80, 86, 89, 90, 100, 120};
+
+static bool compile(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
+{
+	const struct graph *plan = graph_plan(a, g);
+	struct cuda_source source = cuda_emit(a, &plan, 1);
+	const struct nvrtc *n = nvrtc_open(NULL);
+	bool ok = true;
+	(void)rows;
+	for (size_t i = 0; i < NELEM(wanted) && ok; i++) {
+		struct strbuf cubin;
+		struct err e;
+		bool known = false;
+		for (int k = 0; k < n->narch; k++)
+			known = known || n->arch[k] == wanted[i];
+		/* All for one of them, each for some. */
+		if (!known || (i && seed % NELEM(wanted) != i))
+			continue;
+		strbuf_init(&cubin);
+		ok = nvrtc_compile(source.text, wanted[i], &cubin, &e);
+		if (!ok)
+			FAIL("%s, seed %llu, sm_%d: %s", g->name, (unsigned long long)seed, wanted[i], e.msg);
+		strbuf_release(&cubin);
+	}
+	return ok;
+}
+
+TEST(cuda_compiles)
+{
+	static const char *const cases[] = {"maps", "recipes", "halves", "norm", "sums", "loss", "dot_f32", "dot_bf16", "quantised",
+		"backward", "memory", "attention", "attention_rows", "attention_grad"};
+	struct err e;
+	if (!nvrtc_open(&e)) {
+		FAIL("%s", e.msg);
+		return;
+	}
+	for (size_t i = 0; i < NELEM(cases); i++)
+		emit_case(cases[i], 2, compile);
+	emit_case_training(1, compile);
 }

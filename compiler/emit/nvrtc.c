@@ -1,0 +1,148 @@
+#include "nvrtc.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base.h"
+
+/* nvrtc.h of CUDA: 0 is success; a program is a handle. */
+typedef struct program_handle *nvrtc_program;
+
+static struct {
+	int (*version)(int *major, int *minor);
+	int (*narch)(int *n);
+	int (*arch)(int *arch);
+	const char *(*error)(int result);
+	int (*create)(nvrtc_program *p, const char *source, const char *name, int nheader, const char *const *header,
+		const char *const *include);
+	int (*destroy)(nvrtc_program *p);
+	int (*compile)(nvrtc_program p, int noption, const char *const *option);
+	int (*log_bytes)(nvrtc_program p, size_t *bytes);
+	int (*log)(nvrtc_program p, char *log);
+	int (*cubin_bytes)(nvrtc_program p, size_t *bytes);
+	int (*cubin)(nvrtc_program p, char *cubin);
+} call;
+
+static const struct {
+	const char *name;
+	void *to;
+} symbols[] = {
+	{"nvrtcVersion", &call.version}, {"nvrtcGetNumSupportedArchs", &call.narch},
+	{"nvrtcGetSupportedArchs", &call.arch}, {"nvrtcGetErrorString", &call.error},
+	{"nvrtcCreateProgram", &call.create}, {"nvrtcDestroyProgram", &call.destroy},
+	{"nvrtcCompileProgram", &call.compile}, {"nvrtcGetProgramLogSize", &call.log_bytes},
+	{"nvrtcGetProgramLog", &call.log}, {"nvrtcGetCUBINSize", &call.cubin_bytes}, {"nvrtcGetCUBIN", &call.cubin},
+};
+
+/* From new to old. */
+static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so"};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct nvrtc opened;
+static int arch_known[64];
+
+static bool load(const char *path, struct err *e)
+{
+	void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	if (!lib)
+		return err_set(e, ERR_TOOL, "unable to open NVRTC: %s", dlerror());
+	for (size_t i = 0; i < NELEM(symbols); i++) {
+		void *p = dlsym(lib, symbols[i].name);
+		if (!p)
+			return err_set(e, ERR_TOOL, "'%s' has no %s: an NVRTC of CUDA 11.2 or later is needed", path, symbols[i].name);
+		memcpy(symbols[i].to, &p, sizeof(p));
+	}
+	int n = 0;
+	if (call.version(&opened.major, &opened.minor) || call.narch(&n) || n > (int)NELEM(arch_known) ||
+		call.arch(arch_known))
+		return err_set(e, ERR_TOOL, "'%s' does not say which version it is", path);
+	opened.arch = arch_known;
+	opened.narch = n;
+	opened.path = path;
+	return true;
+}
+
+static bool find(struct err *e)
+{
+	const char *set = getenv("TRIM_NVRTC");
+	if (set && *set)
+		return load(set, e);
+	for (size_t i = 0; i < NELEM(names); i++)
+		if (load(names[i], NULL))
+			return true;
+	return err_set(e, ERR_TOOL, "no NVRTC here, which compiles code for GPUs; install libnvrtc11.2 of Debian's non-free, "
+		"'pip install nvidia-cuda-nvrtc' with TRIM_NVRTC set to its libnvrtc.so, or NVIDIA's cuda-nvrtc package");
+}
+
+const struct nvrtc *nvrtc_open(struct err *e)
+{
+	pthread_mutex_lock(&lock);
+	bool ok = opened.path || find(e);
+	pthread_mutex_unlock(&lock);
+	return ok ? &opened : NULL;
+}
+
+static bool knows(const struct nvrtc *n, int arch)
+{
+	for (int i = 0; i < n->narch; i++)
+		if (n->arch[i] == arch)
+			return true;
+	return false;
+}
+
+static bool compile_failed(nvrtc_program p, int result, struct err *e)
+{
+	size_t bytes = 0;
+	char *log = NULL;
+	if (!call.log_bytes(p, &bytes) && bytes) {
+		log = xmalloc(bytes + 1);
+		log[bytes] = '\0';
+		if (call.log(p, log))
+			log[0] = '\0';
+		log[strcspn(log, "\n")] = '\0';
+	}
+	err_set(e, ERR_TOOL, "NVRTC: %s%s%s", call.error(result), log && *log ? ": " : "", log ? log : "");
+	free(log);
+	return false;
+}
+
+/* Contraction is ours to choose, and denormals are 0: docs of numerics in ir.h. */
+static bool compile_program(nvrtc_program p, int arch, struct strbuf *cubin, struct err *e)
+{
+	char option[32];
+	size_t bytes;
+	snprintf(option, sizeof(option), "--gpu-architecture=sm_%d", arch);
+	const char *const options[] = {option, "--fmad=false", "--ftz=true", "--prec-div=true", "--prec-sqrt=true",
+		"--std=c++17"};
+	int result = call.compile(p, (int)NELEM(options), options);
+	if (result)
+		return compile_failed(p, result, e);
+	result = call.cubin_bytes(p, &bytes);
+	if (result)
+		return err_set(e, ERR_TOOL, "NVRTC: %s", call.error(result));
+	char *code = xmalloc(bytes);
+	result = call.cubin(p, code);
+	if (!result)
+		strbuf_add(cubin, code, bytes);
+	free(code);
+	return !result || err_set(e, ERR_TOOL, "NVRTC: %s", call.error(result));
+}
+
+bool nvrtc_compile(const char *source, int arch, struct strbuf *cubin, struct err *e)
+{
+	const struct nvrtc *n = nvrtc_open(e);
+	nvrtc_program p;
+	if (!n)
+		return false;
+	if (!knows(n, arch))
+		return err_set(e, ERR_TOOL, "NVRTC %d.%d knows no sm_%d", n->major, n->minor, arch);
+	int result = call.create(&p, source, "trim.cu", 0, NULL, NULL);
+	if (result)
+		return err_set(e, ERR_TOOL, "NVRTC: %s", call.error(result));
+	bool ok = compile_program(p, arch, cubin, e);
+	call.destroy(&p);
+	return ok;
+}

@@ -1,0 +1,26 @@
+/*
+ * NVRTC, NVIDIA's compiler of CUDA C, opened at run time: nothing of it is needed to build, and no header. It works
+ * without a device and without a driver. Equal sources give equal bytes.
+ */
+#ifndef NVRTC_H
+#define NVRTC_H
+
+#include "arena.h"
+#include "strbuf.h"
+
+struct nvrtc {
+	int major, minor;
+	const char *path;   /* of the library, as it was found */
+	const int *arch;    /* that it knows: 80 is sm_80 */
+	int narch;
+};
+
+/* Once in a process; lives as long as it. TRIM_NVRTC names a library, else the loader looks for one by the names it has
+ * had since CUDA 11.2. ERR_TOOL when there is none: the message says where one comes from. */
+const struct nvrtc *nvrtc_open(struct err *e);
+
+/* Appends device code of sm_ARCH. ERR_TOOL: no NVRTC, or it does not know ARCH. A source that does not compile is a bug of
+ * the emitter: ERR_TOOL with the compiler's first line. */
+bool nvrtc_compile(const char *source, int arch, struct strbuf *cubin, struct err *e);
+
+#endif
