@@ -46,6 +46,7 @@ struct cuda_source {
 	const char *text;
 	size_t text_bytes;
 	struct cuda_program *program; /* one for each graph */
+	int nprogram;
 };
 
 /* Everything in the arena. Deterministic. A kernel is called as

@@ -160,7 +160,7 @@ static struct cuda_program emit_program(struct unit *u, const struct graph *g)
 struct cuda_source cuda_emit(struct arena *a, const struct graph *const *graph, int ngraph)
 {
 	struct unit u = {.arena = a};
-	struct cuda_source out = {.program = arena_array(a, struct cuda_program, ngraph)};
+	struct cuda_source out = {.program = arena_array(a, struct cuda_program, ngraph), .nprogram = ngraph};
 	strbuf_init(&u.text);
 	strbuf_adds(&u.text, cuda_prelude);
 	cuda_recipe(&u.text, a, OP_EXP);

@@ -46,7 +46,7 @@ static void prefetch_values(struct kernel *k, const struct strip *u, LLVMValueRe
 	LLVMValueRef at = times(k, plus(k, u->v->first, from), all);
 	at = plus(k, at, times(k, minus(k, slot, from), taken));
 	for (int64_t i = 0; i < taken; i += LINE)
-		emit_prefetch(k, element_at(k, byte, memory_of(k, u->v->node), plus(k, at, const_i64(k, ahead + i))));
+		emit_prefetch(k, element_at(k, byte, memory_of(k, u->v->node), plus(k, at, const_i64(k, ahead + i))), CACHE_NEAREST);
 }
 
 /* Where the features of a slot begin, and its scales. */

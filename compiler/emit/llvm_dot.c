@@ -90,9 +90,16 @@ static LLVMValueRef broadcast_at(struct kernel *k, struct tile *t, int row, LLVM
 	return add(k, scale(k, m, t->d->m_stride), scale(k, i, t->d->k_stride));
 }
 
-static void prefetch_ahead(struct kernel *k, const struct tile *t, LLVMValueRef p)
+/* Of step i of n, which reads a line at p; behind a panel's end a row alone goes on in the next tile. */
+static void prefetch_ahead(struct kernel *k, const struct tile *t, LLVMValueRef p, LLVMValueRef i, LLVMValueRef n)
 {
-	emit_prefetch(k, element_at(k, k->i32, p, const_i64(k, prefetch_bytes(t) / 4)));
+	LLVMValueRef ahead = const_i64(k, prefetch_bytes(t) / 4);
+	if (t->rows == 1) {
+		LLVMValueRef line = add(k, i, const_i64(k, prefetch_bytes(t) / (PANEL * 4)));
+		LLVMValueRef next = add(k, ahead, scale(k, n, (t->panels - 1) * PANEL));
+		ahead = LLVMBuildSelect(k->at, LLVMBuildICmp(k->at, LLVMIntSLT, line, n, ""), ahead, next, "");
+	}
+	emit_prefetch(k, element_at(k, k->i32, p, ahead), prefetch_cache(t));
 }
 
 static void step_f32(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValueRef inner)
@@ -111,7 +118,7 @@ static void step_f32(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValue
 			LLVMValueRef from = element_at(k, k->f32, t->b, at);
 			*to = load_vector(k, k->f32, from, t->width);
 			if (v == 0)
-				prefetch_ahead(k, t, from);
+				prefetch_ahead(k, t, from, i, inner);
 		}
 	for (int row = 0; row < t->rows; row++) {
 		LLVMValueRef a = load_vector(k, k->f32,
@@ -194,7 +201,7 @@ static void step_bf16(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValu
 			LLVMValueRef from = element_at(k, k->i32, t->b, at);
 			*to = load_vector(k, k->i32, from, t->width);
 			if (v == 0)
-				prefetch_ahead(k, t, from);
+				prefetch_ahead(k, t, from, i, pairs);
 			if (single) /* what pads a panel made by a kernel is not defined */
 				*to = LLVMBuildAnd(k->at, *to,
 					splat(k, LLVMConstInt(k->i32, 0xffff, false), t->width), "");

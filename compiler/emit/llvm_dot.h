@@ -21,12 +21,20 @@ struct tile {
 	LLVMValueRef *acc;      /* rows * panels * nvector allocas */
 };
 
-/* How far ahead weights are asked for, without which the compute between loads starves the hardware's
- * prefetchers: by a row alone from memory, across the ends of pages; by several rows from the cache that holds
- * them for the tiles to come. */
+/*
+ * How far ahead weights are asked for, without which the compute between loads starves the hardware's prefetchers, and
+ * into which cache: by a row alone from memory, across the ends of pages and tiles, into the second one, since misses of
+ * the nearest are few at a time and each lasts as long as memory; by several rows from the cache that holds them for the
+ * tiles to come.
+ */
 static inline int64_t prefetch_bytes(const struct tile *t)
 {
-	return t->rows == 1 ? 2048 : 1024;
+	return t->rows == 1 ? 4096 : 1024;
+}
+
+static inline enum cache prefetch_cache(const struct tile *t)
+{
+	return t->rows == 1 ? CACHE_SECOND : CACHE_NEAREST;
 }
 
 /* The largest tile, and the panels of a tile of one row. */

@@ -16,6 +16,7 @@
 
 #include "llvm_dot.h"
 
+enum { SCALES_AHEAD = 512 };
 enum { GROUP = 4, GROUPS = Q_BLOCK / GROUP, GROUP_BYTES = GROUP * PANEL };
 
 static LLVMTypeRef i8(struct kernel *k)
@@ -215,15 +216,30 @@ static void begin_sums(struct kernel *k, struct walk *w)
 	}
 }
 
+/* Asks for what lies `ahead` bytes behind the block's `each` bytes of a part, `end` bytes long, of panel p. Behind the
+ * part's end a row alone goes on in the next tile. */
+static void prefetch_part(struct kernel *k, struct walk *w, int p, int64_t from, int64_t each, int64_t end, int64_t ahead)
+{
+	struct tile *t = w->t;
+	LLVMValueRef at = LLVMBuildAdd(k->at, LLVMBuildMul(k->at, w->block, const_i64(k, each), ""), const_i64(k, ahead), "");
+	if (t->rows == 1) {
+		LLVMValueRef next = LLVMBuildAdd(k->at, at, const_i64(k, t->panels * t->d->panels_shape.bytes - end), "");
+		at = LLVMBuildSelect(k->at, LLVMBuildICmp(k->at, LLVMIntSLT, at, const_i64(k, end), ""), at, next, "");
+	}
+	emit_prefetch(k, at_byte(k, w->panel[p], at, 1, from), prefetch_cache(t));
+}
+
 static void prefetch(struct kernel *k, struct walk *w)
 {
 	struct tile *t = w->t;
-	int64_t bytes = t->d->panels_shape.scales / t->d->panels_shape.nblock;
-	for (int p = 0; p < t->panels; p++)
-		for (int64_t line = 0; line < bytes; line += Q_ALIGN) {
-			LLVMValueRef at = at_byte(k, w->panel[p], w->block, bytes, prefetch_bytes(t) + line);
-			emit_prefetch(k, at);
-		}
+	const struct block_shape *s = &t->d->panels_shape;
+	int64_t bytes = s->scales / s->nblock, scales = PANEL * 2;
+	for (int p = 0; p < t->panels; p++) {
+		for (int64_t line = 0; line < bytes; line += Q_ALIGN)
+			prefetch_part(k, w, p, 0, bytes, s->scales, prefetch_bytes(t) + line);
+		if (t->rows == 1)
+			prefetch_part(k, w, p, s->scales, scales, s->nblock * scales, SCALES_AHEAD);
+	}
 }
 
 static void add_block(struct kernel *k, struct walk *w)

@@ -61,7 +61,8 @@ LLVMValueRef intrinsic_over(struct kernel *k, const char *name, LLVMTypeRef *ove
 /* The same with one overloaded type, or none (NULL). */
 LLVMValueRef intrinsic(struct kernel *k, const char *name, LLVMTypeRef overload, LLVMValueRef *arg,
 	int narg);
-void emit_prefetch(struct kernel *k, LLVMValueRef p); /* to read, into the nearest cache */
+enum cache { CACHE_SECOND = 2, CACHE_NEAREST = 3 }; /* as LLVM counts */
+void emit_prefetch(struct kernel *k, LLVMValueRef p, enum cache to); /* to read */
 LLVMValueRef min_i64(struct kernel *k, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef max_i64(struct kernel *k, LLVMValueRef a, LLVMValueRef b);
 LLVMValueRef fma_value(struct kernel *k, LLVMValueRef a, LLVMValueRef b, LLVMValueRef c);

@@ -57,7 +57,7 @@ static void score_line(struct kernel *k, const struct score_tile *t, LLVMValueRe
 	enum { AHEAD_FLOATS = 1024 };
 	const struct scores *s = t->s;
 	LLVMTypeRef vector = vector_of(k->f32, t->width);
-	emit_prefetch(k, element_at(k, k->f32, t->panel, plus(k, times(k, i, LINE / 4), const_i64(k, AHEAD_FLOATS))));
+	emit_prefetch(k, element_at(k, k->f32, t->panel, plus(k, times(k, i, LINE / 4), const_i64(k, AHEAD_FLOATS))), CACHE_NEAREST);
 	for (int part = 0; part < nfeature; part++)
 		for (int v = 0; v < t->nvector; v++) {
 			LLVMValueRef x = load_key(k, t, i, part, v);
@@ -264,7 +264,7 @@ static void take_exps(struct kernel *k, const struct softmax *m)
 	int64_t floats = m->s->n * LINE / 4;
 	for (int64_t i = 0; m->s->next && i < floats; i += LINE / 4)
 		emit_prefetch(k, element_at(k, k->f32, m->s->next,
-			plus(k, times(k, minus(k, panel.i, m->first), floats), const_i64(k, i))));
+			plus(k, times(k, minus(k, panel.i, m->first), floats), const_i64(k, i))), CACHE_NEAREST);
 	loop_begin(k, &j, const_i64(k, 0), const_i64(k, m->s->n), 1);
 	LLVMValueRef max = splat(k, load_f32(k, m->max, j.i, 1), m->width);
 	for (int v = 0; v < m->nvector; v++) {

@@ -47,11 +47,11 @@ LLVMValueRef intrinsic(struct kernel *k, const char *name, LLVMTypeRef overload,
 	return intrinsic_over(k, name, &overload, overload ? 1 : 0, arg, (unsigned)narg);
 }
 
-void emit_prefetch(struct kernel *k, LLVMValueRef p)
+void emit_prefetch(struct kernel *k, LLVMValueRef p, enum cache to)
 {
-	LLVMValueRef read = LLVMConstInt(k->i32, 0, false), near = LLVMConstInt(k->i32, 3, false);
+	LLVMValueRef read = LLVMConstInt(k->i32, 0, false), locality = LLVMConstInt(k->i32, to, false);
 	LLVMValueRef data = LLVMConstInt(k->i32, 1, false);
-	intrinsic(k, "llvm.prefetch", k->ptr, (LLVMValueRef[]){p, read, near, data}, 4);
+	intrinsic(k, "llvm.prefetch", k->ptr, (LLVMValueRef[]){p, read, locality, data}, 4);
 }
 
 LLVMValueRef min_i64(struct kernel *k, LLVMValueRef a, LLVMValueRef b)

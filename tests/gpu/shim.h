@@ -24,7 +24,7 @@
 
 enum { SHIM_THREADS = 256, SHIM_WARP = 32, SHIM_STACK = 64 << 10 };
 /* In what order fibres and blocks take their turns. */
-enum shim_order { SHIM_FORWARD, SHIM_REVERSE, SHIM_STRIDED, SHIM_ORDERS };
+enum shim_order { SHIM_FORWARD, SHIM_REVERSE, SHIM_STRIDED };
 
 static unsigned char *shim_shared;
 static int shim_thread, shim_block, shim_blocks;

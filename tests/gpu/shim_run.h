@@ -76,32 +76,31 @@ static int shim_run_block(enum shim_order order)
 	return 1;
 }
 
-/* What a test calls, once for each kernel of a program. NULL, or what is wrong. */
-const char *shim_launch(void (*kernel)(struct call), const struct call *call, int nblocks, size_t shared_bytes,
-	enum shim_order order);
-const char *shim_launch(void (*kernel)(struct call), const struct call *call, int nblocks, size_t shared_bytes,
-	enum shim_order order)
+/* What a test chooses, and what it asks for afterwards (shim_program.h). */
+int shim_chosen_order = SHIM_FORWARD, shim_chosen_blocks = 1;
+const char *shim_was_wrong;
+
+static void shim_run(void (*kernel)(struct call), const struct call *call, size_t shared_bytes)
 {
 #ifdef __x86_64__
 	unsigned state = __builtin_ia32_stmxcsr();
 	__builtin_ia32_ldmxcsr(state | 0x8040); /* denormals are 0, as -ftz=true has it */
 #endif
-	shim_stacks = shim_stacks ? shim_stacks : aligned_alloc(64, (size_t)SHIM_THREADS * SHIM_STACK);
+	enum shim_order order = (enum shim_order)shim_chosen_order;
 	unsigned char *shared = aligned_alloc(64, (shared_bytes + 127) / 64 * 64);
-	const char *wrong = NULL;
+	shim_stacks = shim_stacks ? shim_stacks : aligned_alloc(64, (size_t)SHIM_THREADS * SHIM_STACK);
 	shim_kernel = kernel;
 	shim_call = *call;
 	shim_shared = shared;
-	shim_blocks = nblocks;
-	for (int i = 0; i < nblocks && !wrong; i++) {
+	shim_blocks = shim_chosen_blocks;
+	for (int i = 0; i < shim_blocks && !shim_was_wrong; i++) {
 		memset(shared, 0xff, shared_bytes);
-		shim_block = shim_place(order == SHIM_STRIDED ? SHIM_REVERSE : order, i, nblocks);
+		shim_block = shim_place(order == SHIM_STRIDED ? SHIM_REVERSE : order, i, shim_blocks);
 		if (!shim_run_block(order))
-			wrong = "threads wait for others that have ended or wait elsewhere";
+			shim_was_wrong = "threads wait for others that have ended or wait elsewhere";
 	}
 	free(shared);
 #ifdef __x86_64__
 	__builtin_ia32_ldmxcsr(state);
 #endif
-	return wrong;
 }

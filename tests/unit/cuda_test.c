@@ -2,87 +2,38 @@
  * Generated CUDA C without a device: every op's code, run by the shim (tests/gpu/shim.h) in several orders of threads,
  * against the interpreter; and every kernel compiled by NVRTC for every architecture that it knows.
  */
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cuda.h"
 #include "emit_cases.h"
 #include "emit_memory.h"
 #include "nvrtc.h"
+#include "shim_program.h"
 #include "test.h"
 
-enum { NBLOCKS = 3, ORDERS = 3 };
+enum { NBLOCKS = 3 };
 
-struct call {
-	void *t[PROGRAM_MAX_ARGS];
+static bool run_program(struct shim *shim, struct memory *m)
+{
+	const struct program *p = shim->program[0];
+	void *t[128] = {aligned_alloc(64, p->slab_bytes + 64)}, *scratch = aligned_alloc(64, program_scratch_bytes(p) + 64);
+	struct pool *pool = pool_new(1);
 	int64_t dim[GPU_MAX_DIMS];
-};
-typedef void kernel_fn(struct call);
-typedef const char *launch_fn(kernel_fn *, const struct call *, int, size_t, int);
-
-static bool write_text(const char *path, const char *text, size_t n)
-{
-	FILE *f = fopen(path, "w");
-	bool ok = f && fwrite(text, 1, n, f) == n;
-	return f && !fclose(f) && ok;
-}
-
-/* The source as a library of this machine. */
-static void *build(const struct cuda_source *s)
-{
-	struct arena a = {0};
-	char here[4096];
-	const char *dir = test_tmpdir();
-	const char *c = arena_printf(&a, "%s/kernels.c", dir), *cu = arena_printf(&a, "%s/kernels.cu", dir);
-	const char *so = arena_printf(&a, "%s/kernels.so", dir);
-	const char *main_c = arena_printf(&a, "#include \"tests/gpu/shim.h\"\n#include \"%s\"\n#include \"tests/gpu/shim_run.h\"\n",
-		cu);
-	const char *command = arena_printf(&a, "gcc -std=gnu11 -O1 -march=x86-64-v3 -ffp-contract=off -fno-tree-ter -fno-math-errno -w "
-		"-fPIC -shared -I%s -o %s %s -lm", getcwd(here, sizeof(here)) ? here : ".", so, c);
-	void *lib = NULL;
-	if (!write_text(cu, s->text, s->text_bytes) || !write_text(c, main_c, strlen(main_c)))
-		FAIL("unable to write '%s'", c);
-	else if (system(command))
-		FAIL("generated CUDA C is not C: %s", command);
-	else if (!(lib = dlopen(so, RTLD_NOW | RTLD_LOCAL)))
-		FAIL("%s", dlerror());
-	unlink(so); /* another library of the same path would be the same library */
-	arena_release(&a);
-	return lib;
-}
-
-static bool run_program(void *lib, const struct cuda_program *p, struct memory *m, int order)
-{
-	launch_fn *launch = (launch_fn *)(uintptr_t)dlsym(lib, "shim_launch");
-	void *t[128] = {aligned_alloc(64, (size_t)p->slab_bytes + 64)}, *scratch = aligned_alloc(64, (size_t)p->scratch_bytes + 64);
-	bool ok = true;
-	memset(t[0], 0xee, (size_t)p->slab_bytes); /* nothing may rely on a clean slab */
-	memset(scratch, 0xee, (size_t)p->scratch_bytes);
-	t[p->nexternal + 1] = scratch;
+	memset(t[0], 0xee, p->slab_bytes); /* nothing may rely on a clean slab */
+	memset(scratch, 0xee, program_scratch_bytes(p));
 	for (int i = 0; i < m->ntensor; i++)
-		for (int k = 0; k < p->nexternal; k++)
-			if (!strcmp(p->external[k].name, m->tensor[i].name))
-				t[k + 1] = m->tensor[i].p;
-	for (int k = 0; k < p->nkernel && ok; k++) {
-		const struct cuda_kernel_row *row = &p->kernel[k];
-		struct call call = {0};
-		for (int i = 0; i < row->narg; i++)
-			call.t[i] = (char *)t[row->arg[i].slot] + row->arg[i].offset;
-		memory_dims(m, call.dim);
-		kernel_fn *fn = (kernel_fn *)(uintptr_t)dlsym(lib, row->name);
-		/* One block, and several. */
-		const char *wrong = launch(fn, &call, order ? NBLOCKS : 1, (size_t)row->shared_bytes, order);
-		if (wrong) {
-			FAIL("%s, %s: %s", p->name, row->name, wrong);
-			ok = false;
-		}
-	}
+		t[1 + program_external_find(p, m->tensor[i].name)] = m->tensor[i].p;
+	memory_dims(m, dim);
+	program_run(p, pool, t, dim, scratch);
+	pool_free(pool);
 	free(t[0]);
 	free(scratch);
-	return ok;
+	const char *wrong = shim_wrong(shim);
+	if (wrong)
+		FAIL("%s: %s", p->name, wrong);
+	return !wrong;
 }
 
 /* Equal bits, or within a tolerance where a class of its own or a sum of it is in between. */
@@ -96,13 +47,14 @@ static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uin
 	void (*init)(struct memory *, const struct graph *, const int64_t *, uint64_t) = tolerance ? memory_init_plain : memory_init;
 	char name[128];
 	init(&want, g, rows, seed);
-	void *lib = build(&source);
-	bool ok = lib && memory_interpret(&want);
-	for (int order = 0; order < ORDERS && ok; order++) {
+	struct shim shim;
+	bool built = shim_open(&shim, &source), ok = built && memory_interpret(&want);
+	for (int order = 0; order < SHIM_ORDERS && ok; order++) {
 		struct memory got;
+		shim_order(&shim, order, order ? NBLOCKS : 1);
 		snprintf(name, sizeof(name), "%s, seed %llu, order %d", g->name, (unsigned long long)seed, order);
 		init(&got, plan, rows, seed);
-		ok = run_program(lib, &source.program[0], &got, order) &&
+		ok = run_program(&shim, &got) &&
 			(tolerance ? memory_close(&want, &got, tolerance, name) : memory_same(&want, &got, name));
 		/* Whatever the order and the blocks: the same bits. */
 		if (ok && order)
@@ -112,10 +64,9 @@ static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uin
 		else
 			first = got;
 	}
-	if (lib) {
+	if (built)
 		memory_release(&first);
-		dlclose(lib);
-	}
+	shim_close(&shim);
 	memory_release(&want);
 	if (!ok && getenv("TRIM_TEST_PRINT"))
 		puts(source.text);

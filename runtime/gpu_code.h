@@ -1,0 +1,47 @@
+/*
+ * What generated CUDA code looks like to those who run it: programs of kernels that are launched in order, on one
+ * stream, each behind all before it. Device code itself is found by kernels' names in a cubin (gpu_run.h).
+ *
+ * A kernel is a function
+ *     void NAME(struct gpu_call)
+ * of GPU_THREADS threads and any number of blocks; the numbers of blocks change no bit. Its arguments are places in a
+ * table of device addresses like program.h's: t[0] the slab, t[1 + i] external i, t[1 + nexternal] scratch that kernels
+ * share.
+ *
+ * As bytes: JSON, one array of programs
+ *     [{"name":"step","slab_bytes":N,"scratch_bytes":N,"dims":[["R",64]],"externals":[["tok",kind,dtype,bytes]],
+ *       "kernels":[["k0_map",shared_bytes,[slot,offset,slot,offset]]]}]
+ */
+#ifndef GPU_CODE_H
+#define GPU_CODE_H
+
+#include "arena.h"
+#include "program.h"
+#include "strbuf.h"
+
+enum { GPU_THREADS = 256, GPU_MAX_DIMS = 8 };
+
+struct gpu_call {
+	uint64_t t[PROGRAM_MAX_ARGS]; /* device addresses */
+	int64_t dim[GPU_MAX_DIMS];
+};
+
+struct gpu_kernel {
+	const char *name;
+	uint32_t narg;
+	const struct program_arg *arg;
+	uint64_t shared_bytes; /* dynamic, of a block */
+};
+
+struct gpu_program {
+	struct program head; /* without kernels; slab_bytes and scratch_bytes are device memory */
+	const struct gpu_kernel *kernel;
+	uint32_t nkernel;
+};
+
+void gpu_code_write(struct strbuf *out, const struct gpu_program *p, size_t n);
+
+/* In the arena. ERR_IO: what is damaged, and where. */
+bool gpu_code_read(struct arena *a, struct buf text, struct gpu_program **p, size_t *n, struct err *e);
+
+#endif

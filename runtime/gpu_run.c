@@ -1,0 +1,265 @@
+#include "gpu_run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Of cuda.h. */
+enum { ATTRIBUTE_MULTIPROCESSORS = 16, ATTRIBUTE_MAJOR = 75, ATTRIBUTE_MINOR = 76, ATTRIBUTE_SHARED_OPTIN = 97 };
+enum { FUNCTION_SHARED_BYTES = 8, STREAM_NON_BLOCKING = 1 };
+
+enum { PIECE_BYTES = 8 << 20, NPIECES = 2, ALIGN_BYTES = 256 };
+
+/* ---- devices ---- */
+
+static bool read_device(struct gpu_device *g, struct err *e)
+{
+	const struct gpu_driver *d = g->d;
+	int major = 0, minor = 0;
+	size_t all = 0, available = 0;
+	if (!gpu_ok(d, d->device_name(g->name, sizeof(g->name), g->device), "asking for the device's name", e) ||
+		!gpu_ok(d, d->device_attribute(&major, ATTRIBUTE_MAJOR, g->device), "asking for the device's version", e) ||
+		!gpu_ok(d, d->device_attribute(&minor, ATTRIBUTE_MINOR, g->device), "asking for the device's version", e) ||
+		!gpu_ok(d, d->device_attribute(&g->nmulti, ATTRIBUTE_MULTIPROCESSORS, g->device), "counting multiprocessors", e) ||
+		!gpu_ok(d, d->device_attribute(&g->shared_bytes, ATTRIBUTE_SHARED_OPTIN, g->device), "asking for shared memory", e) ||
+		!gpu_ok(d, d->context_retain(&g->context, g->device), "opening the device", e) ||
+		!gpu_ok(d, d->context_set(g->context), "opening the device", e) ||
+		!gpu_ok(d, d->memory_info(&available, &all), "asking for the device's memory", e))
+		return false;
+	g->arch = major * 10 + minor;
+	g->free_bytes = available;
+	g->all_bytes = all;
+	return true;
+}
+
+bool gpu_device_open(struct gpu_device *g, int index, struct err *e)
+{
+	int n = 0;
+	*g = (struct gpu_device){.d = gpu_driver_open(e)};
+	if (!g->d)
+		return false;
+	if (!gpu_ok(g->d, g->d->device_count(&n), "counting devices", e))
+		return false;
+	if (index < 0 || index >= n)
+		return err_set(e, ERR_TOOL, n ? "no CUDA device %d; there are %d, from 0 on" : "no CUDA device", index, n);
+	if (!gpu_ok(g->d, g->d->device_get(&g->device, index), "opening the device", e))
+		return false;
+	if (read_device(g, e))
+		return true;
+	gpu_device_close(g);
+	return false;
+}
+
+void gpu_device_close(struct gpu_device *g)
+{
+	if (g->context)
+		g->d->context_release(g->device);
+	*g = (struct gpu_device){0};
+}
+
+const struct gpu_image *gpu_image_choose(const struct gpu_image *image, size_t n, int arch)
+{
+	const struct gpu_image *best = NULL;
+	for (size_t i = 0; i < n; i++)
+		if (image[i].arch / 10 == arch / 10 && image[i].arch <= arch && (!best || image[i].arch > best->arch))
+			best = &image[i];
+	return best;
+}
+
+/* ---- memory ---- */
+
+static uint64_t padded(uint64_t bytes)
+{
+	return (bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
+}
+
+/* One allocation; places in it are the table. */
+static uint64_t place(const struct gpu_program *p, uint64_t base, uint64_t *t)
+{
+	const struct program *h = &p->head;
+	uint64_t at = 0, place_of[] = {h->slab_bytes, h->scratch_bytes};
+	for (uint32_t i = 0; i < h->nexternal; i++) {
+		if (t)
+			t[1 + i] = base + at;
+		at += padded(h->external[i].bytes);
+	}
+	for (int i = 0; i < 2; i++) {
+		if (t)
+			t[i ? 1 + h->nexternal : 0] = base + at;
+		at += padded(place_of[i]);
+	}
+	return at;
+}
+
+uint64_t gpu_run_bytes(const struct gpu_program *p)
+{
+	return place(p, 0, NULL);
+}
+
+/* Pieces through pinned memory: while one is on its way the next is read. */
+struct pinned {
+	const struct gpu_driver *d;
+	void *piece[NPIECES];
+	gpu_stream stream[NPIECES];
+	int next;
+};
+
+static bool pinned_open(struct pinned *s, const struct gpu_driver *d, struct err *e)
+{
+	*s = (struct pinned){.d = d};
+	for (int i = 0; i < NPIECES; i++)
+		if (!gpu_ok(d, d->host_alloc(&s->piece[i], PIECE_BYTES, 0), "allocating pinned memory", e) ||
+			!gpu_ok(d, d->stream_new(&s->stream[i], STREAM_NON_BLOCKING), "making a stream", e))
+			return false;
+	return true;
+}
+
+static bool pinned_send(struct pinned *s, uint64_t to, const void *from, uint64_t bytes, struct err *e)
+{
+	for (uint64_t at = 0; at < bytes; at += PIECE_BYTES) {
+		size_t n = bytes - at < PIECE_BYTES ? (size_t)(bytes - at) : PIECE_BYTES;
+		int i = s->next++ % NPIECES;
+		if (!gpu_ok(s->d, s->d->stream_wait(s->stream[i]), "sending weights", e))
+			return false;
+		memcpy(s->piece[i], (const char *)from + at, n);
+		if (!gpu_ok(s->d, s->d->to_device(to + at, s->piece[i], n, s->stream[i]), "sending weights", e))
+			return false;
+	}
+	return true;
+}
+
+static bool pinned_close(struct pinned *s, struct err *e)
+{
+	bool ok = true;
+	for (int i = 0; i < NPIECES; i++) {
+		if (s->stream[i]) {
+			ok = gpu_ok(s->d, s->d->stream_wait(s->stream[i]), "sending weights", ok ? e : NULL) && ok;
+			s->d->stream_free(s->stream[i]);
+		}
+		if (s->piece[i])
+			s->d->host_free(s->piece[i]);
+	}
+	return ok;
+}
+
+static bool send_all(struct gpu_run *r, struct err *e)
+{
+	const struct program *h = &r->p->head;
+	struct pinned s;
+	bool ok = pinned_open(&s, r->g->d, e);
+	for (uint32_t i = 0; i < h->nexternal && ok; i++) {
+		const struct program_external *x = &h->external[i];
+		if (x->kind == EXTERNAL_PARAM)
+			ok = pinned_send(&s, r->t[1 + i], r->host[1 + i], x->bytes, e);
+		else if (x->kind == EXTERNAL_STATE)
+			ok = gpu_ok(r->g->d, r->g->d->fill(r->t[1 + i], 0, x->bytes, r->stream), "clearing the cache", e);
+	}
+	return pinned_close(&s, ok ? e : NULL) && ok;
+}
+
+/* ---- code ---- */
+
+static bool find_functions(struct gpu_run *r, const void *cubin, struct err *e)
+{
+	const struct gpu_driver *d = r->g->d;
+	if (!gpu_ok(d, d->module_load(&r->module, cubin), "loading GPU code", e))
+		return false;
+	for (uint32_t i = 0; i < r->p->nkernel; i++) {
+		const struct gpu_kernel *k = &r->p->kernel[i];
+		int blocks = 0;
+		if (k->shared_bytes > (uint64_t)r->g->shared_bytes)
+			return err_set(e, ERR_DEVICE, "%s: kernel %s needs %llu bytes of shared memory, a block has %d", r->g->name, k->name,
+				(unsigned long long)k->shared_bytes, r->g->shared_bytes);
+		if (!gpu_ok(d, d->module_function(&r->function[i], r->module, k->name), k->name, e) ||
+			!gpu_ok(d, d->function_set(r->function[i], FUNCTION_SHARED_BYTES, (int)k->shared_bytes), k->name, e) ||
+			!gpu_ok(d, d->occupancy(&blocks, r->function[i], GPU_THREADS, k->shared_bytes), k->name, e))
+			return false;
+		r->nblock[i] = (unsigned)((blocks > 0 ? blocks : 1) * r->g->nmulti);
+	}
+	return true;
+}
+
+static bool enough_memory(const struct gpu_run *r, struct err *e)
+{
+	if (r->bytes <= r->g->free_bytes)
+		return true;
+	return err_set(e, ERR_DEVICE, "%s has %.1f GB of memory free of %.1f, %.1f are needed", r->g->name,
+		(double)r->g->free_bytes / 1e9, (double)r->g->all_bytes / 1e9, (double)r->bytes / 1e9);
+}
+
+bool gpu_run_open(struct gpu_run *r, struct gpu_device *g, const struct gpu_program *p, const void *cubin, void *const *host,
+	struct err *e)
+{
+	uint64_t base = 0;
+	*r = (struct gpu_run){.g = g, .p = p, .host = host, .bytes = gpu_run_bytes(p)};
+	r->function = xcalloc(p->nkernel + 1, sizeof(*r->function));
+	r->nblock = xcalloc(p->nkernel + 1, sizeof(*r->nblock));
+	r->t = xcalloc(p->head.nexternal + 2, sizeof(*r->t));
+	bool ok = enough_memory(r, e) && gpu_ok(g->d, g->d->stream_new(&r->stream, STREAM_NON_BLOCKING), "making a stream", e) &&
+		gpu_ok(g->d, g->d->alloc(&base, r->bytes ? r->bytes : 1), "allocating device memory", e);
+	if (ok) {
+		place(p, base, r->t);
+		ok = find_functions(r, cubin, e) && send_all(r, e);
+	}
+	if (!ok)
+		gpu_run_close(r);
+	return ok;
+}
+
+/* Where the one allocation begins. */
+static uint64_t base_of(const struct gpu_run *r)
+{
+	return r->p->head.nexternal ? r->t[1] : r->t[0];
+}
+
+void gpu_run_close(struct gpu_run *r)
+{
+	if (!r->g)
+		return;
+	if (r->stream)
+		r->g->d->stream_wait(r->stream);
+	if (base_of(r))
+		r->g->d->free(base_of(r));
+	if (r->module)
+		r->g->d->module_unload(r->module);
+	if (r->stream)
+		r->g->d->stream_free(r->stream);
+	free(r->function);
+	free(r->nblock);
+	free(r->t);
+	*r = (struct gpu_run){0};
+}
+
+static bool send_inputs(struct gpu_run *r, struct err *e)
+{
+	const struct program *h = &r->p->head;
+	for (uint32_t i = 0; i < h->nexternal; i++)
+		if (h->external[i].kind == EXTERNAL_INPUT &&
+			!gpu_ok(r->g->d, r->g->d->to_device(r->t[1 + i], r->host[1 + i], h->external[i].bytes, r->stream),
+				"sending inputs", e))
+			return false;
+	return true;
+}
+
+bool gpu_run_start(struct gpu_run *r, const int64_t *dim, struct err *e)
+{
+	if (!send_inputs(r, e))
+		return false;
+	for (uint32_t i = 0; i < r->p->nkernel; i++) {
+		const struct gpu_kernel *k = &r->p->kernel[i];
+		struct gpu_call call = {{0}, {0}};
+		void *arg[] = {&call};
+		for (uint32_t a = 0; a < k->narg; a++)
+			call.t[a] = r->t[k->arg[a].slot] + k->arg[a].offset;
+		memcpy(call.dim, dim, r->p->head.ndim * sizeof(*dim));
+		if (!gpu_ok(r->g->d, r->g->d->launch(r->function[i], r->nblock[i], 1, 1, GPU_THREADS, 1, 1, (unsigned)k->shared_bytes,
+			r->stream, arg, NULL), k->name, e))
+			return false;
+	}
+	return true;
+}
+
+bool gpu_run_get(struct gpu_run *r, int external, void *to, uint64_t bytes, struct err *e)
+{
+	return gpu_ok(r->g->d, r->g->d->to_host(to, r->t[1 + external], bytes, r->stream), "reading results", e) &&
+		gpu_ok(r->g->d, r->g->d->stream_wait(r->stream), "running GPU code", e);
+}

@@ -1,0 +1,63 @@
+/*
+ * Programs on a CUDA device: code and memory of one program, weights sent once, then runs.
+ *
+ * A device's memory is the program's slab, scratch and every external. Params go there when the program is opened, in
+ * pieces through pinned memory, so that reading the file and sending overlap; states begin as 0. Inputs go with every
+ * run; an output comes when it is asked for. A failing device is an error like any other; none of this prints.
+ */
+#ifndef GPU_RUN_H
+#define GPU_RUN_H
+
+#include "gpu_code.h"
+#include "gpu_driver.h"
+
+struct gpu_device {
+	const struct gpu_driver *d;
+	int device;
+	char name[128];
+	int arch;         /* 90: compute capability 9.0 */
+	int nmulti;       /* multiprocessors */
+	int shared_bytes; /* dynamic, that a block may have */
+	uint64_t free_bytes, all_bytes;
+	gpu_context context;
+};
+
+/* Device `index` of those that the driver shows. ERR_TOOL: no driver, no such device. */
+bool gpu_device_open(struct gpu_device *g, int index, struct err *e);
+void gpu_device_close(struct gpu_device *g);
+
+/* Code for one architecture; runs on devices of the same major number and a minor one not below. */
+struct gpu_image {
+	int arch;
+	const void *cubin;
+};
+/* The best of them for a device; NULL: there is none. */
+const struct gpu_image *gpu_image_choose(const struct gpu_image *image, size_t n, int arch);
+
+struct gpu_run {
+	struct gpu_device *g;
+	const struct gpu_program *p;
+	gpu_module module;
+	gpu_stream stream;
+	gpu_function *function; /* one for each kernel; private from here on */
+	unsigned *nblock;
+	uint64_t *t;            /* addresses as gpu_code.h has them */
+	void *const *host;
+	uint64_t bytes;         /* of device memory */
+};
+
+/* host: memory of the externals as program_run has it, host[1 + i]; params are read now, inputs with every run. It stays
+ * the caller's. ERR_DEVICE: the device's memory is too small, with both sizes, or it failed. */
+bool gpu_run_open(struct gpu_run *r, struct gpu_device *g, const struct gpu_program *p, const void *cubin, void *const *host,
+	struct err *e);
+void gpu_run_close(struct gpu_run *r);
+
+/* Launches all kernels; dim as program_run has it. */
+bool gpu_run_start(struct gpu_run *r, const int64_t *dim, struct err *e);
+/* Waits, and copies the first bytes of an external to the host. */
+bool gpu_run_get(struct gpu_run *r, int external, void *to, uint64_t bytes, struct err *e);
+
+/* What gpu_run_open allocates. */
+uint64_t gpu_run_bytes(const struct gpu_program *p);
+
+#endif

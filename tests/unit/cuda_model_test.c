@@ -1,0 +1,145 @@
+/*
+ * Whole models through generated CUDA C, run by the shim: the CPU target's text letter for letter, its logits within
+ * what another order of sums costs, and the same bits in prefill and decode.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "file.h"
+#include "shim_program.h"
+#include "stories.h"
+
+struct gpu {
+	struct running cpu; /* the same model's CPU code; its weights serve both */
+	struct cuda_source source;
+	struct shim shim;
+	struct session session;
+};
+
+static bool gpu_start(struct gpu *g, const char *model, enum numerics numerics)
+{
+	char path[512];
+	struct err e;
+	memset(g, 0, sizeof(*g));
+	snprintf(path, sizeof(path), "%s/models/%s", test_data(), model);
+	struct setting s = {.path = path, .target = target_native(), .numerics = numerics, .nthreads = 1, .rows = 24, .gone = -1};
+	if (!stories_start(&g->cpu, &s))
+		return false;
+	struct arena *a = &g->cpu.arena;
+	struct forward f = {.config = &g->cpu.model.config, .numerics = numerics, .max_rows = s.rows, .max_out = s.rows,
+		.slots = g->cpu.context};
+	const struct graph *plan = graph_plan(a, forward_step(a, &f));
+	struct param_source params = {&g->cpu.packed, packed_find};
+	g->source = cuda_emit(a, &plan, 1);
+	if (!shim_open(&g->shim, &g->source))
+		return false;
+	if (!session_open(&g->session, g->shim.program[0], &params, g->cpu.pool, (uint32_t)g->cpu.context, &e)) {
+		FAIL("%s", e.msg);
+		return false;
+	}
+	shim_order(&g->shim, 0, 2);
+	return true;
+}
+
+static void gpu_stop(struct gpu *g)
+{
+	session_release(&g->session);
+	shim_close(&g->shim);
+	stories_stop(&g->cpu);
+}
+
+static uint32_t greedy(const float *logits, int64_t n)
+{
+	int64_t best = 0;
+	for (int64_t i = 1; i < n; i++)
+		if (logits[i] > logits[best])
+			best = i;
+	return (uint32_t)best;
+}
+
+TEST(stories260k_prints_the_known_text)
+{
+	enum { STEPS = 60 };
+	struct gpu g;
+	char path[512];
+	struct strbuf want, got;
+	struct tokenizer_stream stream;
+	struct err e;
+	if (!test_data())
+		return;
+	strbuf_init(&want);
+	strbuf_init(&got);
+	snprintf(path, sizeof(path), "%s/models/stories260K/greedy-200-steps.txt", test_data());
+	REQUIRE(file_read(&want, path, &e));
+	REQUIRE(gpu_start(&g, "stories260K/hf", NUMERICS_F32));
+	struct sequence q = {0};
+	uint32_t token = g.cpu.tokenizer.start_id;
+	tokenizer_stream_init(&stream, &g.cpu.tokenizer, TOKENIZER_AT_START);
+	for (int i = 0; i < STEPS; i++) {
+		token = greedy(session_decode(&g.session, &q, token), g.session.nvocab);
+		tokenizer_stream_put(&stream, token, &got);
+	}
+	tokenizer_stream_end(&stream, &got);
+	want.s[got.n < want.n ? got.n : want.n] = '\0';
+	CHECK(got.n > STEPS);
+	CHECK_STR(got.s, want.s);
+	gpu_stop(&g);
+	strbuf_release(&want);
+	strbuf_release(&got);
+}
+
+enum { NTOKENS = 30 };
+
+/* Logits of NTOKENS fixed tokens, the first `together` of them in one call. */
+static float *logits_of(struct session *s, size_t together)
+{
+	struct sequence q = {0};
+	uint32_t token[NTOKENS];
+	struct logits l = {calloc((size_t)(NTOKENS * s->nvocab), sizeof(float)), s->nvocab};
+	for (int i = 0; i < NTOKENS; i++)
+		token[i] = i ? 3 + (uint32_t)(i * 37 % 90) : 1;
+	if (together)
+		session_prefill_all(s, &q, token, together, logits_keep, &l);
+	for (size_t i = together; i < NTOKENS; i++)
+		logits_keep(&l, i, session_decode(s, &q, token[i]));
+	return l.all;
+}
+
+/* The largest difference, of the largest logit. */
+static double distance(const float *a, const float *b, int64_t n)
+{
+	double most = 0, apart = 0;
+	for (int64_t i = 0; i < n; i++) {
+		most = fmax(most, fabs((double)a[i]));
+		apart = fmax(apart, fabs((double)a[i] - (double)b[i]));
+	}
+	return apart / most;
+}
+
+TEST(logits_are_the_cpu_s_and_those_of_decode)
+{
+	static const struct {
+		enum numerics numerics;
+		double most;
+	} cases[] = {{NUMERICS_F32, 1e-4}, {NUMERICS_BF16, 2e-2}, {NUMERICS_INT8, 2e-2}, {NUMERICS_INT4, 2e-2}};
+	if (!test_data())
+		return;
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		struct gpu g;
+		REQUIRE(gpu_start(&g, "stories260K/hf", cases[i].numerics));
+		int64_t n = NTOKENS * g.session.nvocab;
+		float *want = logits_of(&g.cpu.session, 20), *prefill = logits_of(&g.session, 20), *decode = logits_of(&g.session, 0);
+		double apart = distance(want, prefill, n);
+		printf("%s: %.1e of the largest logit apart\n", numerics_classes[cases[i].numerics].name, apart);
+		CHECK(apart <= cases[i].most);
+		if (memcmp(prefill, decode, (size_t)n * sizeof(float)))
+			FAIL("class %s: decode has other bits than prefill", numerics_classes[cases[i].numerics].name);
+		CHECK(!shim_wrong(&g.shim));
+		free(want);
+		free(prefill);
+		free(decode);
+		gpu_stop(&g);
+	}
+}
