@@ -15,44 +15,19 @@
 #ifndef CUDA_H
 #define CUDA_H
 
+#include "gpu_code.h"
 #include "ir.h"
-#include "program.h"
 
-enum {
-	GPU_THREADS = 256, /* of a block, of every kernel */
-	GPU_CHUNKS = 8,
-};
-
-/* Kernels in order; each waits for those before it. Any number of blocks gives the same bits. */
-struct cuda_kernel_row {
-	const char *name;
-	int narg;
-	const struct program_arg *arg; /* slot 0: the slab; 1 + i: external i; 1 + nexternal: scratch */
-	int64_t shared_bytes;          /* dynamic, of a block */
-};
-
-struct cuda_program {
-	const char *name;
-	struct cuda_kernel_row *kernel;
-	int nkernel;
-	struct program_external *external;
-	int nexternal;
-	struct program_dim *dim; /* the dynamic axes */
-	int ndim;
-	int64_t slab_bytes, scratch_bytes;
-};
+enum { GPU_CHUNKS = 8 };
 
 struct cuda_source {
 	const char *text;
 	size_t text_bytes;
-	struct cuda_program *program; /* one for each graph */
+	struct gpu_program *program; /* one for each graph */
 	int nprogram;
 };
 
-/* Everything in the arena. Deterministic. A kernel is called as
- *     void NAME(struct call { u8 *t[PROGRAM_MAX_ARGS]; i64 dim[GPU_MAX_DIMS]; })
- * by value, with the addresses of its arguments and the extents of program.dim. */
-enum { GPU_MAX_DIMS = 8 };
+/* Everything in the arena. Deterministic. */
 struct cuda_source cuda_emit(struct arena *a, const struct graph *const *graph, int ngraph);
 
 #endif

@@ -96,71 +96,81 @@ static const struct compiled *compile(struct unit *u, const struct graph *g, int
 
 /* ---- tables ---- */
 
-static void add_external(struct arena *a, struct cuda_program *p, const char *name, enum program_external_kind kind,
-	const struct graph *g, int node)
+struct tables {
+	struct arena *a;
+	const struct graph *g;
+	struct program_external *external;
+	int nexternal;
+	int *slot; /* of each node: 1 + external, or 0 */
+	struct gpu_kernel *kernel;
+	int nkernel;
+	int64_t scratch_bytes;
+};
+
+static void add_external(struct tables *t, const char *name, enum program_external_kind kind, int node)
 {
-	*arena_push(a, p->external, p->nexternal) = (struct program_external){arena_strdup(a, name), kind,
-		g->node[node].type.dtype, (uint64_t)tensor_bytes(g, &g->node[node])};
+	const struct node *n = &t->g->node[node];
+	*arena_push(t->a, t->external, t->nexternal) =
+		(struct program_external){arena_strdup(t->a, name), kind, n->type.dtype, (uint64_t)tensor_bytes(t->g, n)};
+	t->slot[node] = t->nexternal;
 }
 
-/* Slot of each node: 1 + external, or 0. */
-static int *list_externals(struct arena *a, const struct graph *g, struct cuda_program *p)
+static void list_externals(struct tables *t)
 {
-	int *slot = arena_array(a, int, g->nnode);
+	const struct graph *g = t->g;
+	t->slot = arena_array(t->a, int, g->nnode);
 	for (int i = 0; i < g->nnode; i++) {
 		enum op op = g->node[i].op;
-		if (op != OP_INPUT && op != OP_PARAM && op != OP_STATE)
-			continue;
-		add_external(a, p, g->node[i].name,
-			op == OP_INPUT ? EXTERNAL_INPUT : op == OP_PARAM ? EXTERNAL_PARAM : EXTERNAL_STATE, g, i);
-		slot[i] = p->nexternal;
+		if (op == OP_INPUT || op == OP_PARAM || op == OP_STATE)
+			add_external(t, g->node[i].name, op == OP_INPUT ? EXTERNAL_INPUT
+				: op == OP_PARAM ? EXTERNAL_PARAM : EXTERNAL_STATE, i);
 	}
-	for (int i = 0; i < g->noutput; i++) {
-		add_external(a, p, g->output[i].name, EXTERNAL_OUTPUT, g, g->output[i].node);
-		slot[g->output[i].node] = p->nexternal;
-	}
-	return slot;
+	for (int i = 0; i < g->noutput; i++)
+		add_external(t, g->output[i].name, EXTERNAL_OUTPUT, g->output[i].node);
 }
 
-static void add_kernel(struct arena *a, struct cuda_program *p, const struct graph *g, const int *slot,
-	const struct compiled *c, const struct region_key *key)
+static void add_kernel(struct tables *t, const struct compiled *c, const struct region_key *key)
 {
-	struct program_arg *arg = arena_array(a, struct program_arg, c->narg + 1);
-	int narg = c->narg;
+	struct program_arg *arg = arena_array(t->a, struct program_arg, c->narg + 1);
+	uint32_t narg = (uint32_t)c->narg;
 	for (int i = 0; i < c->narg; i++) {
-		int n = key->external[c->arg[i]];
-		if (!slot[n] && g->node[n].offset < 0)
-			BUG("graph '%s': %%%d has no memory", g->name, n);
-		arg[i] = (struct program_arg){(uint64_t)slot[n], slot[n] ? 0 : (uint64_t)g->node[n].offset};
+		int n = key->external[c->arg[i]], slot = t->slot[n];
+		if (!slot && t->g->node[n].offset < 0)
+			BUG("graph '%s': %%%d has no memory", t->g->name, n);
+		arg[i] = (struct program_arg){(uint64_t)slot, slot ? 0 : (uint64_t)t->g->node[n].offset};
 	}
 	if (c->scratch_bytes)
-		arg[narg++] = (struct program_arg){(uint64_t)p->nexternal + 1, 0};
-	if (c->scratch_bytes > p->scratch_bytes)
-		p->scratch_bytes = c->scratch_bytes;
-	*arena_push(a, p->kernel, p->nkernel) = (struct cuda_kernel_row){c->name, narg, arg, c->shared_bytes};
+		arg[narg++] = (struct program_arg){(uint64_t)t->nexternal + 1, 0};
+	if (c->scratch_bytes > t->scratch_bytes)
+		t->scratch_bytes = c->scratch_bytes;
+	*arena_push(t->a, t->kernel, t->nkernel) = (struct gpu_kernel){c->name, narg, arg, (uint64_t)c->shared_bytes};
 }
 
-static struct cuda_program emit_program(struct unit *u, const struct graph *g)
+static struct gpu_program emit_program(struct unit *u, const struct graph *g)
 {
-	struct cuda_program p = {.name = g->name, .slab_bytes = g->slab_bytes};
-	const int *slot = list_externals(u->arena, g, &p);
+	struct tables t = {.a = u->arena, .g = g};
+	struct program_dim *dim = NULL;
+	uint32_t ndim = 0;
+	list_externals(&t);
 	for (int r = 0; r < g->nregion; r++) {
 		struct region_key key = region_key(u->arena, g, r);
 		for (int part = 0; part < cuda_parts(g, &g->region[r]); part++)
-			add_kernel(u->arena, &p, g, slot, compile(u, g, r, part, &key), &key);
+			add_kernel(&t, compile(u, g, r, part, &key), &key);
 	}
 	for (int i = 0; i < g->naxis; i++)
 		if (g->axis[i].dynamic)
-			*arena_push(u->arena, p.dim, p.ndim) = (struct program_dim){g->axis[i].name, g->axis[i].extent};
-	if (p.ndim > GPU_MAX_DIMS)
+			*arena_push(u->arena, dim, ndim) = (struct program_dim){g->axis[i].name, g->axis[i].extent};
+	if (ndim > GPU_MAX_DIMS)
 		BUG("graph '%s' has more than %d dynamic axes", g->name, GPU_MAX_DIMS);
-	return p;
+	return (struct gpu_program){.head = {.abi = PROGRAM_ABI, .nexternal = (uint32_t)t.nexternal, .ndim = ndim, .name = g->name,
+		.external = t.external, .dim = dim, .slab_bytes = (uint64_t)g->slab_bytes, .scratch_bytes = (uint64_t)t.scratch_bytes},
+		.kernel = t.kernel, .nkernel = (uint32_t)t.nkernel};
 }
 
 struct cuda_source cuda_emit(struct arena *a, const struct graph *const *graph, int ngraph)
 {
 	struct unit u = {.arena = a};
-	struct cuda_source out = {.program = arena_array(a, struct cuda_program, ngraph), .nprogram = ngraph};
+	struct cuda_source out = {.program = arena_array(a, struct gpu_program, ngraph), .nprogram = ngraph};
 	strbuf_init(&u.text);
 	strbuf_adds(&u.text, cuda_prelude);
 	cuda_recipe(&u.text, a, OP_EXP);

@@ -80,7 +80,8 @@ static int shim_run_block(enum shim_order order)
 int shim_chosen_order = SHIM_FORWARD, shim_chosen_blocks = 1;
 const char *shim_was_wrong;
 
-static void shim_run(void (*kernel)(struct call), const struct call *call, size_t shared_bytes)
+void shim_run(void (*kernel)(struct call), const struct call *call, size_t shared_bytes);
+void shim_run(void (*kernel)(struct call), const struct call *call, size_t shared_bytes)
 {
 #ifdef __x86_64__
 	unsigned state = __builtin_ia32_stmxcsr();

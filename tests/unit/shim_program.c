@@ -16,23 +16,23 @@ static bool write_text(const char *path, const char *text, size_t n)
 	return f && !fclose(f) && ok;
 }
 
-static bool is_scratch(const struct cuda_program *p, const struct program_arg *arg)
+static bool is_scratch(const struct gpu_program *p, const struct program_arg *arg)
 {
-	return arg->slot == (uint64_t)p->nexternal + 1;
+	return arg->slot == (uint64_t)p->head.nexternal + 1;
 }
 
 /* A kernel of one item that launches the CUDA kernel, and its arguments. */
-static void add_kernel(struct strbuf *out, const struct cuda_program *p, int program, int k)
+static void add_kernel(struct strbuf *out, const struct gpu_program *p, int program, int k)
 {
-	const struct cuda_kernel_row *row = &p->kernel[k];
-	int narg = row->narg;
+	const struct gpu_kernel *row = &p->kernel[k];
+	int narg = (int)row->narg;
 	bool scratch = narg && is_scratch(p, &row->arg[narg - 1]);
 	narg -= scratch;
 	strbuf_addf(out, "static void run_%d_%d(void *const *arg, const int64_t *dim, void *scratch, int64_t lo, int64_t hi)\n{\n"
 		"\tstruct call c = {{0}};\n\tmemcpy(c.t, arg, %d * sizeof(*arg));\n", program, k, narg);
 	if (scratch)
 		strbuf_addf(out, "\tc.t[%d] = scratch;\n", narg);
-	strbuf_addf(out, "\tmemcpy(c.dim, dim, %d * sizeof(*dim));\n\tshim_run(%s, &c, %lld);\n}\n", p->ndim, row->name,
+	strbuf_addf(out, "\tmemcpy(c.dim, dim, %u * sizeof(*dim));\n\tshim_run(%s, &c, %lld);\n}\n", p->head.ndim, row->name,
 		(long long)row->shared_bytes);
 	strbuf_addf(out, "static const struct program_arg arg_%d_%d[] = {", program, k);
 	for (int i = 0; i < narg; i++)
@@ -40,26 +40,26 @@ static void add_kernel(struct strbuf *out, const struct cuda_program *p, int pro
 	strbuf_adds(out, "{0}};\n");
 }
 
-static void add_program(struct strbuf *out, const struct cuda_program *p, int program)
+static void add_program(struct strbuf *out, const struct gpu_program *p, int program)
 {
-	for (int k = 0; k < p->nkernel; k++)
+	for (int k = 0; k < (int)p->nkernel; k++)
 		add_kernel(out, p, program, k);
 	strbuf_addf(out, "static const struct program_kernel kernel_%d[] = {\n", program);
-	for (int k = 0; k < p->nkernel; k++) {
-		const struct cuda_kernel_row *row = &p->kernel[k];
-		int narg = row->narg - (row->narg && is_scratch(p, &row->arg[row->narg - 1]));
+	for (int k = 0; k < (int)p->nkernel; k++) {
+		const struct gpu_kernel *row = &p->kernel[k];
+		int narg = (int)row->narg - (row->narg && is_scratch(p, &row->arg[row->narg - 1]));
 		strbuf_addf(out, "\t{\"%s\", run_%d_%d, one_item, %d, arg_%d_%d, NULL, 1},\n", row->name, program, k, narg, program, k);
 	}
 	strbuf_addf(out, "\t{0}};\nstatic const struct program_external external_%d[] = {\n", program);
-	for (int i = 0; i < p->nexternal; i++)
-		strbuf_addf(out, "\t{\"%s\", %u, %u, %llu},\n", p->external[i].name, p->external[i].kind, p->external[i].dtype,
-			(unsigned long long)p->external[i].bytes);
+	for (uint32_t i = 0; i < p->head.nexternal; i++)
+		strbuf_addf(out, "\t{\"%s\", %u, %u, %llu},\n", p->head.external[i].name, p->head.external[i].kind, p->head.external[i].dtype,
+			(unsigned long long)p->head.external[i].bytes);
 	strbuf_addf(out, "\t{0}};\nstatic const struct program_dim dim_%d[] = {", program);
-	for (int i = 0; i < p->ndim; i++)
-		strbuf_addf(out, "{\"%s\", %lld}, ", p->dim[i].name, (long long)p->dim[i].max);
-	strbuf_addf(out, "{0}};\nstatic const struct program program_%d = {PROGRAM_ABI, %d, %d, %d, \"%s\", kernel_%d, external_%d, dim_%d, "
-		"%lld, %lld};\n", program, p->nkernel, p->nexternal, p->ndim, p->name, program, program, program,
-		(long long)p->slab_bytes, (long long)p->scratch_bytes);
+	for (uint32_t i = 0; i < p->head.ndim; i++)
+		strbuf_addf(out, "{\"%s\", %lld}, ", p->head.dim[i].name, (long long)p->head.dim[i].max);
+	strbuf_addf(out, "{0}};\nstatic const struct program program_%d = {PROGRAM_ABI, %u, %u, %u, \"%s\", kernel_%d, external_%d, dim_%d, "
+		"%lld, %lld};\n", program, p->nkernel, p->head.nexternal, p->head.ndim, p->head.name, program, program, program,
+		(long long)p->head.slab_bytes, (long long)p->head.scratch_bytes);
 }
 
 static void add_main(struct strbuf *out, const struct cuda_source *s, int nprogram, const char *cu)
@@ -81,22 +81,22 @@ bool shim_open(struct shim *s, const struct cuda_source *source)
 	char here[4096];
 	const char *dir = test_tmpdir(), *tree = getcwd(here, sizeof(here)) ? here : ".";
 	const char *c = arena_printf(&a, "%s/kernels.c", dir), *cu = arena_printf(&a, "%s/kernels.cu", dir);
-	const char *so = arena_printf(&a, "%s/kernels.so", dir);
+	static int nopened; /* a library of a path that is open already would be that one */
+	*s = (struct shim){.source = source};
+	snprintf(s->path, sizeof(s->path), "%s/kernels-%d.so", dir, nopened++);
 	/* -O1: a source is compiled once and runs for less than a second. */
 	const char *command = arena_printf(&a, "gcc -std=gnu11 -O1 -march=x86-64-v3 -ffp-contract=off -fno-tree-ter "
-		"-fno-math-errno -w -fPIC -shared -I%s -I%s/runtime -o %s %s -lm", tree, tree, so, c);
-	*s = (struct shim){.source = source};
+		"-fno-math-errno -w -fPIC -shared -I%s -I%s/runtime -o %s %s -lm", tree, tree, s->path, c);
 	strbuf_init(&main_c);
 	add_main(&main_c, source, source->nprogram, cu);
 	if (!write_text(cu, source->text, source->text_bytes) || !write_text(c, main_c.s, main_c.n))
 		FAIL("unable to write '%s'", c);
 	else if (system(command))
 		FAIL("generated CUDA C is no C: %s", command);
-	else if (!(s->library = dlopen(so, RTLD_NOW | RTLD_LOCAL)))
+	else if (!(s->library = dlopen(s->path, RTLD_NOW | RTLD_LOCAL)))
 		FAIL("%s", dlerror());
 	else
 		s->program = dlsym(s->library, "shim_program");
-	unlink(so); /* the next of this path is another library */
 	strbuf_release(&main_c);
 	arena_release(&a);
 	return s->program != NULL;
@@ -106,6 +106,7 @@ void shim_close(struct shim *s)
 {
 	if (s->library)
 		dlclose(s->library);
+	unlink(s->path);
 	*s = (struct shim){0};
 }
 

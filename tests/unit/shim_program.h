@@ -12,6 +12,7 @@ enum { SHIM_ORDERS = 3 }; /* of fibres and blocks: forward, reverse, strided */
 
 struct shim {
 	void *library;
+	char path[4096];
 	const struct cuda_source *source;
 	const struct program *const *program; /* one for each of the source's; kernels run as shim_order says */
 };

@@ -1,0 +1,187 @@
+/*
+ * The GPU runtime on a driver that has no device (tests/gpu/fake_cuda.c): a program's table survives being written and read,
+ * what a run gives is what the interpreter gives, and what fails is said.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda.h"
+#include "emit_cases.h"
+#include "emit_memory.h"
+#include "gpu_run.h"
+#include "shim_program.h"
+#include "test.h"
+
+static const char *fake_path(void)
+{
+	static char path[4096];
+	snprintf(path, sizeof(path), "%s/lib/fake-cuda.so", getenv("BUILD") ? getenv("BUILD") : ".build");
+	return path;
+}
+
+static void fake(const char *setting)
+{
+	setenv("TRIM_CUDA_DRIVER", fake_path(), 1);
+	setenv("TRIM_FAKE_CUDA", setting, 1);
+}
+
+static void bind(const struct gpu_program *p, const struct memory *m, void **host)
+{
+	for (int i = 0; i < m->ntensor; i++)
+		host[1 + program_external_find(&p->head, m->tensor[i].name)] = m->tensor[i].p;
+}
+
+/* Outputs and states come back to where they would be. */
+static bool run(struct gpu_device *g, const struct gpu_program *p, const char *library, struct memory *m, struct err *e)
+{
+	void *host[128] = {NULL};
+	int64_t dim[GPU_MAX_DIMS];
+	struct gpu_run r;
+	bind(p, m, host);
+	memory_dims(m, dim);
+	bool ok = gpu_run_open(&r, g, p, library, host, e);
+	if (!ok)
+		return false;
+	ok = gpu_run_start(&r, dim, e);
+	for (uint32_t i = 0; i < p->head.nexternal && ok; i++)
+		if (p->head.external[i].kind == EXTERNAL_OUTPUT || p->head.external[i].kind == EXTERNAL_STATE)
+			ok = gpu_run_get(&r, (int)i, host[1 + i], p->head.external[i].bytes, e);
+	gpu_run_close(&r);
+	return ok;
+}
+
+/* States begin as 0 on a device. */
+static void clear_states(struct memory *m)
+{
+	for (int i = 0; i < m->ntensor; i++)
+		if (m->g->node[m->node[i]].op == OP_STATE)
+			memset(m->tensor[i].p, 0, (size_t)tensor_bytes(m->g, &m->g->node[m->node[i]]));
+}
+
+static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
+{
+	const struct graph *plan = graph_plan(a, g);
+	struct cuda_source source = cuda_emit(a, &plan, 1);
+	struct strbuf table, again;
+	struct gpu_program *read;
+	struct memory want, got;
+	struct gpu_device device;
+	struct shim shim;
+	struct err e;
+	size_t n;
+	strbuf_init(&table);
+	strbuf_init(&again);
+	gpu_code_write(&table, source.program, 1);
+	bool ok = gpu_code_read(a, strbuf_buf(&table), &read, &n, &e) && n == 1;
+	if (ok)
+		gpu_code_write(&again, read, 1);
+	ok = ok && again.n == table.n && !memcmp(again.s, table.s, table.n);
+	if (!ok)
+		FAIL("a table of GPU code is read as something else");
+	memory_init_plain(&want, g, rows, seed);
+	memory_init_plain(&got, plan, rows, seed);
+	clear_states(&want);
+	ok = ok && shim_open(&shim, &source) && memory_interpret(&want);
+	if (ok) {
+		fake("90 268435456 0");
+		ok = gpu_device_open(&device, 0, &e) && run(&device, read, shim.path, &got, &e);
+		if (!ok)
+			FAIL("%s", e.msg);
+		gpu_device_close(&device);
+		ok = ok && memory_close(&want, &got, 4e-3, g->name);
+		shim_close(&shim);
+	}
+	memory_release(&want);
+	memory_release(&got);
+	strbuf_release(&table);
+	strbuf_release(&again);
+	return ok;
+}
+
+TEST(runs_are_the_interpreter_s)
+{
+	emit_case("norm", 2, try);
+	emit_case("dot_bf16", 2, try);
+	emit_case("memory", 2, try);
+	emit_case("attention", 2, try);
+	emit_case("attention_grad", 2, try);
+}
+
+static const char *wanted, *set;
+
+/* What is said when the device is as `set`. */
+static bool fails(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
+{
+	const struct graph *plan = graph_plan(a, g);
+	struct cuda_source source = cuda_emit(a, &plan, 1);
+	struct gpu_device device;
+	struct memory m;
+	struct shim shim;
+	struct err e = {0};
+	if (!shim_open(&shim, &source))
+		return false;
+	memory_init_plain(&m, plan, rows, seed);
+	fake(set);
+	bool ok = gpu_device_open(&device, 0, &e) && run(&device, &source.program[0], shim.path, &m, &e);
+	CHECK(!ok);
+	CHECK_STR(e.msg, wanted);
+	gpu_device_close(&device);
+	shim_close(&shim);
+	memory_release(&m);
+	return true;
+}
+
+TEST(failures_are_said)
+{
+	set = "90 1024 0";
+	wanted = "fake 0 has 0.0 GB of memory free of 0.0, 0.0 are needed";
+	emit_case("norm", 1, fails);
+	set = "90 268435456 1";
+	wanted = "k0_reduce failed: unspecified launch failure (CUDA error 719)";
+	emit_case("norm", 1, fails);
+}
+
+TEST(devices_that_are_not_there)
+{
+	struct gpu_device device;
+	struct err e;
+	fake("90 268435456 0");
+	CHECK(!gpu_device_open(&device, 3, &e));
+	CHECK_STR(e.msg, "no CUDA device 3; there are 1, from 0 on");
+}
+
+TEST(images_by_architecture)
+{
+	static const struct gpu_image images[] = {{80, "a"}, {86, "b"}, {90, "c"}, {120, "d"}};
+	static const struct {
+		int arch;
+		const char *cubin;
+	} cases[] = {{80, "a"}, {86, "b"}, {87, "b"}, {89, "b"}, {90, "c"}, {75, NULL}, {100, NULL}, {120, "d"}, {121, "d"}};
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		const struct gpu_image *found = gpu_image_choose(images, NELEM(images), cases[i].arch);
+		CHECK(found ? cases[i].cubin && !strcmp(found->cubin, cases[i].cubin) : !cases[i].cubin);
+	}
+}
+
+TEST(damaged_tables_are_refused)
+{
+	static const struct {
+		const char *text, *why;
+	} cases[] = {
+		{"{}", "the table of GPU code is damaged at byte 1: a list of programs was expected"},
+		{"[{}]", "the table of GPU code is damaged at byte 2: a program with a name was expected"},
+		{"[{\"name\":\"x\",\"slab_bytes\":-1}]", "the table of GPU code is damaged at byte 2: slab_bytes"},
+		{"[{\"name\":\"x\",\"slab_bytes\":1,\"scratch_bytes\":0,\"dims\":[],\"externals\":[],\"kernels\":[[\"k\",0,[2,0]]]}]",
+			"the table of GPU code is damaged at byte 91: an argument was expected"},
+	};
+	for (size_t i = 0; i < NELEM(cases); i++) {
+		struct arena a = {0};
+		struct gpu_program *p;
+		size_t n;
+		struct err e;
+		CHECK(!gpu_code_read(&a, (struct buf){cases[i].text, strlen(cases[i].text)}, &p, &n, &e));
+		CHECK_STR(e.msg, cases[i].why);
+		arena_release(&a);
+	}
+}
