@@ -263,3 +263,29 @@ bool gpu_run_get(struct gpu_run *r, int external, void *to, uint64_t bytes, stru
 	return gpu_ok(r->g->d, r->g->d->to_host(to, r->t[1 + external], bytes, r->stream), "reading results", e) &&
 		gpu_ok(r->g->d, r->g->d->stream_wait(r->stream), "running GPU code", e);
 }
+
+/* ---- sessions ---- */
+
+static bool run_session(void *ctx, const int64_t *dim, uint64_t logits_bytes, struct err *e)
+{
+	struct gpu_session *gs = ctx;
+	return gpu_run_start(&gs->run, dim, e) && gpu_run_get(&gs->run, gs->logits, gs->s->logits, logits_bytes, e);
+}
+
+bool gpu_session_open(struct gpu_session *gs, struct session *s, struct gpu_device *g, const struct gpu_program *p,
+	const void *cubin, struct err *e)
+{
+	*gs = (struct gpu_session){.s = s, .logits = program_external_find(&p->head, "logits")};
+	if (!gpu_run_open(&gs->run, g, p, cubin, s->t, e))
+		return false;
+	s->device = (struct session_device){gs, run_session};
+	return true;
+}
+
+void gpu_session_close(struct gpu_session *gs)
+{
+	if (gs->s)
+		gs->s->device = (struct session_device){0};
+	gpu_run_close(&gs->run);
+	*gs = (struct gpu_session){0};
+}

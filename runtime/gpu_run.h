@@ -10,6 +10,7 @@
 
 #include "gpu_code.h"
 #include "gpu_driver.h"
+#include "model_run.h"
 
 struct gpu_device {
 	const struct gpu_driver *d;
@@ -56,6 +57,17 @@ void gpu_run_close(struct gpu_run *r);
 bool gpu_run_start(struct gpu_run *r, const int64_t *dim, struct err *e);
 /* Waits, and copies the first bytes of an external to the host. */
 bool gpu_run_get(struct gpu_run *r, int external, void *to, uint64_t bytes, struct err *e);
+
+/* A session whose program runs on a device from now on: opened on p->head, whose memory on the host is inputs and logits.
+ * gpu_session_close before session_release. */
+struct gpu_session {
+	struct gpu_run run;
+	struct session *s;
+	int logits;
+};
+bool gpu_session_open(struct gpu_session *gs, struct session *s, struct gpu_device *g, const struct gpu_program *p,
+	const void *cubin, struct err *e);
+void gpu_session_close(struct gpu_session *gs);
 
 /* What gpu_run_open allocates. */
 uint64_t gpu_run_bytes(const struct gpu_program *p);

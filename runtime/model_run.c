@@ -1,5 +1,6 @@
 #include "model_run.h"
 
+#include <math.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -201,6 +202,19 @@ static void step(struct place *at, const struct feed *f)
 		*at = (struct place){at->feed + 1, 0};
 }
 
+static void run(struct session *s)
+{
+	if (!s->device.run) {
+		program_run(s->prog, s->pool, s->t, s->dim, s->scratch);
+		return;
+	}
+	size_t n = (size_t)(s->dim[s->out_dim] * s->nvocab);
+	if (!s->failed)
+		s->failed = !s->device.run(s->device.ctx, s->dim, n * sizeof(float), &s->error);
+	for (size_t i = 0; i < n && s->failed; i++)
+		s->logits[i] = NAN;
+}
+
 /* One call: as many rows as fit. */
 static void feed_once(struct session *s, const struct feed *f, size_t nfeed, struct place *at)
 {
@@ -216,7 +230,7 @@ static void feed_once(struct session *s, const struct feed *f, size_t nfeed, str
 	}
 	s->dim[s->rows_dim] = rows;
 	s->dim[s->out_dim] = out;
-	program_run(s->prog, s->pool, s->t, s->dim, s->scratch);
+	run(s);
 }
 
 void session_feed(struct session *s, const struct feed *f, size_t nfeed, feed_visit *visit, void *ctx)

@@ -28,6 +28,13 @@ struct param_source {
 	struct buf (*find)(void *ctx, const char *name);
 };
 
+/* Who runs a session's program when it is not the pool: inputs are in the session's memory, logits go there, of which so
+ * many bytes are wanted. */
+struct session_device {
+	void *ctx;
+	bool (*run)(void *ctx, const int64_t *dim, uint64_t logits_bytes, struct err *e);
+};
+
 struct session {
 	const struct program *prog;
 	struct pool *pool;
@@ -37,6 +44,10 @@ struct session {
 	uint64_t param_bytes, state_bytes; /* of weights; of the cache */
 	uint64_t memory_bytes;             /* allocated in all */
 	float *logits;             /* (max_out, nvocab) */
+
+	struct session_device device; /* run NULL: the pool */
+	bool failed;               /* a device did; logits are not a number from then on */
+	struct err error;          /* why */
 
 	void *memory, *scratch;    /* private from here on */
 	void **t;

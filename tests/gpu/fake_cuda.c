@@ -53,12 +53,13 @@ int cuModuleLoadData(void **m, const void *image)
 int cuModuleUnload(void *m) { dlclose(m); return FAKE_OK; }
 
 struct function {
-	void *kernel, *run, *blocks;
+	void *kernel, *run, *blocks, *wrong;
 };
 int cuModuleGetFunction(struct function **f, void *m, const char *name)
 {
 	*f = malloc(sizeof(**f));
-	**f = (struct function){dlsym(m, name), dlsym(m, "shim_run"), dlsym(m, "shim_chosen_blocks")};
+	**f = (struct function){dlsym(m, name), dlsym(m, "shim_run"), dlsym(m, "shim_chosen_blocks"),
+		dlsym(m, "shim_was_wrong")};
 	return (*f)->kernel ? FAKE_OK : FAKE_NOT_FOUND;
 }
 int cuFuncSetAttribute(struct function *f, int attribute, int value) { (void)f; (void)attribute; (void)value; return FAKE_OK; }
@@ -105,7 +106,7 @@ int cuLaunchKernel(struct function *f, unsigned x, unsigned y, unsigned z, unsig
 		return FAKE_LAUNCH_FAILED;
 	*(int *)f->blocks = (int)x;
 	((void (*)(void *, void *, size_t))f->run)(f->kernel, arg[0], shared);
-	return FAKE_OK;
+	return *(const char **)f->wrong ? FAKE_LAUNCH_FAILED : FAKE_OK;
 }
 int cuGetErrorString(int result, const char **text)
 {

@@ -1,5 +1,5 @@
 /*
- * Whole models through generated CUDA C, run by the shim: the CPU target's text letter for letter, its logits within
+ * Whole models on a CUDA device, or on one that is none, by the shim: the CPU target's text letter for letter, its logits within
  * what another order of sums costs, and the same bits in prefill and decode.
  */
 #include <math.h>
@@ -8,14 +8,16 @@
 #include <string.h>
 
 #include "file.h"
-#include "shim_program.h"
+#include "gpu_trial.h"
 #include "stories.h"
 
 struct gpu {
 	struct running cpu; /* the same model's CPU code; its weights serve both */
 	struct cuda_source source;
-	struct shim shim;
+	struct gpu_device device;
+	struct gpu_trial_code code;
 	struct session session;
+	struct gpu_session on_device;
 };
 
 static bool gpu_start(struct gpu *g, const char *model, enum numerics numerics)
@@ -33,20 +35,28 @@ static bool gpu_start(struct gpu *g, const char *model, enum numerics numerics)
 	const struct graph *plan = graph_plan(a, forward_step(a, &f));
 	struct param_source params = {&g->cpu.packed, packed_find};
 	g->source = cuda_emit(a, &plan, 1);
-	if (!shim_open(&g->shim, &g->source))
-		return false;
-	if (!session_open(&g->session, g->shim.program[0], &params, g->cpu.pool, (uint32_t)g->cpu.context, &e)) {
+	if (!gpu_trial_device(&g->device, NULL, &e)) {
 		FAIL("%s", e.msg);
 		return false;
 	}
-	shim_order(&g->shim, 0, 2);
+	if (!gpu_trial_code_open(&g->code, &g->source, g->device.arch))
+		return false;
+	if (!session_open(&g->session, &g->source.program[0].head, &params, g->cpu.pool, (uint32_t)g->cpu.context, &e) ||
+		!gpu_session_open(&g->on_device, &g->session, &g->device, &g->source.program[0], g->code.cubin, &e)) {
+		FAIL("%s", e.msg);
+		return false;
+	}
 	return true;
 }
 
 static void gpu_stop(struct gpu *g)
 {
+	if (g->session.failed)
+		FAIL("%s", g->session.error.msg);
+	gpu_session_close(&g->on_device);
 	session_release(&g->session);
-	shim_close(&g->shim);
+	gpu_trial_code_close(&g->code);
+	gpu_device_close(&g->device);
 	stories_stop(&g->cpu);
 }
 
@@ -136,7 +146,6 @@ TEST(logits_are_the_cpu_s_and_those_of_decode)
 		CHECK(apart <= cases[i].most);
 		if (memcmp(prefill, decode, (size_t)n * sizeof(float)))
 			FAIL("class %s: decode has other bits than prefill", numerics_classes[cases[i].numerics].name);
-		CHECK(!shim_wrong(&g.shim));
 		free(want);
 		free(prefill);
 		free(decode);
