@@ -6,9 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch.h"
+#include "cubin.h"
 #include "cuda.h"
 #include "emit_cases.h"
 #include "emit_memory.h"
+#include "file.h"
+#include "forward.h"
 #include "nvrtc.h"
 #include "shim_program.h"
 #include "test.h"
@@ -112,45 +116,142 @@ TEST(cuda_importance)
 	emit_case_importance(3, try);
 }
 
-/* ---- NVRTC ---- */
+/* ---- NVRTC: what needs no other compiler than gcc is asked of one configuration ---- */
 
 static const int wanted[] = {80, 86, 89, 90, 100, 120};
+
+static const struct nvrtc *nvrtc_here(void)
+{
+	const char *build = getenv("BUILD");
+	struct err e;
+	if (build && strcmp(build + strlen(build) - strlen(".build"), ".build"))
+		return NULL;
+	const struct nvrtc *n = nvrtc_open(&e);
+	if (!n)
+		FAIL("%s", e.msg);
+	return n;
+}
+
+static bool knows(int arch)
+{
+	const struct nvrtc *n = nvrtc_open(NULL);
+	for (int i = 0; i < n->narch; i++)
+		if (n->arch[i] == arch)
+			return true;
+	return false;
+}
+
+static bool compile_for(const struct cuda_source *source, const char *name, int arch, struct strbuf *cubin)
+{
+	struct err e;
+	if (nvrtc_compile(source->text, arch, cubin, &e))
+		return true;
+	FAIL("%s, sm_%d: %s", name, arch, e.msg);
+	return false;
+}
 
 static bool compile(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
 {
 	const struct graph *plan = graph_plan(a, g);
 	struct cuda_source source = cuda_emit(a, &plan, 1);
-	const struct nvrtc *n = nvrtc_open(NULL);
-	bool ok = true;
+	struct strbuf cubin;
 	(void)rows;
-	for (size_t i = 0; i < NELEM(wanted) && ok; i++) {
-		struct strbuf cubin;
-		struct err e;
-		bool known = false;
-		for (int k = 0; k < n->narch; k++)
-			known = known || n->arch[k] == wanted[i];
-		/* All for one of them, each for some. */
-		if (!known || (i && seed % NELEM(wanted) != i))
-			continue;
-		strbuf_init(&cubin);
-		ok = nvrtc_compile(source.text, wanted[i], &cubin, &e);
-		if (!ok)
-			FAIL("%s, seed %llu, sm_%d: %s", g->name, (unsigned long long)seed, wanted[i], e.msg);
-		strbuf_release(&cubin);
-	}
+	strbuf_init(&cubin);
+	bool ok = compile_for(&source, g->name, wanted[seed % 2], &cubin);
+	strbuf_release(&cubin);
 	return ok;
 }
 
-TEST(cuda_compiles)
+TEST(cuda_ops_compile)
 {
 	static const char *const cases[] = {"maps", "recipes", "halves", "norm", "sums", "loss", "dot_f32", "dot_bf16", "quantised",
 		"backward", "memory", "attention", "attention_rows", "attention_grad"};
+	if (!nvrtc_here())
+		return;
+	for (size_t i = 0; i < NELEM(cases); i++)
+		emit_case(cases[i], 1, compile);
+	emit_case_training(1, compile);
+}
+
+/* A block of the 1.1B shape, with its embedding and head. */
+static struct cuda_source model_source(struct arena *a, enum numerics numerics)
+{
+	struct model_config c = {.arch = &arch_llama, .layers = 1, .width = 2048, .ffn = 5632, .heads = 32, .kv_heads = 4,
+		.head_dim = 64, .vocab = 32000, .context = 4096, .rms_eps = 1e-5f, .rope_theta = 10000, .rope_factor = 1, .tied = true};
+	struct forward f = {.config = &c, .numerics = numerics, .max_rows = 512, .max_out = 512, .slots = 4096};
+	const struct graph *plan = graph_plan(a, forward_step(a, &f));
+	return cuda_emit(a, &plan, 1);
+}
+
+/* Registers and stack of its kernels on sm_90, and the shared memory that they ask for. */
+static void add_resources(struct strbuf *out, struct arena *a, const struct cuda_source *s, struct buf cubin, const char *class)
+{
+	struct cubin_kernel *k;
 	struct err e;
-	if (!nvrtc_open(&e)) {
+	size_t n;
+	if (!cubin_kernels(a, cubin, &k, &n, &e)) {
 		FAIL("%s", e.msg);
 		return;
 	}
-	for (size_t i = 0; i < NELEM(cases); i++)
-		emit_case(cases[i], 2, compile);
-	emit_case_training(1, compile);
+	for (size_t i = 0; i < n; i++)
+		for (uint32_t r = 0; r < s->program[0].nkernel; r++)
+			if (!strcmp(s->program[0].kernel[r].name, k[i].name)) {
+				strbuf_addf(out, "%-6s %-14s %4d %6d %7llu\n", class, k[i].name, k[i].registers, k[i].stack_bytes,
+					(unsigned long long)s->program[0].kernel[r].shared_bytes);
+				break;
+			}
+}
+
+/* TRIM_BLESS=1 writes it. Another NVRTC's registers are others. */
+static void check_table(const struct strbuf *want)
+{
+	static const char path[] = "tests/gpu/resources.txt";
+	struct strbuf have;
+	struct err e;
+	strbuf_init(&have);
+	if (getenv("TRIM_BLESS"))
+		CHECK(file_write(path, strbuf_buf(want), 0644, &e));
+	if (!file_read(&have, path, &e))
+		FAIL("%s", e.msg);
+	else if (strncmp(have.s, want->s, strcspn(want->s, ",")))
+		test_skip("%s is of %.*s", path, (int)strcspn(have.s, ","), have.s);
+	else
+		CHECK_STR(want->s, have.s);
+	strbuf_release(&have);
+}
+
+/* Two classes for every architecture, one of them twice, to the same bytes. What sm_90's kernels need stands in a
+ * table. */
+TEST(cuda_models_compile)
+{
+	static const enum numerics classes[] = {NUMERICS_F32, NUMERICS_BF16, NUMERICS_INT8, NUMERICS_INT4};
+	const struct nvrtc *nvrtc = nvrtc_here();
+	struct strbuf table;
+	if (!nvrtc)
+		return;
+	strbuf_init(&table);
+	strbuf_addf(&table, "NVRTC %d.%d, sm_90: class, kernel, registers, bytes of stack, bytes of shared memory\n", nvrtc->major,
+		nvrtc->minor);
+	for (size_t c = 0; c < NELEM(classes); c++) {
+		struct arena a = {0};
+		struct cuda_source source = model_source(&a, classes[c]);
+		for (size_t i = 0; i < NELEM(wanted); i++) {
+			struct strbuf cubin, again;
+			strbuf_init(&cubin);
+			strbuf_init(&again);
+			bool all = classes[c] == NUMERICS_BF16 || classes[c] == NUMERICS_INT4;
+			if ((all || wanted[i] == 90) && knows(wanted[i]) && compile_for(&source, "model", wanted[i], &cubin) &&
+				wanted[i] == 90) {
+				add_resources(&table, &a, &source, strbuf_buf(&cubin), numerics_classes[classes[c]].name);
+				if (classes[c] == NUMERICS_BF16 && compile_for(&source, "model", wanted[i], &again) &&
+					(cubin.n != again.n || memcmp(cubin.s, again.s, cubin.n)))
+					FAIL("the same source gave another cubin");
+			}
+			strbuf_release(&cubin);
+			strbuf_release(&again);
+		}
+		arena_release(&a);
+	}
+	check_table(&table);
+	strbuf_release(&table);
 }
