@@ -5,7 +5,9 @@
 
 #include "cpu.h"
 #include "emit.h"
+#include "gpu_run.h"
 #include "link.h"
+#include "nvrtc.h"
 #include "store.h"
 
 struct report {
@@ -64,6 +66,41 @@ static void tell_cpu(struct report *r)
 	strbuf_release(&runs);
 }
 
+/* What only GPU targets need. */
+static void tell_nvrtc(struct report *r)
+{
+	struct strbuf text;
+	struct err e = {0};
+	const struct nvrtc *n = nvrtc_open(&e);
+	strbuf_init(&text);
+	if (n)
+		strbuf_addf(&text, "NVRTC %d.%d, %s:", n->major, n->minor, n->path);
+	for (int i = 0; n && i < n->narch; i++)
+		strbuf_addf(&text, " sm_%d", n->arch[i]);
+	tell(r, "GPU code", n ? text.s : NULL, e.msg);
+	strbuf_release(&text);
+}
+
+static void tell_devices(struct report *r)
+{
+	struct err e = {0};
+	const struct gpu_driver *d = gpu_driver_open(&e);
+	int version = 0, n = 0;
+	char text[64];
+	snprintf(text, sizeof(text), "CUDA %d.%d", d && !d->version(&version) ? version / 1000 : 0, version % 1000 / 10);
+	tell(r, "GPU driver", d ? text : NULL, e.msg);
+	if (!d || d->device_count(&n))
+		return;
+	for (int i = 0; i < n; i++) {
+		struct gpu_device g;
+		const char *what = arena_printf(r->cli->arena, "cuda:%d", i), *found = NULL;
+		if (gpu_device_open(&g, i, &e))
+			found = arena_printf(r->cli->arena, "%s, sm_%d, %.1f GB", g.name, g.arch, (double)g.all_bytes / 1e9);
+		tell(r, what, found, e.msg);
+		gpu_device_close(&g);
+	}
+}
+
 static void tell_store(struct report *r)
 {
 	struct strbuf path;
@@ -91,6 +128,8 @@ int verb_doctor(struct cli *c)
 		/* only targets of that architecture need it */
 		tell(&r, what, link_runtime_folder(c->arena, (enum target_arch)arch, &e), e.msg);
 	}
+	tell_nvrtc(&r);
+	tell_devices(&r);
 	tell_store(&r);
 	if (c->json)
 		fprintf(c->out, "%s}\n", r.json.s);

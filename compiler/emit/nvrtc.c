@@ -1,5 +1,6 @@
 #include "nvrtc.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -44,8 +45,26 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct nvrtc opened;
 static int arch_known[64];
 
+/* It looks for its builtins by a name that the loader may not know; one that is open already it finds. */
+static void load_builtins(const char *path)
+{
+	char file[4096];
+	const char *slash = strrchr(path, '/');
+	DIR *d;
+	snprintf(file, sizeof(file), "%.*s", slash ? (int)(slash - path) : 0, path);
+	if (!slash || !(d = opendir(file)))
+		return;
+	for (struct dirent *entry; (entry = readdir(d));)
+		if (!strncmp(entry->d_name, "libnvrtc-builtins.so", 20)) {
+			snprintf(file, sizeof(file), "%.*s/%s", (int)(slash - path), path, entry->d_name);
+			dlopen(file, RTLD_NOW | RTLD_GLOBAL);
+		}
+	closedir(d);
+}
+
 static bool load(const char *path, struct err *e)
 {
+	load_builtins(path);
 	void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!lib)
 		return err_set(e, ERR_TOOL, "unable to open NVRTC: %s", dlerror());

@@ -23,6 +23,8 @@ machine() {
 	shim id 'echo 1000'
 	shim df 'printf "h\nfs 9 9 9000000 9%% /\n"'
 	shim sleep 'echo "sleep $*" >>"$M/log"'
+	shim ldconfig 'cat "$M/libraries"'
+	echo '	libnvrtc.so.11.2 (libc6,x86-64) => /usr/lib/x' >"$M/libraries"
 	shim ninja 'echo "ninja $*" >>"$M/log"'
 	shim dpkg-query 'for p; do :; done; grep -qx "$p" "$M/absent" && exit 1; echo "ii "'
 	shim apt-get 'echo "apt-get $*" | sed "s/ -q -y -o [^ ]* -o [^ ]*//" >>"$M/log"
@@ -120,6 +122,14 @@ $built"
 machine; shim id 'echo 0'; printf 'lld-19\n' >"$M/absent"; : >"$M/offline"; boot build
 [ "$rc" -eq 36 ] && [[ $(tail -n 1 "$M/err") = *'see to the network or http_proxy, then run: apt-get update &&'* ]] &&
 	[[ $log != *ninja* ]] && echo "ok offline_it_names_the_command" || echo "FAIL offline_it_names_the_command"
+
+# What needs no code for GPUs works without NVRTC; the command that fetches it says that it could not.
+machine; : >"$M/libraries"; boot nvrtc
+[ "$rc" -eq 36 ] && [[ $err = *'fetching libnvrtc11.2 '*'no GPU targets: NVRTC could not be fetched (.build/nvrtc.log)'* ]] &&
+	[[ $log = 'apt-get indextargets'*' update'*' download libnvrtc11.2 libnvrtc-builtins11.8' ]] && [ ! -e "$M/tree/.build/nvrtc" ] &&
+	echo "ok nvrtc_that_cannot_be_fetched" || { echo "$rc, $err, $log"; echo "FAIL nvrtc_that_cannot_be_fetched"; }
+machine; boot nvrtc
+want nvrtc_of_the_system_is_enough 0 '' ''
 
 # Installing: modes, places, and only what is there; a glob without a match is no file.
 machine

@@ -18,7 +18,7 @@ bool gpu_trial_device(struct gpu_device *g, const char *setting, struct err *e)
 	char path[4096];
 	const char *build = getenv("BUILD");
 	if (!gpu_trial_real()) {
-		snprintf(path, sizeof(path), "%s/lib/fake-cuda.so", build ? build : ".build");
+		snprintf(path, sizeof(path), "%s/tests/fake-cuda.so", build ? build : ".build");
 		setenv("TRIM_CUDA_DRIVER", path, 1);
 		setenv("TRIM_FAKE_CUDA", setting ? setting : "90 1073741824 0", 1);
 	}
