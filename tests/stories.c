@@ -35,6 +35,8 @@ bool stories_start(struct running *r, const struct setting *s)
 	}
 	if (s->repack)
 		s->repack(s->ctx, plan, &r->model, &r->packed);
+	if (!s->target)
+		return true;
 	if (!emit_object(&request, &r->object, &e) || !emit_load(strbuf_buf(&r->object), &r->loaded, &e) ||
 		!session_open(&r->session, r->loaded.program[0], &params, r->pool, (uint32_t)r->context, &e)) {
 		FAIL("%s: %s", s->path, e.msg);

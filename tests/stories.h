@@ -25,7 +25,7 @@ struct running {
 
 struct setting {
 	const char *path;
-	const struct target *target;
+	const struct target *target; /* NULL: the model and its weights alone, no code and no session */
 	enum numerics numerics;
 	int nthreads, rows, gone; /* gone: a whole layer that is left out, -1 none */
 	/* NULL, or changes the weights that `plan` binds, before anything runs. */
