@@ -25,8 +25,10 @@ static void add_program(struct strbuf *out, const struct gpu_program *p)
 	const struct program *h = &p->head;
 	strbuf_adds(out, "{\"name\":");
 	add_name(out, h->name);
-	strbuf_addf(out, ",\"slab_bytes\":%llu,\"scratch_bytes\":%llu,\"dims\":[", (unsigned long long)h->slab_bytes,
-		(unsigned long long)h->scratch_bytes);
+	strbuf_addf(out, ",\"slab_bytes\":%llu,\"scratch_bytes\":%llu,\"waits\":%u,\"all\":", (unsigned long long)h->slab_bytes,
+		(unsigned long long)h->scratch_bytes, p->nwait);
+	add_name(out, p->all);
+	strbuf_adds(out, ",\"dims\":[");
 	for (uint32_t i = 0; i < h->ndim; i++) {
 		strbuf_adds(out, i ? ",[" : "[");
 		add_name(out, h->dim[i].name);
@@ -118,10 +120,13 @@ static bool read_program(struct arena *a, const struct json *v, struct gpu_progr
 	const struct json *name = json_get(v, "name"), *dims = json_get(v, "dims");
 	const struct json *externals = json_get(v, "externals"), *kernels = json_get(v, "kernels");
 	struct program *h = &p->head;
-	*p = (struct gpu_program){.head = {.abi = PROGRAM_ABI}};
-	if (!name || name->kind != JSON_STRING)
-		return damaged(v, e, "a program with a name was expected");
+	*p = (struct gpu_program){.head = {.abi = PROGRAM_ABI}, .all = ""};
+	const struct json *all = json_get(v, "all");
+	uint64_t nwait;
+	if (!name || name->kind != JSON_STRING || !all || all->kind != JSON_STRING)
+		return damaged(v, e, "a program with names was expected");
 	if (!read_size(v, "slab_bytes", &h->slab_bytes, e) || !read_size(v, "scratch_bytes", &h->scratch_bytes, e) ||
+		!read_size(v, "waits", &nwait, e) ||
 		!read_list(dims, v, "dims", e) || !read_list(externals, v, "externals", e) || !read_list(kernels, v, "kernels", e))
 		return false;
 	if (dims->nitem > GPU_MAX_DIMS)
@@ -131,6 +136,8 @@ static bool read_program(struct arena *a, const struct json *v, struct gpu_progr
 	struct gpu_kernel *kernel = arena_array(a, struct gpu_kernel, kernels->nitem + 1);
 	uint64_t n[3];
 	h->name = name->text;
+	p->all = all->text;
+	p->nwait = (uint32_t)nwait;
 	h->ndim = (uint32_t)dims->nitem;
 	h->nexternal = (uint32_t)externals->nitem;
 	p->nkernel = (uint32_t)kernels->nitem;

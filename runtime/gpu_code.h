@@ -8,9 +8,13 @@
  * table of device addresses like program.h's: t[0] the slab, t[1 + i] external i, t[1 + nexternal] scratch that kernels
  * share.
  *
+ * A program of few rows is also one kernel that does what all of them do, with a barrier of the grid where one must wait:
+ *     void NAME(struct gpu_call_all)
+ * launched with as many blocks as the device holds at a time.
+ *
  * As bytes: JSON, one array of programs
- *     [{"name":"step","slab_bytes":N,"scratch_bytes":N,"dims":[["R",64]],"externals":[["tok",kind,dtype,bytes]],
- *       "kernels":[["k0_map",shared_bytes,[slot,offset,slot,offset]]]}]
+ *     [{"name":"step","slab_bytes":N,"scratch_bytes":N,"all":"step_all","dims":[["R",64]],
+ *       "externals":[["tok",kind,dtype,bytes]],"kernels":[["k0_map",shared_bytes,[slot,offset,slot,offset]]]}]
  */
 #ifndef GPU_CODE_H
 #define GPU_CODE_H
@@ -26,6 +30,14 @@ struct gpu_call {
 	int64_t dim[GPU_MAX_DIMS];
 };
 
+struct gpu_call_all {
+	uint64_t arg;     /* device address of all kernels' arguments, addresses, in order */
+	uint64_t counter; /* of a u32 that blocks count their arrivals in */
+	uint32_t before;  /* what it has when the kernel begins; arrivals are added, BLOCKS a barrier */
+	uint32_t unused;
+	int64_t dim[GPU_MAX_DIMS];
+};
+
 struct gpu_kernel {
 	const char *name;
 	uint32_t narg;
@@ -37,6 +49,8 @@ struct gpu_program {
 	struct program head; /* without kernels; slab_bytes and scratch_bytes are device memory */
 	const struct gpu_kernel *kernel;
 	uint32_t nkernel;
+	const char *all; /* the kernel that does what all do; "": there is none */
+	uint32_t nwait;  /* barriers of the grid in it */
 };
 
 void gpu_code_write(struct strbuf *out, const struct gpu_program *p, size_t n);

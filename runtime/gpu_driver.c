@@ -27,6 +27,7 @@ static const struct {
 	SYMBOL("cuMemHostAlloc", host_alloc), SYMBOL("cuMemFreeHost", host_free),
 	SYMBOL("cuStreamCreate", stream_new), SYMBOL("cuStreamDestroy_v2", stream_free),
 	SYMBOL("cuStreamSynchronize", stream_wait), SYMBOL("cuLaunchKernel", launch),
+	SYMBOL("cuLaunchCooperativeKernel", launch_all),
 	SYMBOL("cuGetErrorString", error_text),
 };
 _Static_assert(NELEM(symbols) * sizeof(void *) == sizeof(struct gpu_driver), "a symbol for each member");

@@ -44,6 +44,8 @@ struct gpu_driver {
 	int (*stream_wait)(gpu_stream s);
 	int (*launch)(gpu_function f, unsigned x, unsigned y, unsigned z, unsigned block_x, unsigned block_y, unsigned block_z,
 		unsigned shared_bytes, gpu_stream s, void **arg, void **extra);
+	int (*launch_all)(gpu_function f, unsigned x, unsigned y, unsigned z, unsigned block_x, unsigned block_y, unsigned block_z,
+		unsigned shared_bytes, gpu_stream s, void **arg);
 	int (*error_text)(int result, const char **text);
 };
 

@@ -72,19 +72,28 @@ static uint64_t padded(uint64_t bytes)
 	return (bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
 }
 
-/* One allocation; places in it are the table. */
+static uint64_t all_args(const struct gpu_program *p)
+{
+	uint64_t n = 0;
+	for (uint32_t i = 0; i < p->nkernel && *p->all; i++)
+		n += p->kernel[i].narg;
+	return n;
+}
+
+/* One allocation; places in it are the table, then the arguments of the kernel that does what all do, and its counter. */
 static uint64_t place(const struct gpu_program *p, uint64_t base, uint64_t *t)
 {
 	const struct program *h = &p->head;
-	uint64_t at = 0, place_of[] = {h->slab_bytes, h->scratch_bytes};
+	uint64_t at = 0, place_of[] = {h->slab_bytes, h->scratch_bytes, all_args(p) * sizeof(uint64_t), sizeof(uint32_t)};
+	const uint32_t slot[] = {0, 1 + h->nexternal, 2 + h->nexternal, 3 + h->nexternal};
 	for (uint32_t i = 0; i < h->nexternal; i++) {
 		if (t)
 			t[1 + i] = base + at;
 		at += padded(h->external[i].bytes);
 	}
-	for (int i = 0; i < 2; i++) {
+	for (size_t i = 0; i < NELEM(slot); i++) {
 		if (t)
-			t[i ? 1 + h->nexternal : 0] = base + at;
+			t[slot[i]] = base + at;
 		at += padded(place_of[i]);
 	}
 	return at;
@@ -158,24 +167,58 @@ static bool send_all(struct gpu_run *r, struct err *e)
 
 /* ---- code ---- */
 
-static bool find_functions(struct gpu_run *r, const void *cubin, struct err *e)
+/* As many blocks as the device holds at a time. */
+static bool find_function(struct gpu_run *r, uint32_t i, const char *name, uint64_t shared_bytes, struct err *e)
 {
 	const struct gpu_driver *d = r->g->d;
-	if (!gpu_ok(d, d->module_load(&r->module, cubin), "loading GPU code", e))
+	int blocks = 0;
+	if (shared_bytes > (uint64_t)r->g->shared_bytes)
+		return err_set(e, ERR_DEVICE, "%s: kernel %s needs %llu bytes of shared memory, a block has %d", r->g->name, name,
+			(unsigned long long)shared_bytes, r->g->shared_bytes);
+	if (!gpu_ok(d, d->module_function(&r->function[i], r->module, name), name, e) ||
+		!gpu_ok(d, d->function_set(r->function[i], FUNCTION_SHARED_BYTES, (int)shared_bytes), name, e) ||
+		!gpu_ok(d, d->occupancy(&blocks, r->function[i], GPU_THREADS, shared_bytes), name, e))
 		return false;
-	for (uint32_t i = 0; i < r->p->nkernel; i++) {
-		const struct gpu_kernel *k = &r->p->kernel[i];
-		int blocks = 0;
-		if (k->shared_bytes > (uint64_t)r->g->shared_bytes)
-			return err_set(e, ERR_DEVICE, "%s: kernel %s needs %llu bytes of shared memory, a block has %d", r->g->name, k->name,
-				(unsigned long long)k->shared_bytes, r->g->shared_bytes);
-		if (!gpu_ok(d, d->module_function(&r->function[i], r->module, k->name), k->name, e) ||
-			!gpu_ok(d, d->function_set(r->function[i], FUNCTION_SHARED_BYTES, (int)k->shared_bytes), k->name, e) ||
-			!gpu_ok(d, d->occupancy(&blocks, r->function[i], GPU_THREADS, k->shared_bytes), k->name, e))
-			return false;
-		r->nblock[i] = (unsigned)((blocks > 0 ? blocks : 1) * r->g->nmulti);
-	}
+	r->nblock[i] = (unsigned)((blocks > 0 ? blocks : 1) * r->g->nmulti);
 	return true;
+}
+
+static uint64_t most_shared(const struct gpu_program *p)
+{
+	uint64_t most = 0;
+	for (uint32_t i = 0; i < p->nkernel; i++)
+		most = p->kernel[i].shared_bytes > most ? p->kernel[i].shared_bytes : most;
+	return most;
+}
+
+static bool find_functions(struct gpu_run *r, const void *cubin, struct err *e)
+{
+	const struct gpu_program *p = r->p;
+	if (!gpu_ok(r->g->d, r->g->d->module_load(&r->module, cubin), "loading GPU code", e))
+		return false;
+	if (*p->all)
+		return find_function(r, p->nkernel, p->all, most_shared(p), e);
+	for (uint32_t i = 0; i < p->nkernel; i++)
+		if (!find_function(r, i, p->kernel[i].name, p->kernel[i].shared_bytes, e))
+			return false;
+	return true;
+}
+
+/* Arguments of the kernel that does what all do. */
+static bool send_all_args(struct gpu_run *r, struct err *e)
+{
+	const struct gpu_program *p = r->p;
+	uint64_t *arg = xcalloc(all_args(p) + 1, sizeof(*arg)), n = 0;
+	for (uint32_t i = 0; i < p->nkernel; i++)
+		for (uint32_t a = 0; a < p->kernel[i].narg; a++)
+			arg[n++] = r->t[p->kernel[i].arg[a].slot] + p->kernel[i].arg[a].offset;
+	r->all_arg = r->t[2 + p->head.nexternal];
+	r->counter = r->t[3 + p->head.nexternal];
+	bool ok = gpu_ok(r->g->d, r->g->d->to_device(r->all_arg, arg, n * sizeof(*arg), r->stream), "sending arguments", e) &&
+		gpu_ok(r->g->d, r->g->d->fill(r->counter, 0, sizeof(uint32_t), r->stream), "clearing a counter", e) &&
+		gpu_ok(r->g->d, r->g->d->stream_wait(r->stream), "sending arguments", e);
+	free(arg);
+	return ok;
 }
 
 static bool enough_memory(const struct gpu_run *r, struct err *e)
@@ -193,12 +236,12 @@ bool gpu_run_open(struct gpu_run *r, struct gpu_device *g, const struct gpu_prog
 	*r = (struct gpu_run){.g = g, .p = p, .host = host, .bytes = gpu_run_bytes(p)};
 	r->function = xcalloc(p->nkernel + 1, sizeof(*r->function));
 	r->nblock = xcalloc(p->nkernel + 1, sizeof(*r->nblock));
-	r->t = xcalloc(p->head.nexternal + 2, sizeof(*r->t));
+	r->t = xcalloc(p->head.nexternal + 4, sizeof(*r->t));
 	bool ok = enough_memory(r, e) && gpu_ok(g->d, g->d->stream_new(&r->stream, STREAM_NON_BLOCKING), "making a stream", e) &&
 		gpu_ok(g->d, g->d->alloc(&base, r->bytes ? r->bytes : 1), "allocating device memory", e);
 	if (ok) {
 		place(p, base, r->t);
-		ok = find_functions(r, cubin, e) && send_all(r, e);
+		ok = find_functions(r, cubin, e) && send_all(r, e) && (!*p->all || send_all_args(r, e));
 	}
 	if (!ok)
 		gpu_run_close(r);
@@ -240,10 +283,24 @@ static bool send_inputs(struct gpu_run *r, struct err *e)
 	return true;
 }
 
+static bool start_all(struct gpu_run *r, const int64_t *dim, struct err *e)
+{
+	const struct gpu_program *p = r->p;
+	struct gpu_call_all call = {.arg = r->all_arg, .counter = r->counter, .before = r->arrivals};
+	void *arg[] = {&call};
+	unsigned blocks = r->nblock[p->nkernel];
+	memcpy(call.dim, dim, p->head.ndim * sizeof(*dim));
+	r->arrivals += p->nwait * blocks;
+	return gpu_ok(r->g->d, r->g->d->launch_all(r->function[p->nkernel], blocks, 1, 1, GPU_THREADS, 1, 1,
+		(unsigned)most_shared(p), r->stream, arg), p->all, e);
+}
+
 bool gpu_run_start(struct gpu_run *r, const int64_t *dim, struct err *e)
 {
 	if (!send_inputs(r, e))
 		return false;
+	if (*r->p->all)
+		return start_all(r, dim, e);
 	for (uint32_t i = 0; i < r->p->nkernel; i++) {
 		const struct gpu_kernel *k = &r->p->kernel[i];
 		struct gpu_call call = {{0}, {0}};

@@ -40,8 +40,10 @@ struct gpu_run {
 	const struct gpu_program *p;
 	gpu_module module;
 	gpu_stream stream;
-	gpu_function *function; /* one for each kernel; private from here on */
+	gpu_function *function; /* one for each kernel, then that of all; private from here on */
 	unsigned *nblock;
+	uint64_t all_arg, counter; /* of the kernel that does what all do */
+	uint32_t arrivals;
 	uint64_t *t;            /* addresses as gpu_code.h has them */
 	void *const *host;
 	uint64_t bytes;         /* of device memory */

@@ -18,7 +18,10 @@
 #include "gpu_code.h"
 #include "ir.h"
 
-enum { GPU_CHUNKS = 8 };
+enum {
+	GPU_CHUNKS = 8,
+	GPU_FEW_ROWS = 8, /* a program whose dynamic axes have no more is one kernel too (gpu_code.h) */
+};
 
 struct cuda_source {
 	const char *text;

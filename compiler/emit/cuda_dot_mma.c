@@ -295,6 +295,14 @@ static void many_tokens(struct cuda_fn *f, const struct cuda_dots *d)
 	cuda_close(f);
 }
 
+static int64_t most_rows(const struct cuda_fn *f, const struct dot *d)
+{
+	int64_t n = 1;
+	for (int i = 0; i < d->m.naxis; i++)
+		n *= f->g->axis[d->m.axis[i]].extent;
+	return n;
+}
+
 void cuda_dot_mma(struct cuda_fn *f, const struct cuda_dots *d)
 {
 	bool few = true, q = false;
@@ -302,14 +310,17 @@ void cuda_dot_mma(struct cuda_fn *f, const struct cuda_dots *d)
 		few = few && dot_static_inner(f->g, &d->dot[i]);
 		q = q || dtype_has_blocks(d->dot[i].dtype);
 	}
-	int64_t slab = BLOCK_M * SLAB_STRIDE * 4, records = q ? BLOCK_M * SLAB / STEP * 8 : 0;
-	int64_t part = (int64_t)d->ndot * WARPS * TOKENS * LANES * 4, done = (int64_t)d->ndot * BLOCK_M * BLOCK_N * 4;
+	bool many = !few || most_rows(f, &d->dot[0]) > TOKENS;
+	int64_t slab = many ? BLOCK_M * SLAB_STRIDE * 4 : 0, records = many && q ? BLOCK_M * SLAB / STEP * 8 : 0;
+	int64_t part = few ? (int64_t)d->ndot * WARPS * TOKENS * LANES * 4 : 0;
+	int64_t done = many ? (int64_t)d->ndot * BLOCK_M * BLOCK_N * 4 : 0;
 	f->shared_bytes = slab + records + (part > done ? part : done);
 	cuda_line(f, "const i64 nm = %s;", cuda_product(f, &d->dot[0].m, 0, d->dot[0].m.naxis));
 	cuda_line(f, "const int warp = THREAD / 32, g = THREAD %% 32 / 4, t = THREAD %% 4, o4 = g %% 4 * 4;");
 	cuda_line(f, "float *const done = (float *)(shared + %lld);", (long long)(slab + records));
-	cuda_line(f, "u32 *const slab = (u32 *)shared;");
-	if (q) {
+	if (many)
+		cuda_line(f, "u32 *const slab = (u32 *)shared;");
+	if (many && q) {
 		cuda_line(f, "float *const scales = (float *)(shared + %lld);", (long long)slab);
 		cuda_line(f, "int *const sums = (int *)(shared + %lld);", (long long)(slab + records / 2));
 	}
@@ -320,5 +331,6 @@ void cuda_dot_mma(struct cuda_fn *f, const struct cuda_dots *d)
 		cuda_line(f, "return;");
 		cuda_close(f);
 	}
-	many_tokens(f, d);
+	if (many)
+		many_tokens(f, d);
 }

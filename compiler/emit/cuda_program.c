@@ -103,6 +103,7 @@ struct tables {
 	int nexternal;
 	int *slot; /* of each node: 1 + external, or 0 */
 	struct gpu_kernel *kernel;
+	bool *waits; /* of each kernel: it must not run beside those since the last that waited */
 	int nkernel;
 	int64_t scratch_bytes;
 };
@@ -129,8 +130,9 @@ static void list_externals(struct tables *t)
 		add_external(t, g->output[i].name, EXTERNAL_OUTPUT, g->output[i].node);
 }
 
-static void add_kernel(struct tables *t, const struct compiled *c, const struct region_key *key)
+static void add_kernel(struct tables *t, const struct compiled *c, const struct region_key *key, bool waits)
 {
+	int nwaits = t->nkernel;
 	struct program_arg *arg = arena_array(t->a, struct program_arg, c->narg + 1);
 	uint32_t narg = (uint32_t)c->narg;
 	for (int i = 0; i < c->narg; i++) {
@@ -143,28 +145,82 @@ static void add_kernel(struct tables *t, const struct compiled *c, const struct 
 		arg[narg++] = (struct program_arg){(uint64_t)t->nexternal + 1, 0};
 	if (c->scratch_bytes > t->scratch_bytes)
 		t->scratch_bytes = c->scratch_bytes;
+	*arena_push(t->a, t->waits, nwaits) = waits;
 	*arena_push(t->a, t->kernel, t->nkernel) = (struct gpu_kernel){c->name, narg, arg, (uint64_t)c->shared_bytes};
 }
 
-static struct gpu_program emit_program(struct unit *u, const struct graph *g)
+/* ---- one kernel for all ---- */
+
+static bool has_few_rows(const struct graph *g)
+{
+	for (int i = 0; i < g->naxis; i++)
+		if (g->axis[i].dynamic && g->axis[i].extent > GPU_FEW_ROWS)
+			return false;
+	return true;
+}
+
+/* The number of kernel k's function among those of the program. */
+static int function_number(const struct tables *t, int k)
+{
+	int n = 0;
+	for (int i = 0; i < t->nkernel; i++) {
+		bool known = false;
+		for (int j = 0; j < i && !known; j++)
+			known = !strcmp(t->kernel[j].name, t->kernel[i].name);
+		if (!strcmp(t->kernel[i].name, t->kernel[k].name))
+			return n;
+		n += !known;
+	}
+	return n;
+}
+
+static const char *emit_all(struct unit *u, const struct tables *t, int number, uint32_t *nwait)
+{
+	const char *name = arena_printf(u->arena, "p%d_all", number);
+	unsigned at = 0;
+	int nfunction = 0;
+	strbuf_addf(&u->text, "\n/* %s: kernel, first argument, whether it waits */\nTABLE struct step p%d_steps[] = {", t->g->name, number);
+	for (int k = 0; k < t->nkernel; k++) {
+		strbuf_addf(&u->text, "%s{%d, %u, %d}", k ? ", " : "", function_number(t, k), at, t->waits[k]);
+		at += t->kernel[k].narg;
+		*nwait += t->waits[k];
+	}
+	strbuf_addf(&u->text, "};\nKERNEL %s(struct call_all c)\n{\n\tSHARED;\n\tu32 nwait = 0;\n"
+		"\tfor (int i = 0; i < %d; i++) {\n\t\tconst struct step s = p%d_steps[i];\n"
+		"\t\tif (s.waits)\n\t\t\tsync_blocks(&c, &nwait);\n\t\telse\n\t\t\tsync_block();\n\t\tswitch (s.kernel) {\n",
+		name, t->nkernel, number);
+	for (int k = 0; k < t->nkernel; k++)
+		if (function_number(t, k) == nfunction)
+			strbuf_addf(&u->text, "\t\tcase %d:\n\t\t\t%s_body(c.arg + s.arg, c.dim, shared);\n\t\t\tbreak;\n", nfunction++,
+				t->kernel[k].name);
+	strbuf_adds(&u->text, "\t\t}\n\t}\n}\n");
+	return name;
+}
+
+static struct gpu_program emit_program(struct unit *u, const struct graph *g, int number)
 {
 	struct tables t = {.a = u->arena, .g = g};
 	struct program_dim *dim = NULL;
 	uint32_t ndim = 0;
+	const bool *waits = graph_waits(u->arena, g, g->nregion);
+	const char *all = "";
+	uint32_t nwait = 0;
 	list_externals(&t);
 	for (int r = 0; r < g->nregion; r++) {
 		struct region_key key = region_key(u->arena, g, r);
 		for (int part = 0; part < cuda_parts(g, &g->region[r]); part++)
-			add_kernel(&t, compile(u, g, r, part, &key), &key);
+			add_kernel(&t, compile(u, g, r, part, &key), &key, part || waits[r]);
 	}
 	for (int i = 0; i < g->naxis; i++)
 		if (g->axis[i].dynamic)
 			*arena_push(u->arena, dim, ndim) = (struct program_dim){g->axis[i].name, g->axis[i].extent};
 	if (ndim > GPU_MAX_DIMS)
 		BUG("graph '%s' has more than %d dynamic axes", g->name, GPU_MAX_DIMS);
+	if (has_few_rows(g))
+		all = emit_all(u, &t, number, &nwait);
 	return (struct gpu_program){.head = {.abi = PROGRAM_ABI, .nexternal = (uint32_t)t.nexternal, .ndim = ndim, .name = g->name,
 		.external = t.external, .dim = dim, .slab_bytes = (uint64_t)g->slab_bytes, .scratch_bytes = (uint64_t)t.scratch_bytes},
-		.kernel = t.kernel, .nkernel = (uint32_t)t.nkernel};
+		.kernel = t.kernel, .nkernel = (uint32_t)t.nkernel, .all = all, .nwait = nwait};
 }
 
 struct cuda_source cuda_emit(struct arena *a, const struct graph *const *graph, int ngraph)
@@ -175,7 +231,7 @@ struct cuda_source cuda_emit(struct arena *a, const struct graph *const *graph, 
 	strbuf_adds(&u.text, cuda_prelude);
 	cuda_recipe(&u.text, a, OP_EXP);
 	for (int i = 0; i < ngraph; i++)
-		out.program[i] = emit_program(&u, graph[i]);
+		out.program[i] = emit_program(&u, graph[i], i);
 	out.text = arena_strndup(a, u.text.s, u.text.n);
 	out.text_bytes = u.text.n;
 	strbuf_release(&u.text);

@@ -53,12 +53,12 @@ int cuModuleLoadData(void **m, const void *image)
 int cuModuleUnload(void *m) { dlclose(m); return FAKE_OK; }
 
 struct function {
-	void *kernel, *run, *blocks, *wrong;
+	void *kernel, *run, *run_all, *blocks, *wrong;
 };
 int cuModuleGetFunction(struct function **f, void *m, const char *name)
 {
 	*f = malloc(sizeof(**f));
-	**f = (struct function){dlsym(m, name), dlsym(m, "shim_run"), dlsym(m, "shim_chosen_blocks"),
+	**f = (struct function){dlsym(m, name), dlsym(m, "shim_run"), dlsym(m, "shim_run_all"), dlsym(m, "shim_chosen_blocks"),
 		dlsym(m, "shim_was_wrong")};
 	return (*f)->kernel ? FAKE_OK : FAKE_NOT_FOUND;
 }
@@ -106,6 +106,16 @@ int cuLaunchKernel(struct function *f, unsigned x, unsigned y, unsigned z, unsig
 		return FAKE_LAUNCH_FAILED;
 	*(int *)f->blocks = (int)x;
 	((void (*)(void *, void *, size_t))f->run)(f->kernel, arg[0], shared);
+	return *(const char **)f->wrong ? FAKE_LAUNCH_FAILED : FAKE_OK;
+}
+int cuLaunchCooperativeKernel(struct function *f, unsigned x, unsigned y, unsigned z, unsigned bx, unsigned by, unsigned bz,
+	unsigned shared, void *stream, void **arg)
+{
+	(void)y, (void)z, (void)bx, (void)by, (void)bz, (void)stream;
+	if (++nlaunch == setting(2))
+		return FAKE_LAUNCH_FAILED;
+	*(int *)f->blocks = (int)x;
+	((void (*)(void *, void *, size_t))f->run_all)(f->kernel, arg[0], shared);
 	return *(const char **)f->wrong ? FAKE_LAUNCH_FAILED : FAKE_OK;
 }
 int cuGetErrorString(int result, const char **text)

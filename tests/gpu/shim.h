@@ -3,7 +3,8 @@
  *
  * A CUDA thread is a fibre. One runs until it meets others: sync_block waits for the block, a shuffle and mma for the
  * warp; then the next in the order that was asked for. So code that leaves a barrier out gives other numbers in some
- * order. Shared memory begins as NaN. Blocks run one after the other, in that order too.
+ * order. Shared memory begins as NaN. Blocks run one after the other, in that order too; those of a kernel that meets all
+ * others (sync_grid) run side by side.
  *
  * mma is emulated in the order of k; a tensor core adds in its own: there only a device shows the bits.
  */
@@ -18,25 +19,26 @@
 #define KERNEL void
 #define SHARED unsigned char *const shared = shim_shared
 #define UNROLL
+#define TABLE static const
 #define THREAD shim_thread
 #define BLOCK shim_block
 #define BLOCKS shim_blocks
 
-enum { SHIM_THREADS = 256, SHIM_WARP = 32, SHIM_STACK = 64 << 10 };
+enum { SHIM_THREADS = 256, SHIM_WARP = 32, SHIM_STACK = 64 << 10, SHIM_BLOCKS = 4 /* side by side, at most */ };
 /* In what order fibres and blocks take their turns. */
 enum shim_order { SHIM_FORWARD, SHIM_REVERSE, SHIM_STRIDED };
 
 static unsigned char *shim_shared;
-static int shim_thread, shim_block, shim_blocks;
+static int shim_thread, shim_block, shim_blocks, shim_me; /* shim_me: the fibre that runs */
 
 /* ---- fibres ---- */
 
-enum shim_state { SHIM_READY, SHIM_BLOCK_BARRIER, SHIM_WARP_BARRIER, SHIM_DONE };
+enum shim_state { SHIM_READY, SHIM_BLOCK_BARRIER, SHIM_WARP_BARRIER, SHIM_GRID_BARRIER, SHIM_DONE };
 static struct shim_fibre {
 	void *stack_pointer;
 	enum shim_state state;
 	int swaps; /* of the warp's exchange area, by this fibre */
-} shim_fibre[SHIM_THREADS];
+} shim_fibre[SHIM_THREADS * SHIM_BLOCKS];
 static void *shim_main;
 static unsigned char *shim_stacks;
 
@@ -63,10 +65,8 @@ __asm__(".text\nshim_switch:\n"
 
 static void shim_yield(enum shim_state state)
 {
-	int me = shim_thread;
-	shim_fibre[me].state = state;
-	shim_switch(&shim_fibre[me].stack_pointer, shim_main);
-	shim_thread = me;
+	shim_fibre[shim_me].state = state;
+	shim_switch(&shim_fibre[shim_me].stack_pointer, shim_main);
 }
 
 /* Until all of the warp are here. */
@@ -107,15 +107,20 @@ static void sync_block(void)
 	shim_yield(SHIM_BLOCK_BARRIER);
 }
 
+static void sync_grid(void)
+{
+	shim_yield(SHIM_GRID_BARRIER);
+}
+
 /* Two areas in turn: a lane that is ahead writes what comes next while others still read. */
-static uint32_t shim_lane[2][SHIM_THREADS][12];
+static uint32_t shim_lane[2][SHIM_THREADS * SHIM_BLOCKS][12];
 
 static uint32_t (*shim_swap(const uint32_t *mine, int n))[12]
 {
-	int area = shim_fibre[shim_thread].swaps++ & 1;
-	memcpy(shim_lane[area][shim_thread], mine, (size_t)n * 4);
+	int area = shim_fibre[shim_me].swaps++ & 1;
+	memcpy(shim_lane[area][shim_me], mine, (size_t)n * 4);
 	shim_meet_warp();
-	return shim_lane[area] + shim_thread / SHIM_WARP * SHIM_WARP;
+	return shim_lane[area] + shim_me / SHIM_WARP * SHIM_WARP;
 }
 
 static uint32_t shuffle_xor(uint32_t x, int lanes)
