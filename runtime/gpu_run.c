@@ -80,28 +80,41 @@ static uint64_t all_args(const struct gpu_program *p)
 	return n;
 }
 
-/* One allocation; places in it are the table, then the arguments of the kernel that does what all do, and its counter. */
-static uint64_t place(const struct gpu_program *p, uint64_t base, uint64_t *t)
+/* Where another run has the external; 0: nowhere. */
+static uint64_t shared_with(const struct gpu_run *with, const struct program_external *x)
+{
+	int i = with ? program_external_find(&with->p->head, x->name) : -1;
+	if (i < 0 || (x->kind != EXTERNAL_PARAM && x->kind != EXTERNAL_STATE))
+		return 0;
+	const struct program_external *y = &with->p->head.external[i];
+	return y->kind == x->kind && y->bytes == x->bytes ? with->t[1 + i] : 0;
+}
+
+/* One allocation, from `base` on; places in it are the table, then the arguments of the kernel that does what all do, and
+ * its counter. t NULL: only how large it is. */
+static uint64_t place(const struct gpu_program *p, const struct gpu_run *with, uint64_t base, uint64_t *t)
 {
 	const struct program *h = &p->head;
-	uint64_t at = 0, place_of[] = {h->slab_bytes, h->scratch_bytes, all_args(p) * sizeof(uint64_t), sizeof(uint32_t)};
+	const uint64_t part[] = {h->slab_bytes, h->scratch_bytes, all_args(p) * sizeof(uint64_t), sizeof(uint32_t)};
 	const uint32_t slot[] = {0, 1 + h->nexternal, 2 + h->nexternal, 3 + h->nexternal};
+	uint64_t at = 0;
 	for (uint32_t i = 0; i < h->nexternal; i++) {
+		uint64_t there = shared_with(with, &h->external[i]);
 		if (t)
-			t[1 + i] = base + at;
-		at += padded(h->external[i].bytes);
+			t[1 + i] = there ? there : base + at;
+		at += there ? 0 : padded(h->external[i].bytes);
 	}
 	for (size_t i = 0; i < NELEM(slot); i++) {
 		if (t)
 			t[slot[i]] = base + at;
-		at += padded(place_of[i]);
+		at += padded(part[i]);
 	}
 	return at;
 }
 
 uint64_t gpu_run_bytes(const struct gpu_program *p)
 {
-	return place(p, 0, NULL);
+	return place(p, NULL, 0, NULL);
 }
 
 /* Pieces through pinned memory: while one is on its way the next is read. */
@@ -157,6 +170,8 @@ static bool send_all(struct gpu_run *r, struct err *e)
 	bool ok = pinned_open(&s, r->g->d, e);
 	for (uint32_t i = 0; i < h->nexternal && ok; i++) {
 		const struct program_external *x = &h->external[i];
+		if (shared_with(r->with, x))
+			continue;
 		if (x->kind == EXTERNAL_PARAM)
 			ok = pinned_send(&s, r->t[1 + i], r->host[1 + i], x->bytes, e);
 		else if (x->kind == EXTERNAL_STATE)
@@ -194,7 +209,9 @@ static uint64_t most_shared(const struct gpu_program *p)
 static bool find_functions(struct gpu_run *r, const void *cubin, struct err *e)
 {
 	const struct gpu_program *p = r->p;
-	if (!gpu_ok(r->g->d, r->g->d->module_load(&r->module, cubin), "loading GPU code", e))
+	if (r->with)
+		r->module = r->with->module;
+	else if (!gpu_ok(r->g->d, r->g->d->module_load(&r->module, cubin), "loading GPU code", e))
 		return false;
 	if (*p->all)
 		return find_function(r, p->nkernel, p->all, most_shared(p), e);
@@ -229,29 +246,24 @@ static bool enough_memory(const struct gpu_run *r, struct err *e)
 		(double)r->g->free_bytes / 1e9, (double)r->g->all_bytes / 1e9, (double)r->bytes / 1e9);
 }
 
-bool gpu_run_open(struct gpu_run *r, struct gpu_device *g, const struct gpu_program *p, const void *cubin, void *const *host,
-	struct err *e)
+bool gpu_run_open(struct gpu_run *r, const struct gpu_run_request *q, struct err *e)
 {
-	uint64_t base = 0;
-	*r = (struct gpu_run){.g = g, .p = p, .host = host, .bytes = gpu_run_bytes(p)};
+	const struct gpu_driver *d = q->g->d;
+	const struct gpu_program *p = q->p;
+	*r = (struct gpu_run){.g = q->g, .p = p, .host = q->host, .with = q->with, .bytes = place(p, q->with, 0, NULL)};
 	r->function = xcalloc(p->nkernel + 1, sizeof(*r->function));
 	r->nblock = xcalloc(p->nkernel + 1, sizeof(*r->nblock));
 	r->t = xcalloc(p->head.nexternal + 4, sizeof(*r->t));
-	bool ok = enough_memory(r, e) && gpu_ok(g->d, g->d->stream_new(&r->stream, STREAM_NON_BLOCKING), "making a stream", e) &&
-		gpu_ok(g->d, g->d->alloc(&base, r->bytes ? r->bytes : 1), "allocating device memory", e);
+	bool ok = enough_memory(r, e) && gpu_ok(d, d->stream_new(&r->stream, STREAM_NON_BLOCKING), "making a stream", e) &&
+		gpu_ok(d, d->alloc(&r->base, r->bytes ? r->bytes : 1), "allocating device memory", e);
 	if (ok) {
-		place(p, base, r->t);
-		ok = find_functions(r, cubin, e) && send_all(r, e) && (!*p->all || send_all_args(r, e));
+		r->g->free_bytes -= r->bytes;
+		place(p, q->with, r->base, r->t);
+		ok = find_functions(r, q->cubin, e) && send_all(r, e) && (!*p->all || send_all_args(r, e));
 	}
 	if (!ok)
 		gpu_run_close(r);
 	return ok;
-}
-
-/* Where the one allocation begins. */
-static uint64_t base_of(const struct gpu_run *r)
-{
-	return r->p->head.nexternal ? r->t[1] : r->t[0];
 }
 
 void gpu_run_close(struct gpu_run *r)
@@ -260,9 +272,11 @@ void gpu_run_close(struct gpu_run *r)
 		return;
 	if (r->stream)
 		r->g->d->stream_wait(r->stream);
-	if (base_of(r))
-		r->g->d->free(base_of(r));
-	if (r->module)
+	if (r->base) {
+		r->g->d->free(r->base);
+		r->g->free_bytes += r->bytes;
+	}
+	if (r->module && !r->with)
 		r->g->d->module_unload(r->module);
 	if (r->stream)
 		r->g->d->stream_free(r->stream);
@@ -323,26 +337,68 @@ bool gpu_run_get(struct gpu_run *r, int external, void *to, uint64_t bytes, stru
 
 /* ---- sessions ---- */
 
+static int dim_find(const struct program *p, const char *name)
+{
+	for (uint32_t i = 0; i < p->ndim; i++)
+		if (!strcmp(p->dim[i].name, name))
+			return (int)i;
+	return -1;
+}
+
+/* The program of few rows, where the call has no more; its dimensions have the same order (gpu_session_open). */
 static bool run_session(void *ctx, const int64_t *dim, uint64_t logits_bytes, struct err *e)
 {
 	struct gpu_session *gs = ctx;
-	return gpu_run_start(&gs->run, dim, e) && gpu_run_get(&gs->run, gs->logits, gs->s->logits, logits_bytes, e);
+	const struct program *few = gs->nrun > 1 ? &gs->run[1].p->head : NULL;
+	int i = few && dim[gs->rows] <= few->dim[gs->rows].max && dim[gs->out] <= few->dim[gs->out].max;
+	/* Both write the cache, on streams of their own: each run ends before the next one begins. */
+	return gpu_run_start(&gs->run[i], dim, e) && gpu_run_get(&gs->run[i], gs->logits[i], gs->s->logits, logits_bytes, e);
 }
 
-bool gpu_session_open(struct gpu_session *gs, struct session *s, struct gpu_device *g, const struct gpu_program *p,
+/* Whether the second program asks for nothing that the first one has not. */
+static bool belongs(struct gpu_session *gs, const struct program *first, const struct program *few, struct err *e)
+{
+	bool same = first->ndim == few->ndim;
+	for (uint32_t i = 0; i < few->ndim && same; i++)
+		same = !strcmp(first->dim[i].name, few->dim[i].name);
+	for (uint32_t i = 0; i < few->nexternal && same; i++) {
+		int at = program_external_find(first, few->external[i].name);
+		same = at >= 0 && first->external[at].kind == few->external[i].kind &&
+			few->external[i].bytes <= first->external[at].bytes;
+		if (same)
+			gs->host[1 + i] = gs->s->t[1 + at];
+	}
+	return same || err_set(e, ERR_IO, "program '%s' is not '%s' with fewer rows", few->name, first->name);
+}
+
+bool gpu_session_open(struct gpu_session *gs, struct session *s, struct gpu_device *g, const struct gpu_program *p, size_t n,
 	const void *cubin, struct err *e)
 {
-	*gs = (struct gpu_session){.s = s, .logits = program_external_find(&p->head, "logits")};
-	if (!gpu_run_open(&gs->run, g, p, cubin, s->t, e))
-		return false;
-	s->device = (struct session_device){gs, run_session};
-	return true;
+	struct gpu_run_request q = {.g = g, .p = p, .cubin = cubin, .host = s->t};
+	*gs = (struct gpu_session){.s = s, .rows = dim_find(&p->head, "R"), .out = dim_find(&p->head, "O")};
+	bool ok = gpu_run_open(&gs->run[0], &q, e);
+	gs->nrun = ok;
+	gs->logits[0] = program_external_find(&p->head, "logits");
+	if (ok && n > 1) {
+		gs->host = xcalloc(p[1].head.nexternal + 1, sizeof(*gs->host));
+		q = (struct gpu_run_request){g, &p[1], cubin, gs->host, &gs->run[0]};
+		ok = belongs(gs, &p[0].head, &p[1].head, e) && gpu_run_open(&gs->run[1], &q, e);
+		gs->nrun += ok;
+		gs->logits[1] = program_external_find(&p[1].head, "logits");
+	}
+	if (ok)
+		s->device = (struct session_device){gs, run_session};
+	else
+		gpu_session_close(gs);
+	return ok;
 }
 
 void gpu_session_close(struct gpu_session *gs)
 {
 	if (gs->s)
 		gs->s->device = (struct session_device){0};
-	gpu_run_close(&gs->run);
+	while (gs->nrun)
+		gpu_run_close(&gs->run[--gs->nrun]);
+	free(gs->host);
 	*gs = (struct gpu_session){0};
 }

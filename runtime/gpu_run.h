@@ -35,6 +35,16 @@ struct gpu_image {
 /* The best of them for a device; NULL: there is none. */
 const struct gpu_image *gpu_image_choose(const struct gpu_image *image, size_t n, int arch);
 
+struct gpu_run;
+struct gpu_run_request {
+	struct gpu_device *g;
+	const struct gpu_program *p;
+	const void *cubin;
+	void *const *host;    /* memory of the externals as program_run has it, host[1 + i]; the caller's */
+	struct gpu_run *with; /* NULL, or an open run, closed later, of the same cubin: params and states of one name and
+	                       * size are its */
+};
+
 struct gpu_run {
 	struct gpu_device *g;
 	const struct gpu_program *p;
@@ -44,15 +54,16 @@ struct gpu_run {
 	unsigned *nblock;
 	uint64_t all_arg, counter; /* of the kernel that does what all do */
 	uint32_t arrivals;
+	uint64_t base;          /* of its own memory */
 	uint64_t *t;            /* addresses as gpu_code.h has them */
 	void *const *host;
+	struct gpu_run *with;
 	uint64_t bytes;         /* of device memory */
 };
 
-/* host: memory of the externals as program_run has it, host[1 + i]; params are read now, inputs with every run. It stays
- * the caller's. ERR_DEVICE: the device's memory is too small, with both sizes, or it failed. */
-bool gpu_run_open(struct gpu_run *r, struct gpu_device *g, const struct gpu_program *p, const void *cubin, void *const *host,
-	struct err *e);
+/* Params are sent now, inputs with every run. ERR_DEVICE: the device's memory is too small, with both sizes, or it
+ * failed. */
+bool gpu_run_open(struct gpu_run *r, const struct gpu_run_request *q, struct err *e);
 void gpu_run_close(struct gpu_run *r);
 
 /* Launches all kernels; dim as program_run has it. */
@@ -60,14 +71,19 @@ bool gpu_run_start(struct gpu_run *r, const int64_t *dim, struct err *e);
 /* Waits, and copies the first bytes of an external to the host. */
 bool gpu_run_get(struct gpu_run *r, int external, void *to, uint64_t bytes, struct err *e);
 
-/* A session whose program runs on a device from now on: opened on p->head, whose memory on the host is inputs and logits.
- * gpu_session_close before session_release. */
+/*
+ * A session whose program runs on a device from now on: opened on p[0].head, whose memory on the host is inputs and
+ * logits. p[1], if n is 2, is the same model for few rows, and runs calls that have no more. gpu_session_close before
+ * session_release.
+ */
 struct gpu_session {
-	struct gpu_run run;
+	struct gpu_run run[2];
+	int nrun;
+	void **host; /* of run[1] */
 	struct session *s;
-	int logits;
+	int logits[2], rows, out; /* externals; dimensions, of all programs */
 };
-bool gpu_session_open(struct gpu_session *gs, struct session *s, struct gpu_device *g, const struct gpu_program *p,
+bool gpu_session_open(struct gpu_session *gs, struct session *s, struct gpu_device *g, const struct gpu_program *p, size_t n,
 	const void *cubin, struct err *e);
 void gpu_session_close(struct gpu_session *gs);
 

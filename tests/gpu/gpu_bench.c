@@ -111,7 +111,7 @@ static bool subject_open(struct subject *m, struct gpu_device *g, const struct s
 	make_host(m);
 	if (!gpu_trial_code_open(&m->code, &m->source, g->arch))
 		return false;
-	if (gpu_run_open(&m->run, g, &m->source.program[0], m->code.cubin, m->host, &e))
+	if (gpu_run_open(&m->run, &(struct gpu_run_request){g, &m->source.program[0], m->code.cubin, m->host, NULL}, &e))
 		return true;
 	fprintf(stderr, "%s: %s\n", s->name, e.msg);
 	return false;
@@ -197,7 +197,7 @@ static double copy_rate(struct gpu_device *g)
 	char byte;
 	void *host[3] = {NULL};
 	int64_t n[] = {bytes / 16};
-	if (!gpu_trial_code_open(&code, &source, g->arch) || !gpu_run_open(&run, g, &p, code.cubin, host, &e))
+	if (!gpu_trial_code_open(&code, &source, g->arch) || !gpu_run_open(&run, &(struct gpu_run_request){g, &p, code.cubin, host, NULL}, &e))
 		exit(1);
 	for (int i = 0; i < TRIES; i++) {
 		double start = now();

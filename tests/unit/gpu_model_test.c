@@ -32,9 +32,11 @@ static bool gpu_start(struct gpu *g, const char *model, enum numerics numerics)
 	struct arena *a = &g->cpu.arena;
 	struct forward f = {.config = &g->cpu.model.config, .numerics = numerics, .max_rows = s.rows, .max_out = s.rows,
 		.slots = g->cpu.context};
-	const struct graph *plan = graph_plan(a, forward_step(a, &f));
+	struct forward few = f;
+	few.max_rows = few.max_out = GPU_FEW_ROWS;
+	const struct graph *const plan[] = {graph_plan(a, forward_step(a, &f)), graph_plan(a, forward_step(a, &few))};
 	struct param_source params = {&g->cpu.packed, packed_find};
-	g->source = cuda_emit(a, &plan, 1);
+	g->source = cuda_emit(a, plan, 2);
 	if (!gpu_trial_device(&g->device, NULL, &e)) {
 		FAIL("%s", e.msg);
 		return false;
@@ -42,7 +44,7 @@ static bool gpu_start(struct gpu *g, const char *model, enum numerics numerics)
 	if (!gpu_trial_code_open(&g->code, &g->source, g->device.arch))
 		return false;
 	if (!session_open(&g->session, &g->source.program[0].head, &params, g->cpu.pool, (uint32_t)g->cpu.context, &e) ||
-		!gpu_session_open(&g->on_device, &g->session, &g->device, &g->source.program[0], g->code.cubin, &e)) {
+		!gpu_session_open(&g->on_device, &g->session, &g->device, g->source.program, 2, g->code.cubin, &e)) {
 		FAIL("%s", e.msg);
 		return false;
 	}

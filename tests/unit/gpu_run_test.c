@@ -26,7 +26,7 @@ static bool run(struct gpu_device *g, const struct gpu_program *p, const void *c
 	struct gpu_run r;
 	bind(p, m, host);
 	memory_dims(m, dim);
-	bool ok = gpu_run_open(&r, g, p, cubin, host, e);
+	bool ok = gpu_run_open(&r, &(struct gpu_run_request){g, p, cubin, host, NULL}, e);
 	if (!ok)
 		return false;
 	ok = gpu_run_start(&r, dim, e);
