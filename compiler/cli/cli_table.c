@@ -1,6 +1,6 @@
 #include "cli.h"
 
-static const char *const emits[] = {"ir", "lowered", "plan", "llvm", "asm", NULL};
+static const char *const emits[] = {"ir", "lowered", "plan", "llvm", "asm", "cuda", NULL};
 static const char *const splits[] = {"test", "validation", "calibration", "train", "none", NULL};
 static const char *const colors[] = {"auto", "always", "never", NULL};
 
@@ -29,7 +29,7 @@ const struct cli_option cli_options[] = {
 	{"events", 0, "FILE", "write what happens as JSON lines", NULL, NULL, false, false},
 	{"format", 0, "FORMAT", "of a graph: dot, mermaid, json or ninja; of an export: hf", NULL, NULL, false, false},
 	{"yes", 'y', NULL, "really remove", NULL, NULL, false, false},
-	{"emit", 0, "FORM", "ir, lowered, plan, llvm or asm: the inference program at that stage", NULL, emits,
+	{"emit", 0, "FORM", "ir, lowered, plan, llvm, asm or cuda: the inference program at that stage", NULL, emits,
 		false, false},
 	{"root", 0, "NAME=DIR", "where paths NAME:... of a spec lead; also TRIM_ROOT_NAME", NULL, NULL,
 		true, true},

@@ -9,6 +9,7 @@
 
 #include "arch.h"
 #include "container.h"
+#include "cuda.h"
 #include "emit.h"
 #include "json.h"
 #include "link.h"
@@ -243,6 +244,10 @@ static bool emit_stage(struct cli *c, const struct graph *g, const struct plan_h
 	const struct graph *plan = graph_plan(c->arena, g);
 	if (strcmp(form, "plan") == 0) {
 		graph_print(out, plan);
+		return true;
+	}
+	if (strcmp(form, "cuda") == 0) {
+		strbuf_adds(out, cuda_emit(c->arena, &plan, 1).text);
 		return true;
 	}
 	return emit_code(plan, h, form[0] == 'l' ? EMIT_LLVM_IR : EMIT_ASM, out, e);
