@@ -7,7 +7,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 
 sources() { # sources ROOT: what people wrote, without data
-	(cd "$1" && find . \( -name .git -o -name .build -o -name out \) -prune -o -type f \
+	(cd "$1" && find . \( -name .git -o -name .build -o -name .gpu -o -name out \) -prune -o -type f \
 		\( -name '*.[ch]' -o -name '*.S' -o -name '*.cu' -o -name '*.sh' -o -name '*.ninja' \
 		-o -name '*.md' -o -name '*.xsd' -o -perm -u+x \) -print | sed 's,^\./,,' | LC_ALL=C sort)
 }
