@@ -50,16 +50,30 @@ int cuModuleLoadData(void **m, const void *image)
 	*m = dlopen(image, RTLD_NOW | RTLD_LOCAL);
 	return *m ? FAKE_OK : FAKE_NOT_FOUND;
 }
-int cuModuleUnload(void *m) { dlclose(m); return FAKE_OK; }
 
 struct function {
 	void *kernel, *run, *run_all, *blocks, *wrong;
+	struct function *next;
 };
+static struct function *functions; /* of all modules; the last one that goes takes them along */
+int cuModuleUnload(void *m)
+{
+	while (functions) {
+		struct function *f = functions;
+		functions = f->next;
+		free(f);
+	}
+	dlclose(m);
+	return FAKE_OK;
+}
+
 int cuModuleGetFunction(struct function **f, void *m, const char *name)
 {
 	*f = malloc(sizeof(**f));
-	**f = (struct function){dlsym(m, name), dlsym(m, "shim_run"), dlsym(m, "shim_run_all"), dlsym(m, "shim_chosen_blocks"),
-		dlsym(m, "shim_was_wrong")};
+	struct function *before = functions;
+	functions = *f;
+	**f = (struct function){.next = before, .kernel = dlsym(m, name), .run = dlsym(m, "shim_run"),
+		.run_all = dlsym(m, "shim_run_all"), .blocks = dlsym(m, "shim_chosen_blocks"), .wrong = dlsym(m, "shim_was_wrong")};
 	return (*f)->kernel ? FAKE_OK : FAKE_NOT_FOUND;
 }
 int cuFuncSetAttribute(struct function *f, int attribute, int value) { (void)f; (void)attribute; (void)value; return FAKE_OK; }

@@ -90,6 +90,12 @@ static int shim_run_blocks(enum shim_order order, int first, int n, unsigned cha
 int shim_chosen_order = SHIM_FORWARD, shim_chosen_blocks = 1;
 const char *shim_was_wrong;
 
+/* When the library is closed. */
+__attribute__((destructor)) static void shim_free(void)
+{
+	free(shim_stacks);
+}
+
 static void shim_run_kernel(int together, size_t shared_bytes)
 {
 #ifdef __x86_64__
