@@ -8,6 +8,7 @@
 
 #include "link.h"
 #include "lock.h"
+#include "nvrtc.h"
 #include "os.h"
 #include "plan_data.h"
 
@@ -227,6 +228,8 @@ static const char *locked_native(struct arena *a, const struct spec_hardware *h,
 	bool only_named = true;
 	for (char *name; rest && (name = strsep(&rest, " "));) {
 		bool named = false;
+		if (!strncmp(name, "sm_", 3))
+			continue;
 		for (int i = 0; i < h->ncpu; i++)
 			named = named || !strcmp(h->cpu[i], name);
 		if (!named || only_named)
@@ -236,14 +239,36 @@ static const char *locked_native(struct arena *a, const struct spec_hardware *h,
 	return native;
 }
 
+static int by_number(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+static bool choose_gpus(struct arena *a, const struct spec_hardware *h, struct plan_hardware *out, struct err *e)
+{
+	int *gpu = arena_array(a, int, h->ngpu);
+	for (int i = 0; i < h->ngpu; i++)
+		gpu[i] = atoi(h->gpu[i] + strlen("sm_"));
+	if (h->ngpu && out->target[0]->arch != ARCH_X86_64)
+		return spec_err_at(e, h->at, "hardware=\"%s\" is '%s' here; code for GPUs goes with x86-64", h->name,
+			out->target[0]->name);
+	qsort(gpu, (size_t)h->ngpu, sizeof(*gpu), by_number);
+	for (int i = 0; i < h->ngpu; i++)
+		out->names = arena_printf(a, "%s sm_%d", out->names, gpu[i]);
+	out->gpu = gpu;
+	out->ngpu = (size_t)h->ngpu;
+	return true;
+}
+
 bool plan_hardware(struct arena *a, const struct spec_target *s, const char *locked, struct plan_hardware *out,
 	struct err *e)
 {
 	const struct spec_hardware *h = &s->hardware;
 	bool *chosen = arena_array(a, bool, (size_t)ntargets);
 	*out = (struct plan_hardware){.names = ""};
+	/* A machine with such a GPU has at least that. */
 	if (!h->ncpu)
-		return spec_err_at(e, h->at, "GPU targets are not supported yet");
+		chosen[target_find("x86-64-v3") - targets] = true;
 	for (int i = 0; i < h->ncpu; i++) {
 		bool native = !strcmp(h->cpu[i], "native");
 		const struct target *t = target_find(native ? locked_native(a, h, locked) : h->cpu[i]);
@@ -260,12 +285,28 @@ bool plan_hardware(struct arena *a, const struct spec_target *s, const char *loc
 		out->names = arena_printf(a, "%s%s%s", out->names, out->n ? " " : "", targets[i].name);
 		*arena_push(a, out->target, out->n) = &targets[i];
 	}
-	return true;
+	return choose_gpus(a, h, out, e);
 }
 
 static enum target_arch arch_of(const struct plan_target *t)
 {
 	return t->hardware.target[0]->arch;
+}
+
+/* What targets for GPUs need beside the rest. */
+static bool find_gpu_tools(struct plan *p, const struct plan_target *t, struct err *e)
+{
+	const struct nvrtc *n = nvrtc_open(e);
+	if (!n)
+		return false;
+	for (size_t i = 0; i < t->hardware.ngpu; i++)
+		if (!nvrtc_knows(n, t->hardware.gpu[i]))
+			return err_set(e, ERR_TOOL, "NVRTC %d.%d, '%s', knows no sm_%d; a later one does", n->major, n->minor, n->path,
+				t->hardware.gpu[i]);
+	p->nvrtc = n->path;
+	if (!p->env->gpu_runtime_folder)
+		p->env->gpu_runtime_folder = link_gpu_runtime_folder(p->arena, e);
+	return p->env->gpu_runtime_folder;
 }
 
 static bool resolve_hardware(struct plan *p, struct plan_target *t, struct err *e)
@@ -274,6 +315,8 @@ static bool resolve_hardware(struct plan *p, struct plan_target *t, struct err *
 	if (!plan_hardware(p->arena, t->spec, locked, &t->hardware, e))
 		return false;
 	enum target_arch arch = arch_of(t);
+	if (t->hardware.ngpu)
+		return find_gpu_tools(p, t, e) || err_context(e, "target '%s'", t->spec->name);
 	if (!p->env->runtime_folder[arch])
 		p->env->runtime_folder[arch] = link_runtime_folder(p->arena, arch, e);
 	return p->env->runtime_folder[arch] || err_context(e, "target '%s'", t->spec->name);
@@ -337,6 +380,24 @@ struct action *plan_compile(struct plan *p, const struct plan_target *t, const s
 	return plan_action(p, name, &rule_compile, &in, param);
 }
 
+/* Code for each GPU. */
+static void stage_gpus(struct plan *p, struct plan_target *t)
+{
+	t->gpu = arena_array(p->arena, struct action *, t->hardware.ngpu);
+	for (size_t i = 0; i < t->hardware.ngpu; i++) {
+		struct inputs in = {0};
+		struct fields param = {0};
+		plan_add_input(p, &in, input_output("shape", t->shape, 0));
+		add_file(p, &in, "trim", p->emitter.program);
+		add_file(p, &in, "nvrtc", p->nvrtc);
+		fields_add(p->arena, &param, "numerics", numerics_classes[t->numerics].name);
+		fields_add(p->arena, &param, "arch", plan_number(p, t->hardware.gpu[i]));
+		fields_add(p->arena, &param, "context", plan_number(p, t->spec->context));
+		t->gpu[i] = plan_action(p, arena_printf(p->arena, "%s/gpu-sm_%d", t->spec->name, t->hardware.gpu[i]), &rule_gpu, &in,
+			param);
+	}
+}
+
 static void stage_compile(struct plan *p, struct plan_target *t)
 {
 	t->object = arena_array(p->arena, struct action *, t->hardware.n);
@@ -348,12 +409,13 @@ static void stage_compile(struct plan *p, struct plan_target *t)
 	}
 }
 
-static void add_runtime(struct plan *p, struct inputs *in, enum target_arch arch)
+static void add_runtime(struct plan *p, struct inputs *in, const char *folder)
 {
-	static const char *const file[] = {"runtime.a", "crt1.o", "crti.o", "crtn.o", "libc.a", "libgcc.a"};
+	static const char *const file[] = {"runtime.a", "crt1.o", "crti.o", "crtn.o", "libc.a", "libgcc.a", "libc_nonshared.a",
+		"libc.so.6", "libm.so.6"};
 	for (size_t i = 0; i < NELEM(file); i++) {
-		const char *path = arena_printf(p->arena, "%s/%s", p->env->runtime_folder[arch], file[i]);
-		/* only some architectures have a libgcc.a; without another one linking says so */
+		const char *path = arena_printf(p->arena, "%s/%s", folder, file[i]);
+		/* each folder has some of them; without one that it needs linking says so */
 		if (access(path, R_OK) == 0)
 			add_file(p, in, file[i], path);
 	}
@@ -442,7 +504,17 @@ static void stage_link(struct plan *p, struct plan_target *t)
 	for (int i = 0; p->task && i < p->spec->ndataset; i++)
 		plan_add_input(p, &in, input_output(plan_set_name(p, "task", i), p->task[i], 0));
 	add_file(p, &in, "linker", p->linker);
-	add_runtime(p, &in, arch_of(t));
+	add_runtime(p, &in, t->hardware.ngpu ? p->env->gpu_runtime_folder : p->env->runtime_folder[arch_of(t)]);
+	for (size_t i = 0; i < t->hardware.ngpu; i++) {
+		const char *sm = arena_printf(p->arena, "gpu/sm_%d", t->hardware.gpu[i]);
+		if (!i) {
+			plan_add_input(p, &in, input_output("gpu/table", t->gpu[0], GPU_TABLE));
+			plan_add_input(p, &in, input_output(arena_printf(p->arena, "gpu/ptx_%d", t->hardware.gpu[0]), t->gpu[0], GPU_PTX));
+		}
+		plan_add_input(p, &in, input_output(sm, t->gpu[i], GPU_CUBIN));
+	}
+	if (t->hardware.ngpu)
+		fields_add(p->arena, &param, "libc", "glibc");
 	fields_add(p->arena, &param, "name", p->spec->name);
 	fields_add(p->arena, &param, "target", t->spec->name);
 	fields_add(p->arena, &param, "hardware", t->hardware.names);
@@ -469,6 +541,7 @@ static void found_state(struct plan *p, struct plan_target *t)
 {
 	stage_weights(p, t);
 	stage_compile(p, t);
+	stage_gpus(p, t);
 	stage_lock(p, t);
 	stage_link(p, t);
 }

@@ -26,7 +26,9 @@
 struct plan_hardware {
 	const struct target **target;
 	size_t n;
-	const char *names; /* "x86-64-v3 zen5" */
+	const int *gpu;    /* 90: sm_90; ascending */
+	size_t ngpu;       /* with any, the CPU's code is what runs where no such GPU is */
+	const char *names; /* "x86-64-v3 zen5 sm_90" */
 };
 
 /* What is measured of a target on one dataset. */
@@ -80,6 +82,7 @@ struct plan_target {
 	const char *stop_of;           /* identity of that choice (speed.h); NULL: no speed decides */
 	bool nothing_passed;           /* keep="gate", and no state passed on validation rows */
 	struct action *shape, *weights, *golden, *lock, *binary;
+	struct action **gpu;           /* one for each of hardware.gpu */
 	struct action **object;        /* for each of the hardware */
 	const char *path;              /* of the binary */
 	bool failed;
@@ -134,7 +137,7 @@ struct plan {
 	struct action **task;         /* by dataset: its task's record (task.h); NULL: none */
 	struct plan_data *data;       /* plan_data.h: by dataset, rows and splits; NULL: not planned yet */
 	struct emit_files emitter;
-	const char *linker;
+	const char *linker, *nvrtc; /* nvrtc NULL: no target has needed it yet */
 	struct plan_input *input;
 	size_t ninput;
 	struct plan_target *target;

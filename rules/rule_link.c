@@ -192,10 +192,11 @@ static bool run_link(struct rule_call *c, struct err *e)
 	struct link_image image;
 	if (!find_arch(c, &r.arch, e) || !add_objects(c, &r, e) ||
 		!add_weights(c, &p, &info, e) || !add_input(c, &p, "tokenizer", ENTRY_TOKENIZER, e) ||
-		!add_input(c, &p, "golden", ENTRY_GOLDEN, e) || !add_input(c, &p, "task", ENTRY_TASK, e) ||
+		!add_input(c, &p, "golden", ENTRY_GOLDEN, e) || !add_input(c, &p, "gpu", ENTRY_GPU, e) || !add_input(c, &p, "task", ENTRY_TASK, e) ||
 		!describe(c, &info, e) || !add_info(c, &p, &info, e))
 		return false;
-	r.runtime_folder = env->runtime_folder[r.arch];
+	r.dynamic = call_param(c, "libc") != NULL;
+	r.runtime_folder = r.dynamic ? env->gpu_runtime_folder : env->runtime_folder[r.arch];
 	struct link_entry *entry = arena_array(call_arena(c), struct link_entry, p.npart);
 	for (size_t i = 0; i < p.npart; i++)
 		entry[i] = p.part[i].entry;

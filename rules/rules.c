@@ -6,7 +6,7 @@
 
 const struct rule *const rules_table[] = {&rule_import, &rule_tokenizer, &rule_init, &rule_bpe, &rule_rows,
 	&rule_split, &rule_tokenise, &rule_task, &rule_score, &rule_choose, &rule_trainable, &rule_drop, &rule_tune, &rule_fresh,
-	&rule_shape, &rule_quantise, &rule_evaluate, &rule_cost, &rule_gate, &rule_golden, &rule_compile, &rule_lock,
+	&rule_shape, &rule_quantise, &rule_evaluate, &rule_cost, &rule_gate, &rule_golden, &rule_compile, &rule_gpu, &rule_lock,
 	&rule_link, NULL};
 
 const struct graph *step_plan(struct arena *a, const struct state *s, enum numerics numerics, int rows,

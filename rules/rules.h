@@ -38,20 +38,22 @@
 #include "forward.h"
 #include "weights.h"
 
-extern const struct rule rule_import, rule_tokenizer, rule_shape, rule_quantise, rule_golden, rule_compile,
+extern const struct rule rule_import, rule_tokenizer, rule_shape, rule_quantise, rule_golden, rule_compile, rule_gpu,
 	rule_lock, rule_link;
+enum { GPU_TABLE, GPU_CUBIN, GPU_PTX }; /* outputs of rule_gpu */
 
 extern const struct rule *const rules_table[]; /* NULL ends */
 
 /* What rules may know of this machine, in no key: struct build_options.env. */
 struct rule_env {
-	const char *runtime_folder[2]; /* by enum target_arch; NULL: none here */
+	const char *runtime_folder[2];  /* by enum target_arch; NULL: none here */
+	const char *gpu_runtime_folder; /* of binaries with code for GPUs */
 };
 
 /* ---- what several rules share ---- */
 
 /* Rows of one call of the program "step"; longer prompts go in chunks. */
-enum { STEP_ROWS = 64 };
+enum { STEP_ROWS = 64, GPU_ROWS = 512 };
 
 /* The planned graph of the program "step" of a state. context 0: the model's. In the arena. */
 const struct graph *step_plan(struct arena *a, const struct state *s, enum numerics numerics, int rows,

@@ -28,6 +28,7 @@ struct options {
 	const char *prompt, *file;
 	const char *dataset; /* whose task predict uses; NULL: the one that has answers */
 	const char *cpu;    /* whose code runs; NULL: the most capable that does */
+	const char *device; /* "cpu", "cuda", "cuda:1"; NULL: a GPU where there is one and code for it */
 	int64_t max_tokens; /* -1: until the end token or the context is full */
 	double temperature, top_p;
 	int64_t top_k, seed, threads; /* threads 0: as the binary was built for */
@@ -60,6 +61,7 @@ struct binary {
 	struct tokenizer tokenizer;
 	struct pool *pool;
 	struct session session;
+	const char *where; /* what the session runs on: a GPU's name; NULL: the CPU */
 };
 
 /* ERR_SPEC: usage. */
@@ -72,6 +74,12 @@ bool binary_print(const struct strbuf *text, struct err *e);
 
 /* A file, or standard input for "-". */
 bool binary_read(struct strbuf *out, const char *path, struct err *e);
+
+/* Opens b->session on a GPU; b->where says which. Only programs with code for GPUs have this function (binary_gpu.c): in
+ * others its address is NULL. ERR_TOOL: no driver, device or code for it; ERR_DEVICE. */
+bool binary_gpu_open(struct binary *b, struct err *e) __attribute__((weak));
+/* Appends "GPU code      sm_90; PTX of sm_90 for later ones" and a line end. */
+void binary_gpu_info(struct strbuf *out, struct binary *b) __attribute__((weak));
 
 bool run_generate(struct binary *b, struct err *e);
 bool run_predict(struct binary *b, struct err *e);

@@ -27,6 +27,8 @@ bool run_info(struct binary *b, struct err *e)
 	} else {
 		ok = model_info_print(&out, &b->info, e);
 		variants_print(&out, b->variants, &b->cpu, b->variant);
+		if (binary_gpu_info)
+			binary_gpu_info(&out, b);
 		print_tasks(&out, &b->container);
 	}
 	ok = ok && binary_print(&out, e);
@@ -44,9 +46,14 @@ bool run_selftest(struct binary *b, struct err *e)
 		return false;
 	struct strbuf out;
 	strbuf_init(&out);
-	strbuf_addf(&out, b->options.json ? "{\"tokens\":%llu,\"rows\":%llu,\"equal\":true,\"cpu\":\"%s\"}\n"
-		: "%llu tokens, %llu rows of logits: every bit as recorded, by the code for %s\n",
-		(unsigned long long)golden.ntoken, (unsigned long long)golden.nrow, b->variant->name);
+	if (b->where)
+		strbuf_addf(&out, b->options.json ? "{\"tokens\":%llu,\"rows\":%llu,\"within\":%g,\"device\":\"%s\"}\n"
+			: "%llu tokens, %llu rows of logits: as recorded on a CPU but for %g of the largest, on %s\n",
+			(unsigned long long)golden.ntoken, (unsigned long long)golden.nrow, GOLDEN_APART, b->where);
+	else
+		strbuf_addf(&out, b->options.json ? "{\"tokens\":%llu,\"rows\":%llu,\"equal\":true,\"cpu\":\"%s\"}\n"
+			: "%llu tokens, %llu rows of logits: every bit as recorded, by the code for %s\n",
+			(unsigned long long)golden.ntoken, (unsigned long long)golden.nrow, b->variant->name);
 	bool ok = binary_print(&out, e);
 	strbuf_release(&out);
 	return ok;

@@ -51,6 +51,8 @@ static const struct option options[] = {
 		"whose rows they are, where several datasets have answers"},
 	{"--cpu", "NAME", TYPE_TEXT, AT(cpu), ALL, 0, 0,
 		"run the code for this CPU (default: the most capable that runs here; see info)"},
+	{"--device", "cpu|cuda|cuda:N", TYPE_TEXT, AT(device), ALL & ~INFO, 0, 0,
+		"where it runs (default: a GPU, if there is one and code for it)"},
 	{"--threads", "N", TYPE_COUNT, AT(threads), ALL & ~INFO, 0, MAX_THREADS,
 		"threads to run on (default 0: all, or what the target says)"},
 	{"--json", NULL, TYPE_FLAG, AT(json), ALL, 0, 0, "print JSON"},

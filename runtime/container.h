@@ -26,6 +26,8 @@
  *                  datasets one for each, "task/NAME"
  *     "info"       JSON, model_info.h
  *     "golden"     tokens and their logits, golden.h
+ *     "gpu/table"  programs for GPUs, gpu_code.h; absent without code for them
+ *     "gpu/sm_90"  a cubin; "gpu/ptx_90": PTX, for later architectures
  */
 #ifndef CONTAINER_H
 #define CONTAINER_H
@@ -35,10 +37,11 @@
 #define CONTAINER_MAGIC "TRIMSEG1"
 #define CONTAINER_TENSOR_PREFIX "t:"
 #define CONTAINER_TASK_PREFIX "task/"
+#define CONTAINER_GPU_PREFIX "gpu/"
 enum { CONTAINER_ALIGN = 64, CONTAINER_HEADER_BYTES = 64, CONTAINER_ENTRY_BYTES = 32 };
 
 enum entry_kind { ENTRY_TENSOR, ENTRY_TOKENIZER, ENTRY_TASK, ENTRY_INFO, ENTRY_GOLDEN,
-	NENTRY_KINDS };
+	ENTRY_GPU, NENTRY_KINDS };
 
 struct container {
 	const uint8_t *p;

@@ -23,7 +23,9 @@ void golden_record(struct session *s, const uint32_t *token, size_t n, size_t nr
 /* Borrows the record, which is 8-byte aligned. */
 bool golden_read(struct buf record, struct golden *out, struct err *e);
 
-/* ERR_IO names the first row that differs, and the way it was run. */
+/* ERR_IO names the first row that differs, and the way it was run. A session on a device has a numerics class of its own:
+ * its logits may be GOLDEN_APART of the row's largest away. */
+#define GOLDEN_APART 0.02
 bool golden_replay(struct session *s, const struct golden *g, struct err *e);
 
 #endif

@@ -52,10 +52,39 @@ static const struct program *find_step(const struct variant *v)
 	BUG("no program 'step' was compiled in");
 }
 
+/* On a GPU where that is wanted and can be; else false, and *e is written only if it has to be one. */
+static bool open_on_gpu(struct binary *b, bool *failed, struct err *e)
+{
+	const char *device = b->options.device;
+	struct err why = {0};
+	if (device && !strcmp(device, "cpu"))
+		return false;
+	*failed = device != NULL;
+	if (!binary_gpu_open) {
+		err_set(*failed ? e : NULL, ERR_TOOL, "--device %s: this program has code for CPUs alone", device ? device : "");
+		return false;
+	}
+	if (binary_gpu_open(b, *failed ? e : &why))
+		return true;
+	if (*failed && e->kind == ERR_DEVICE)
+		e->kind = ERR_TOOL;
+	if (!*failed)
+		fprintf(stderr, "%s: %s; running on the CPU\n", b->program, why.msg);
+	return false;
+}
+
+static bool open_session(struct binary *b, struct err *e)
+{
+	struct param_source params = {&b->container, container_param};
+	bool failed = false;
+	if (open_on_gpu(b, &failed, e))
+		return true;
+	return !failed && session_open(&b->session, find_step(b->variant), &params, b->pool, (uint32_t)b->info.context, e);
+}
+
 static bool open_model(struct binary *b, struct err *e)
 {
 	struct buf tok = container_find(&b->container, "tokenizer");
-	struct param_source params = {&b->container, container_param};
 	int threads = (int)(b->options.threads ? b->options.threads : b->info.threads);
 	if (!tok.p)
 		return err_set(e, ERR_IO, "the program's tokenizer is missing");
@@ -65,8 +94,7 @@ static bool open_model(struct binary *b, struct err *e)
 	b->pool = pool_new(threads);
 	if (!b->pool)
 		return err_set(e, ERR_IO, "unable to start %d threads", threads);
-	if (!session_open(&b->session, find_step(b->variant), &params, b->pool, (uint32_t)b->info.context,
-		    e))
+	if (!open_session(b, e))
 		return false;
 	/* Tokens go into the model's tables unchecked. */
 	if (b->tokenizer.nvocab > b->session.nvocab)
@@ -91,7 +119,11 @@ static bool run(struct binary *b, int argc, char **argv, struct err *e)
 		return false;
 	if (b->mode->run != run_info && !open_model(b, e))
 		return false;
-	return b->mode->run(b, e);
+	if (!b->mode->run(b, e))
+		return false;
+	if (b->session.failed)
+		*e = b->session.error;
+	return !b->session.failed;
 }
 
 int main(int argc, char **argv)

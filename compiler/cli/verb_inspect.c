@@ -246,11 +246,19 @@ static bool emit_stage(struct cli *c, const struct graph *g, const struct plan_h
 		graph_print(out, plan);
 		return true;
 	}
-	if (strcmp(form, "cuda") == 0) {
-		strbuf_adds(out, cuda_emit(c->arena, &plan, 1).text);
-		return true;
-	}
 	return emit_code(plan, h, form[0] == 'l' ? EMIT_LLVM_IR : EMIT_ASM, out, e);
+}
+
+/* As rule_gpu has it: for many rows and for few. */
+static bool emit_cuda(struct cli *c, const struct forward *f, struct strbuf *out)
+{
+	struct forward many = *f, few = *f;
+	many.max_rows = many.max_out = GPU_ROWS;
+	few.max_rows = few.max_out = GPU_FEW_ROWS;
+	const struct graph *const plan[] = {graph_plan(c->arena, forward_step(c->arena, &many)),
+		graph_plan(c->arena, forward_step(c->arena, &few))};
+	strbuf_adds(out, cuda_emit(c->arena, plan, 2).text);
+	return true;
 }
 
 static const struct spec_target *choose_target(struct cli *c, const struct spec *s, struct err *e)
@@ -298,7 +306,8 @@ static bool emit_program(struct cli *c, const struct spec *s, const char *form, 
 	if (ok) {
 		struct forward f = {.config = &m.config, .numerics = numerics, .max_rows = STEP_ROWS,
 			.max_out = STEP_ROWS, .slots = t->context ? t->context : m.config.context};
-		ok = emit_stage(c, forward_step(c->arena, &f), &hardware, form, out, e);
+		ok = strcmp(form, "cuda") ? emit_stage(c, forward_step(c->arena, &f), &hardware, form, out, e)
+					  : emit_cuda(c, &f, out);
 	}
 	model_release(&m);
 	return ok;

@@ -29,7 +29,7 @@ const char *link_arch_name(enum target_arch arch)
 	return archs[arch].name;
 }
 
-const char *link_runtime_folder(struct arena *a, enum target_arch arch, struct err *e)
+static const char *find_folder(struct arena *a, const char *name, struct err *e)
 {
 	static const char *const places[] = {"lib", "../lib", "../lib/trim"};
 	char self[4096];
@@ -37,15 +37,23 @@ const char *link_runtime_folder(struct arena *a, enum target_arch arch, struct e
 	while (n > 0 && self[n - 1] != '/')
 		n--;
 	for (size_t i = 0; n > 0 && i < NELEM(places); i++) {
-		const char *folder = arena_printf(a, "%.*s%s/%s", (int)n, self, places[i],
-			archs[arch].name);
+		const char *folder = arena_printf(a, "%.*s%s/%s", (int)n, self, places[i], name);
 		if (!access(arena_printf(a, "%s/runtime.a", folder), R_OK))
 			return folder;
 	}
 	err_set(e, ERR_TOOL,
-		"the runtime for %s is missing beside the program; run ./bootstrap build",
-		archs[arch].name);
+		"the runtime for %s is missing beside the program; run ./bootstrap build", name);
 	return NULL;
+}
+
+const char *link_runtime_folder(struct arena *a, enum target_arch arch, struct err *e)
+{
+	return find_folder(a, archs[arch].name, e);
+}
+
+const char *link_gpu_runtime_folder(struct arena *a, struct err *e)
+{
+	return find_folder(a, "x86_64-glibc", e);
 }
 
 static uint64_t align_up(uint64_t n, uint64_t align)
@@ -75,29 +83,40 @@ bool link_version(struct strbuf *out, struct err *e)
 
 /* ---- code: ld.lld ---- */
 
-static bool link_code(
-	struct arena *a, const struct link_request *r, struct strbuf *out, struct err *e)
+static bool find_needed(struct arena *a, const struct link_request *r, const char *const *needed, size_t n, const char **path,
+	struct err *e)
 {
-	static const char *const needed[] = {"runtime.a", "crt1.o", "crti.o", "libc.a", "crtn.o"};
-	enum { RUNTIME, CRT1, CRTI, LIBC, CRTN, NNEEDED };
-	const char *path[NNEEDED];
-	for (int i = 0; i < NNEEDED; i++) {
+	for (size_t i = 0; i < n; i++) {
 		path[i] = arena_printf(a, "%s/%s", r->runtime_folder, needed[i]);
 		if (access(path[i], R_OK))
 			return err_set(e, ERR_TOOL, "the runtime for %s is missing: no '%s'",
 				archs[r->arch].name, path[i]);
 	}
+	return true;
+}
+
+static bool link_code(
+	struct arena *a, const struct link_request *r, struct strbuf *out, struct err *e)
+{
+	static const char *const needed[] = {"runtime.a", "crt1.o", "crti.o", "crtn.o", "libc.a"};
+	static const char *const dynamic[] = {"runtime.a", "crt1.o", "crti.o", "crtn.o", "libc_nonshared.a", "libc.so.6",
+		"libm.so.6"};
+	enum { RUNTIME, CRT1, CRTI, CRTN, LIBC, LIBC_SO, LIBM_SO, MOST };
+	const char *path[MOST] = {NULL}, **argv = NULL;
+	size_t n = 0;
+	if (r->dynamic ? !find_needed(a, r, dynamic, NELEM(dynamic), path, e) : !find_needed(a, r, needed, NELEM(needed), path, e))
+		return false;
 	const char *libgcc = arena_printf(a, "%s/libgcc.a", r->runtime_folder);
 	libgcc = access(libgcc, R_OK) ? NULL : libgcc;
-	const char *const first[] = {"ld.lld", "-static", "-nostdlib", "-m", archs[r->arch].emulation,
-		"--build-id", "--strip-debug", "--gc-sections", "-z", "noexecstack", "-o", "-",
-		path[CRT1], path[CRTI]};
-	const char *const last[] = {"--start-group", path[RUNTIME], path[LIBC], libgcc, "--end-group",
-		path[CRTN]};
-	const char **argv = NULL;
-	size_t n = 0;
+	const char *const first[] = {"ld.lld", r->dynamic ? "--dynamic-linker=/lib64/ld-linux-x86-64.so.2" : "-static",
+		"-nostdlib", "-m", archs[r->arch].emulation, "--build-id", "--strip-debug", "--gc-sections", "-z", "noexecstack",
+		"-o", "-", path[CRT1], path[CRTI]};
+	const char *const last[] = {"--start-group", path[RUNTIME], path[LIBC], libgcc, "--end-group", path[LIBC_SO],
+		path[LIBM_SO], path[CRTN]};
 	for (size_t i = 0; i < NELEM(first); i++)
 		*arena_push(a, argv, n) = first[i];
+	if (r->dynamic) /* the runtime refers to it weakly, which takes nothing from an archive */
+		*arena_push(a, argv, n) = "--undefined=binary_gpu_open";
 	for (size_t i = 0; i < r->nobject; i++)
 		*arena_push(a, argv, n) = arena_printf(a, "/proc/self/fd/%d", LINKER_OBJECT_FD + (int)i);
 	for (size_t i = 0; i < NELEM(last); i++)

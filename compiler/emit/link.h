@@ -13,7 +13,9 @@
  * the process ends.
  *
  * A runtime folder holds runtime.a, crt1.o, crti.o, crtn.o, libc.a, and libgcc.a where the
- * architecture needs one; it is made by the build (lib/x86_64, lib/aarch64) and installed as it is.
+ * architecture needs one; it is made by the build (lib/x86_64, lib/aarch64) and installed as it is. A program
+ * with code for GPUs opens the driver's library, so it is a dynamic one against glibc: lib/x86_64-glibc has libc.so.6 and
+ * libm.so.6, for their symbols, and libc_nonshared.a in place of libc.a.
  */
 #ifndef LINK_H
 #define LINK_H
@@ -35,6 +37,7 @@ struct link_request {
 	const struct buf *object;   /* emit_object() made them, one for each target, from plain to capable */
 	size_t nobject;
 	const char *runtime_folder;
+	bool dynamic;               /* against glibc */
 	const struct link_entry *entry;
 	size_t nentry;
 };
@@ -71,6 +74,8 @@ bool link_version(struct strbuf *out, struct err *e);
  * lib/ARCH or ../lib/ARCH beside the program, or ../lib/trim/ARCH. In the arena. ERR_TOOL when there
  * is none. */
 const char *link_runtime_folder(struct arena *a, enum target_arch arch, struct err *e);
+/* The same of programs with code for GPUs. */
+const char *link_gpu_runtime_folder(struct arena *a, struct err *e);
 
 /* The name of an architecture's runtime folder: "x86_64". */
 const char *link_arch_name(enum target_arch arch);

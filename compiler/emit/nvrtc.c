@@ -25,6 +25,8 @@ static struct {
 	int (*log)(nvrtc_program p, char *log);
 	int (*cubin_bytes)(nvrtc_program p, size_t *bytes);
 	int (*cubin)(nvrtc_program p, char *cubin);
+	int (*ptx_bytes)(nvrtc_program p, size_t *bytes);
+	int (*ptx)(nvrtc_program p, char *ptx);
 } call;
 
 static const struct {
@@ -36,6 +38,7 @@ static const struct {
 	{"nvrtcCreateProgram", &call.create}, {"nvrtcDestroyProgram", &call.destroy},
 	{"nvrtcCompileProgram", &call.compile}, {"nvrtcGetProgramLogSize", &call.log_bytes},
 	{"nvrtcGetProgramLog", &call.log}, {"nvrtcGetCUBINSize", &call.cubin_bytes}, {"nvrtcGetCUBIN", &call.cubin},
+	{"nvrtcGetPTXSize", &call.ptx_bytes}, {"nvrtcGetPTX", &call.ptx},
 };
 
 /* From new to old. */
@@ -78,6 +81,9 @@ static bool load(const char *path, struct err *e)
 	if (call.version(&opened.major, &opened.minor) || call.narch(&n) || n > (int)NELEM(arch_known) ||
 		call.arch(arch_known))
 		return err_set(e, ERR_TOOL, "'%s' does not say which version it is", path);
+	Dl_info info;
+	if (dladdr((const void *)(uintptr_t)call.version, &info))
+		path = xstrdup(info.dli_fname);
 	opened.arch = arch_known;
 	opened.narch = n;
 	opened.path = path;
@@ -104,7 +110,7 @@ const struct nvrtc *nvrtc_open(struct err *e)
 	return ok ? &opened : NULL;
 }
 
-static bool knows(const struct nvrtc *n, int arch)
+bool nvrtc_knows(const struct nvrtc *n, int arch)
 {
 	for (int i = 0; i < n->narch; i++)
 		if (n->arch[i] == arch)
@@ -128,40 +134,58 @@ static bool compile_failed(nvrtc_program p, int result, struct err *e)
 	return false;
 }
 
+/* What code is made as. */
+struct kind {
+	const char *arch;
+	int (**bytes)(nvrtc_program p, size_t *bytes);
+	int (**get)(nvrtc_program p, char *code);
+};
+static const struct kind cubins = {"sm", &call.cubin_bytes, &call.cubin}, ptxs = {"compute", &call.ptx_bytes, &call.ptx};
+
 /* Contraction is ours to choose, and denormals are 0: docs of numerics in ir.h. */
-static bool compile_program(nvrtc_program p, int arch, struct strbuf *cubin, struct err *e)
+static bool compile_program(nvrtc_program p, const struct kind *k, int arch, struct strbuf *out, struct err *e)
 {
 	char option[32];
 	size_t bytes;
-	snprintf(option, sizeof(option), "--gpu-architecture=sm_%d", arch);
+	snprintf(option, sizeof(option), "--gpu-architecture=%s_%d", k->arch, arch);
 	const char *const options[] = {option, "--fmad=false", "--ftz=true", "--prec-div=true", "--prec-sqrt=true",
 		"--std=c++17"};
 	int result = call.compile(p, (int)NELEM(options), options);
 	if (result)
 		return compile_failed(p, result, e);
-	result = call.cubin_bytes(p, &bytes);
+	result = (*k->bytes)(p, &bytes);
 	if (result)
 		return err_set(e, ERR_TOOL, "NVRTC: %s", call.error(result));
 	char *code = xmalloc(bytes);
-	result = call.cubin(p, code);
+	result = (*k->get)(p, code);
 	if (!result)
-		strbuf_add(cubin, code, bytes);
+		strbuf_add(out, code, bytes);
 	free(code);
 	return !result || err_set(e, ERR_TOOL, "NVRTC: %s", call.error(result));
 }
 
-bool nvrtc_compile(const char *source, int arch, struct strbuf *cubin, struct err *e)
+static bool compile(const char *source, const struct kind *k, int arch, struct strbuf *out, struct err *e)
 {
 	const struct nvrtc *n = nvrtc_open(e);
 	nvrtc_program p;
 	if (!n)
 		return false;
-	if (!knows(n, arch))
+	if (!nvrtc_knows(n, arch))
 		return err_set(e, ERR_TOOL, "NVRTC %d.%d knows no sm_%d", n->major, n->minor, arch);
 	int result = call.create(&p, source, "trim.cu", 0, NULL, NULL);
 	if (result)
 		return err_set(e, ERR_TOOL, "NVRTC: %s", call.error(result));
-	bool ok = compile_program(p, arch, cubin, e);
+	bool ok = compile_program(p, k, arch, out, e);
 	call.destroy(&p);
 	return ok;
+}
+
+bool nvrtc_compile(const char *source, int arch, struct strbuf *cubin, struct err *e)
+{
+	return compile(source, &cubins, arch, cubin, e);
+}
+
+bool nvrtc_compile_ptx(const char *source, int arch, struct strbuf *ptx, struct err *e)
+{
+	return compile(source, &ptxs, arch, ptx, e);
 }

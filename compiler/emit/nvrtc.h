@@ -19,8 +19,12 @@ struct nvrtc {
  * had since CUDA 11.2. ERR_TOOL when there is none: the message says where one comes from. */
 const struct nvrtc *nvrtc_open(struct err *e);
 
+bool nvrtc_knows(const struct nvrtc *n, int arch);
+
 /* Appends device code of sm_ARCH. ERR_TOOL: no NVRTC, or it does not know ARCH. A source that does not compile is a bug of
  * the emitter: ERR_TOOL with the compiler's first line. */
 bool nvrtc_compile(const char *source, int arch, struct strbuf *cubin, struct err *e);
+/* The same as PTX, which drivers compile for later architectures; ends in 0. */
+bool nvrtc_compile_ptx(const char *source, int arch, struct strbuf *ptx, struct err *e);
 
 #endif

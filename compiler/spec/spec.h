@@ -150,9 +150,10 @@ struct spec_gate {
 
 struct spec_hardware {
 	const char *name;  /* as the target has it: profiles, separated by spaces */
-	const char **cpu;  /* instruction sets of one architecture, "native" not yet resolved; none: a GPU */
+	const char **cpu;  /* instruction sets of one architecture, "native" not yet resolved */
 	int ncpu;
-	const char *gpu;   /* "sm_90"; NULL: a CPU */
+	const char **gpu;  /* "sm_90" */
+	int ngpu;
 	struct place at;   /* of the name */
 };
 

@@ -263,7 +263,8 @@ static void build_hardware(struct build *b, const struct xml_node *target, struc
 				continue;
 			if (xml_value(c, "cpu"))
 				*arena_push(b->a, h->cpu, h->ncpu) = xml_value(c, "cpu");
-			h->gpu = xml_value(c, "gpu");
+			if (xml_value(c, "gpu"))
+				*arena_push(b->a, h->gpu, h->ngpu) = xml_value(c, "gpu");
 		}
 	}
 }

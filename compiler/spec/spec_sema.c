@@ -463,8 +463,8 @@ static const char *profile_arch(const struct profiles *p, int i)
 {
 	const char *cpu = p->node[i] ? xml_value(p->node[i], "cpu") : NULL;
 	int word = cpu ? spec_word_index(spec_cpus, cpu) : -1;
-	if (spec_is_later(p->at->row->later, p->name[i]) || (p->node[i] && xml_value(p->node[i], "gpu")))
-		return "CUDA";
+	if (p->node[i] && xml_value(p->node[i], "gpu"))
+		return "x86-64"; /* of the machine that it is in */
 	return word < 0 ? NULL : spec_cpu_archs[word];
 }
 
@@ -475,6 +475,10 @@ static bool check_pair(struct sema *s, const struct profiles *p, int i, int k)
 	if (strcmp(p->name[i], p->name[k]) == 0)
 		return spec_error(s->log, &p->at->value_at, "'%s' stands twice in 'hardware' on <target>",
 			p->name[i]);
+	const char *gpu = p->node[i] ? xml_value(p->node[i], "gpu") : NULL;
+	if (gpu && p->node[k] && is(p->node[k], "gpu", gpu))
+		return spec_error(s->log, &p->at->value_at,
+			"'%s' and '%s' in 'hardware' on <target> are the same GPU, '%s'", p->name[i], p->name[k], gpu);
 	if (cpu && p->node[k] && is(p->node[k], "cpu", cpu))
 		return spec_error(s->log, &p->at->value_at,
 			"'%s' and '%s' in 'hardware' on <target> are the same CPU, '%s'", p->name[i], p->name[k], cpu);

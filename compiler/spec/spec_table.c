@@ -240,7 +240,7 @@ static const struct spec_attr gate_attrs[] = {
 
 static const struct spec_attr target_attrs[] = {
 	A("name", name, .required = true, .doc = "of the binary and its folder"),
-	A("hardware", name, .list = true, .required = true, .later = "cuda-*",
+	A("hardware", name, .list = true, .required = true,
 		.doc = "a profile of specs/hardware or a <hardware> of the spec; a list puts code for each into the binary"),
 	A("weights", enum, .values = weight_dtypes, .deflt = "bf16", .doc = "dtype in which weights are stored"),
 	A("head", enum, .values = weight_dtypes,
@@ -265,7 +265,7 @@ static const struct spec_attr target_attrs[] = {
 static const struct spec_attr hardware_attrs[] = {
 	A("name", name, .required = true, .doc = "by which targets choose it"),
 	A("cpu", enum, .values = spec_cpus, .doc = "instruction set; native is pinned by the lock"),
-	A("gpu", enum, .values = gpus, .later = "*", .doc = "architecture of an NVIDIA GPU"),
+	A("gpu", enum, .values = gpus, .doc = "architecture of an NVIDIA GPU"),
 	A("threads", count, .min = 1, .max = 4096, .doc = "default: one per core where it runs"),
 	A("memory", bytes, .min = 1, .doc = "what a binary may use"),
 	A("context", count, .min = 2, .max = 1 << 24, .doc = "longest input in tokens"),
