@@ -25,14 +25,16 @@ TEST(the_language_knows_every_target_and_its_architecture)
 	}
 }
 
-/* Separated by spaces; *out NULL: an error. */
+/* Separated by spaces; NULL: an error. */
 static const char *resolve(struct arena *a, const char *cpus, const char *locked, struct err *e)
 {
 	struct spec_target t = {.name = "t", .hardware.name = cpus};
 	struct plan_hardware h;
 	char *rest = arena_strdup(a, cpus);
 	for (char *name; (name = strsep(&rest, " "));)
-		if (*name)
+		if (!strncmp(name, "sm_", 3))
+			*arena_push(a, t.hardware.gpu, t.hardware.ngpu) = name;
+		else if (*name)
 			*arena_push(a, t.hardware.cpu, t.hardware.ncpu) = name;
 	if (!plan_hardware(a, &t, locked, &h, e))
 		return NULL;
@@ -56,6 +58,10 @@ TEST(hardware_is_sorted_and_native_is_what_the_lock_says)
 		{"zen5 native", "x86-64-v3 zen5", "x86-64-v3 zen5"},
 		{"zen5 native", "zen5", "zen5"},
 		{"x86-64-v4 native", "x86-64-v3 zen5", "x86-64-v4 zen5"},
+		{"sm_90", NULL, "x86-64-v3 sm_90"},
+		{"sm_120 sm_80 zen4 sm_90", NULL, "zen4 sm_80 sm_90 sm_120"},
+		{"native sm_90", "zen5 sm_90", "zen5 sm_90"},
+		{"sm_90 native", "zen5 sm_80", "zen5 sm_90"},
 	};
 	struct arena a = {0};
 	struct err e;
@@ -79,6 +85,6 @@ TEST(native_of_another_architecture_is_an_error)
 	CHECK_INT(e.kind, ERR_SPEC);
 	CHECK(strstr(e.msg, other) && strstr(e.msg, target_native()->name) && strstr(e.msg, "one architecture"));
 	CHECK(!resolve(&a, "native", "zen9", &e) && strstr(e.msg, "no code can be made for 'native'"));
-	CHECK(!resolve(&a, "", NULL, &e) && strstr(e.msg, "GPU"));
+	CHECK(!resolve(&a, "sm_90 aarch64-neon", NULL, &e) && strstr(e.msg, "code for GPUs goes with x86-64"));
 	arena_release(&a);
 }
