@@ -129,8 +129,11 @@ const char *speed_identity(const struct plan *p, const struct plan_target *t, co
 	return arena_strdup(p->arena, hex);
 }
 
+/* What is asked of a GPU's speed no CPU can tell. */
 const struct target *speed_cpu(const struct plan_target *t)
 {
+	if (t->hardware.ngpu)
+		return NULL;
 	for (size_t i = t->hardware.n; i-- > 0;)
 		if (target_runs_here(t->hardware.target[i]))
 			return t->hardware.target[i];

@@ -126,10 +126,11 @@ static bool add_metrics(struct strbuf *out, struct work *w, const struct told *t
 	return any;
 }
 
+/* A GPU's class is measured by its twin, the CPU's. */
 static bool runs_here(const struct plan_hardware *h)
 {
 	bool any = false;
-	for (size_t i = 0; i < h->n; i++)
+	for (size_t i = 0; i < h->n && !h->ngpu; i++)
 		any = any || target_runs_here(h->target[i]);
 	return any;
 }

@@ -13,11 +13,13 @@ build() { # build HARDWARE WEIGHTS: the model as it is, in $binary
 	cat >g.xml <<-XML
 		<trim xmlns="urn:trim:spec:1" name="g">
 		  <model path="model"/>
-		  <target name="t" hardware="$1" weights="$2"/>
+		$(dataset)
+		  <schedule><score method="last"/><tune epochs="0" trainable="100%"/></schedule>
+		  <target name="t" hardware="$1" weights="$2" keep="${3:-100%}"/>
 		</trim>
 	XML
-	"$TRIM" build g.xml --json >built 2>log
 	binary=out/g/t/g
+	"$TRIM" build g.xml --json >built 2>log
 }
 on() { # on ARGUMENT...: the binary, with a device; what it says goes to `log`
 	env TRIM_CUDA_DRIVER="$here/.build/tests/fake-cuda.so" TRIM_FAKE_CUDA="${fake:-90 268435456 0}" \
@@ -32,6 +34,7 @@ python3 - >>log 2>&1 <<'PY'
 import json
 o = json.load(open("built"))
 assert o["actions"]["failed"] == 0, o
+assert o["metrics"]["t"]["measured"] == "twin", o
 lock = json.load(open("g.lock"))
 assert lock["targets"]["t"]["hardware"] == "x86-64-v3 sm_80 sm_90", lock
 PY
@@ -68,6 +71,10 @@ says 0 'g: fake 0 has 0.0 GB of memory free of 0.0, 0.0 are needed; running on t
 on -p '' -n 12 --device cuda >/dev/null; rc=$?; says 36 'g: fake 0 has *'; verdict little-memory-36 $?
 fake='90 268435456 3'; on -p '' -n 12 >/dev/null; rc=$?; says 1 'g: p1_all failed: unspecified launch failure (CUDA error 719)'
 verdict failing-device $?
+
+# How fast it is only a GPU can tell.
+build 'cuda-sm_90 x86-64-v3' f32 '100 tokens/s'; rc=$?
+says 36 "*keep=\"100 tokens/s\" of target 't' is to be measured on a machine that runs code for 'x86-64-v3 sm_90'*"; verdict keep-by-speed $?
 
 # Without code for GPUs there is no choice.
 build x86-64-v3 f32
