@@ -19,17 +19,30 @@ void cuda_map(struct cuda_fn *f, int part)
 }
 
 /*
- * ---- reductions: SUM_LANES threads to a row, each with an accumulator of ir.h; so many rows at a time ----
+ * ---- reductions ----
  *
- * Where the last axis of the space is reduced, neighbouring threads are accumulators of a row, else they are
- * neighbouring rows: either way they read neighbours.
+ * SUM_LANES threads to a row, each with an accumulator of ir.h; so many rows at a time. Where the last axis of the space is
+ * reduced, neighbouring threads are accumulators of a row, else they are neighbouring rows: either way they read
+ * neighbours.
+ *
+ * Few long rows: all threads of a block to a row. They leave a chunk of its elements in shared memory, from which the first
+ * SUM_LANES threads add, since one after the other from device memory would take as long as all else.
  */
-enum { ROWS = GPU_THREADS / SUM_LANES };
+enum { ROWS = GPU_THREADS / SUM_LANES, CHUNK = 4096 };
 struct reduction {
 	struct type kept, reduced; /* of the space, in its order */
 	bool along;                /* the last axis is reduced */
+	bool wide;                 /* a block to a row */
 	struct spot row;           /* its kept axes are set */
 };
+
+static int64_t most(const struct cuda_fn *f, const struct type *t)
+{
+	int64_t n = 1;
+	for (int i = 0; i < t->naxis; i++)
+		n *= f->g->axis[t->axis[i]].extent;
+	return n;
+}
 
 static bool is_reduce(const struct node *n)
 {
@@ -49,6 +62,7 @@ static void split_space(const struct cuda_fn *f, struct reduction *r)
 		t->axis[t->naxis++] = space->axis[i];
 	}
 	r->along = !type_has_axis(&core->type, space->axis[space->naxis - 1]);
+	r->wide = most(f, &r->kept) <= GPU_FEW_ROWS && most(f, &r->reduced) > GPU_THREADS;
 }
 
 /* Of the whole space, not of a row. */
@@ -67,8 +81,39 @@ static void open_row(struct cuda_fn *f, const struct reduction *r, struct spot *
 {
 	spot_fork(f, s, &r->row);
 	const char *e = cuda_name(f, "e");
-	cuda_open(f, "for (i64 %s = lane; %s < (live ? nreduced : 0); %s += %d)", e, e, e, SUM_LANES);
+	cuda_open(f, "for (i64 %s = lane; %s < (live ? nreduced : 0); %s += %d)", e, e, e, r->wide ? GPU_THREADS : SUM_LANES);
 	cuda_unflatten(f, s, &r->reduced, 0, r->reduced.naxis, e);
+}
+
+static void accumulate(struct cuda_fn *f, bool sum, const char *acc, const char *x)
+{
+	if (sum)
+		cuda_line(f, "%s = %s + %s;", acc, acc, x);
+	else
+		cuda_line(f, "%s = %s > %s ? %s : %s;", acc, acc, x, acc, x);
+}
+
+/* Its elements by all threads, then into the accumulators by the first. */
+static void reduce_wide(struct cuda_fn *f, struct reduction *r, const struct node *node, const char *acc)
+{
+	struct spot s;
+	const char *e = cuda_name(f, "e");
+	cuda_open(f, "for (i64 from = 0; from < nreduced; from += %d)", CHUNK);
+	cuda_line(f, "const int end = nreduced - from < %d ? (int)(nreduced - from) : %d;", CHUNK, CHUNK);
+	cuda_line(f, "sync_block();");
+	cuda_open(f, "for (int i = THREAD; i < end; i += THREADS)");
+	cuda_line(f, "const i64 %s = from + i;", e);
+	spot_fork(f, &s, &r->row);
+	cuda_unflatten(f, &s, &r->reduced, 0, r->reduced.naxis, e);
+	cuda_line(f, "chunk[i] = %s;", cuda_eval(f, node->src[0], &s));
+	cuda_close(f);
+	cuda_line(f, "sync_block();");
+	cuda_open(f, "if (THREAD < %d)", SUM_LANES);
+	cuda_open(f, "for (int i = THREAD; i < end; i += %d)", SUM_LANES);
+	accumulate(f, node->op == OP_SUM, acc, "chunk[i]");
+	cuda_close(f);
+	cuda_close(f);
+	cuda_close(f);
 }
 
 static void reduce(struct cuda_fn *f, struct reduction *r, int n)
@@ -76,19 +121,20 @@ static void reduce(struct cuda_fn *f, struct reduction *r, int n)
 	const struct node *node = &f->g->node[n];
 	bool sum = node->op == OP_SUM;
 	const char *acc = cuda_name(f, "a"), *value = cuda_name(f, "v");
+	int apart = r->wide ? 1 : ROWS;
 	struct spot s;
 	cuda_line(f, "float %s = %s;", acc, sum ? "0" : "from_bits(0xff800000u)");
-	open_row(f, r, &s);
-	const char *x = cuda_eval(f, node->src[0], &s);
-	if (sum)
-		cuda_line(f, "%s = %s + %s;", acc, acc, x);
-	else
-		cuda_line(f, "%s = %s > %s ? %s : %s;", acc, acc, x, acc, x);
-	cuda_close(f);
+	if (r->wide) {
+		reduce_wide(f, r, node, acc);
+	} else {
+		open_row(f, r, &s);
+		accumulate(f, sum, acc, cuda_eval(f, node->src[0], &s));
+		cuda_close(f);
+	}
 	cuda_line(f, "sync_block();");
-	cuda_line(f, "((float *)shared)[lane * %d + row] = %s;", ROWS, acc);
+	cuda_line(f, "%s((float *)shared)[lane * %d + row] = %s;", r->wide ? "if (lane < 16) " : "", apart, acc);
 	cuda_line(f, "sync_block();");
-	cuda_line(f, "const float %s = tree_%s((float *)shared + row, %d);", value, sum ? "sum" : "max", ROWS);
+	cuda_line(f, "const float %s = tree_%s((float *)shared + row, %d);", value, sum ? "sum" : "max", apart);
 	spot_know(f, &r->row, n, value);
 }
 
@@ -100,12 +146,18 @@ void cuda_reduce(struct cuda_fn *f, int part)
 	(void)part;
 	split_space(f, &r);
 	spot_init(f, &r.row);
-	f->shared_bytes = GPU_THREADS * 4;
-	cuda_line(f, "const int lane = %s, row = %s;", r.along ? "THREAD % 16" : "THREAD / 16",
-		r.along ? "THREAD / 16" : "THREAD % 16");
+	int rows = r.wide ? 1 : ROWS;
+	f->shared_bytes = GPU_THREADS * 4 + (r.wide ? CHUNK * 4 : 0);
+	if (r.wide) {
+		cuda_line(f, "const int lane = THREAD, row = 0;");
+		cuda_line(f, "float *const chunk = (float *)shared + %d;", GPU_THREADS);
+	} else {
+		cuda_line(f, "const int lane = %s, row = %s;", r.along ? "THREAD % 16" : "THREAD / 16",
+			r.along ? "THREAD / 16" : "THREAD % 16");
+	}
 	cuda_line(f, "const i64 nrows = %s, nreduced = %s;", cuda_product(f, &r.kept, 0, r.kept.naxis),
 		cuda_product(f, &r.reduced, 0, r.reduced.naxis));
-	cuda_open(f, "for (i64 first = BLOCK * (i64)%d; first < nrows; first += BLOCKS * (i64)%d)", ROWS, ROWS);
+	cuda_open(f, "for (i64 first = BLOCK * (i64)%d; first < nrows; first += BLOCKS * (i64)%d)", rows, rows);
 	cuda_line(f, "const int live = first + row < nrows;");
 	cuda_line(f, "const i64 at = live ? first + row : 0;");
 	cuda_unflatten(f, &r.row, &r.kept, 0, r.kept.naxis, "at");

@@ -92,7 +92,7 @@ static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uin
 EXACT(maps, 4)
 EXACT(recipes, 2)
 EXACT(halves, 3)
-EXACT(norm, 4)
+EXACT(norm, 8)
 EXACT(sums, 4)
 EXACT(loss, 3)
 EXACT(dot_f32, 5)

@@ -129,8 +129,10 @@ static void case_halves(struct graph *g, struct rng *r)
 
 static void case_norm(struct graph *g, struct rng *r)
 {
+	static const int64_t longs[] = {300, 4097, 4200}; /* rows that take more than a step */
 	graph_axis(g, "R", 6, true);
-	int d = graph_axis(g, "D", ragged(r) * (int64_t)(1 + rng_below(r, 3)), false);
+	int64_t extent = rng_below(r, 3) ? ragged(r) * (int64_t)(1 + rng_below(r, 3)) : longs[rng_below(r, NELEM(longs))];
+	int d = graph_axis(g, "D", extent, false);
 	int x = leaf(g, "x", DT_F32, "R D"), w = param(g, "w", DT_F32, "D");
 	int y = leaf(g, "y", DT_F32, "R D");
 	int s = ir_add(g, x, y);
