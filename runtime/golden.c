@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "flat.h"
+#include "logits.h"
 
 static const char magic[] = "TRIMGOLD";
 enum { VERSION = 1 };
@@ -61,20 +62,9 @@ struct replay {
 	bool close;     /* is equal enough */
 };
 
-static bool is_close(const float *a, const float *b, uint64_t n)
-{
-	double most = 0, apart = 0;
-	for (uint64_t i = 0; i < n; i++) {
-		double x = (double)a[i], y = (double)b[i], size = y < 0 ? -y : y, d = x < y ? y - x : x - y;
-		most = size > most ? size : most;
-		apart = d <= apart ? apart : d; /* NaN is apart */
-	}
-	return apart <= GOLDEN_APART * most;
-}
-
 static bool equal(const struct replay *r, const float *a, const float *b)
 {
-	return r->close ? is_close(a, b, r->g->nvocab) : !memcmp(a, b, r->g->nvocab * sizeof *a);
+	return r->close ? logits_close(a, b, r->g->nvocab, GOLDEN_APART) : !memcmp(a, b, r->g->nvocab * sizeof *a);
 }
 
 static void compare_row(void *ctx, size_t index, const float *logits)

@@ -184,3 +184,19 @@ const struct logits_code *logits_here(void)
 	atomic_store_explicit(&chosen, c, memory_order_relaxed);
 	return c;
 }
+
+static double size_of(double x)
+{
+	return x < 0 ? -x : x;
+}
+
+bool logits_close(const float *got, const float *want, size_t n, double apart)
+{
+	double most = 0;
+	for (size_t i = 0; i < n; i++)
+		most = size_of((double)want[i]) > most ? size_of((double)want[i]) : most;
+	for (size_t i = 0; i < n; i++)
+		if (!(size_of((double)got[i] - (double)want[i]) <= apart * most))
+			return false;
+	return true;
+}

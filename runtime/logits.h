@@ -23,6 +23,9 @@ extern const struct logits_code logits_codes[]; /* from plain to capable */
 extern const size_t nlogits_codes;
 const struct logits_code *logits_here(void);    /* decided once; from any thread */
 
+/* Whether each is `apart` of the greatest of `want` from it, or nearer; NaN never is. */
+bool logits_close(const float *got, const float *want, size_t n, double apart);
+
 /* exp(x) for -700 <= x <= 700, as the sums have it: within 1 ulp or so. */
 double logits_exp(double x);
 

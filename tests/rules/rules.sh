@@ -3,8 +3,8 @@
 # others than read.xml and made.xml for what scores and chooses, and which rows are new) golden.txt holds rule, version, key and digests of the outputs. Equal key and other bytes: the rule
 # makes something else of the same input, and its version must go up, since old caches would answer with the
 # old bytes. Another key: an input, a parameter or a version changed; BLESS=1 records the new rows, but not
-# while some row's bytes changed under its key. compile and link are left out: their bytes follow LLVM and the
-# linker, which are in their keys as files. All others give the same bytes on every machine, from every
+# while some row's bytes changed under its key. compile, gpu and link are left out: their bytes follow LLVM, NVRTC
+# and the linker, which are in their keys as files. All others give the same bytes on every machine, from every
 # compiler, with any LLVM.
 set -u
 TRIM=${TRIM:-$PWD/.build/trim} TMP=${TMP:-$(mktemp -d)}
@@ -12,7 +12,7 @@ golden=$PWD/tests/rules/golden.txt
 # every rule there is, by file, by table and by golden row
 sed -n 's/^const struct rule rule_\([a-z]*\) = {\(\.name = \)\?"\1",.*/\1/p' rules/*.c | LC_ALL=C sort >"$TMP/files"
 sed -n '/rules_table\[\]/,/;/p' rules/rules.c | grep -o '&rule_[a-z]*' | sed 's/&rule_//' | LC_ALL=C sort >"$TMP/table"
-{ cut -d' ' -f2 "$golden"; echo compile; echo link; } | LC_ALL=C sort -u >"$TMP/rows"
+{ cut -d' ' -f2 "$golden"; echo compile; echo gpu; echo link; } | LC_ALL=C sort -u >"$TMP/rows"
 for x in table rows; do
 	if diff "$TMP/files" "$TMP/$x"; then echo "ok rules/every-rule-in-$x"; else echo "FAIL rules/every-rule-in-$x"; fi
 done

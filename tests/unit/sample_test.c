@@ -256,3 +256,15 @@ TEST(probabilities_of_choices_sum_to_one)
 	sample_normalise((double[]){-7}, 1, p);
 	CHECK(p[0] == 1);
 }
+
+TEST(logits_are_close_by_the_greatest)
+{
+	static const struct {
+		float got[3];
+		bool close;
+	} cases[] = {{{-4, 1, 2}, true}, {{-4, 1.07f, 2}, true}, {{-4, 1.09f, 2}, false}, {{-3.9f, 1, 2}, false}, {{-4, NAN, 2}, false},
+		{{NAN, 1, 2}, false}, {{-4, 1, INFINITY}, false}};
+	static const float want[3] = {-4, 1, 2};
+	for (size_t i = 0; i < NELEM(cases); i++)
+		CHECK(logits_close(cases[i].got, want, 3, 0.02) == cases[i].close);
+}
