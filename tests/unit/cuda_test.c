@@ -40,6 +40,18 @@ static bool run_program(struct shim *shim, struct memory *m)
 	return !wrong;
 }
 
+/* Text is the same whatever compiled the emitter: other configurations look at its memory, on fewer graphs. */
+static bool is_first(void)
+{
+	const char *build = getenv("BUILD"), *slash = build ? strrchr(build, '/') : NULL;
+	return !build || !strcmp(slash ? slash + 1 : build, ".build");
+}
+
+static int seeds(int n)
+{
+	return is_first() ? n : 1;
+}
+
 /* Equal bits, or within a tolerance where a class of its own or a sum of it is in between. */
 static double tolerance;
 
@@ -81,13 +93,13 @@ static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uin
 	TEST(cuda_##name)                         \
 	{                                         \
 		tolerance = 0;                    \
-		emit_case(#name, nseed, try);     \
+		emit_case(#name, seeds(nseed), try);     \
 	}
 #define CLOSE(name, nseed, by)                    \
 	TEST(cuda_##name)                         \
 	{                                         \
 		tolerance = by;                   \
-		emit_case(#name, nseed, try);     \
+		emit_case(#name, seeds(nseed), try);     \
 	}
 EXACT(maps, 4)
 EXACT(recipes, 2)
@@ -97,7 +109,7 @@ EXACT(sums, 4)
 EXACT(loss, 3)
 EXACT(dot_f32, 5)
 CLOSE(dot_bf16, 6, 4e-3)
-CLOSE(quantised, 8, 4e-3)
+CLOSE(quantised, 6, 4e-3)
 CLOSE(backward, 6, 4e-3)
 CLOSE(memory, 4, 4e-3)
 CLOSE(attention, 10, 1e-5)
@@ -107,13 +119,13 @@ CLOSE(attention_grad, 8, 1e-5)
 TEST(cuda_training)
 {
 	tolerance = 4e-3;
-	emit_case_training(3, try);
+	emit_case_training(seeds(2), try);
 }
 
 TEST(cuda_importance)
 {
 	tolerance = 4e-3;
-	emit_case_importance(3, try);
+	emit_case_importance(seeds(3), try);
 }
 
 /* ---- NVRTC: what needs no other compiler than gcc is asked of one configuration ---- */
@@ -122,9 +134,8 @@ static const int wanted[] = {80, 86, 89, 90, 100, 120};
 
 static const struct nvrtc *nvrtc_here(void)
 {
-	const char *build = getenv("BUILD");
 	struct err e;
-	if (build && strcmp(build + strlen(build) - strlen(".build"), ".build"))
+	if (!is_first())
 		return NULL;
 	const struct nvrtc *n = nvrtc_open(&e);
 	if (!n)
@@ -220,7 +231,7 @@ static void check_table(const struct strbuf *want)
 	strbuf_release(&have);
 }
 
-/* Two classes for every architecture, one of them twice, to the same bytes. What sm_90's kernels need stands in a
+/* One class for every architecture, and twice, to the same bytes. What sm_90's kernels need stands in a
  * table. */
 TEST(cuda_models_compile)
 {
@@ -239,7 +250,7 @@ TEST(cuda_models_compile)
 			struct strbuf cubin, again;
 			strbuf_init(&cubin);
 			strbuf_init(&again);
-			bool all = classes[c] == NUMERICS_BF16 || classes[c] == NUMERICS_INT4;
+			bool all = classes[c] == NUMERICS_BF16;
 			if ((all || wanted[i] == 90) && knows(wanted[i]) && compile_for(&source, "model", wanted[i], &cubin) &&
 				wanted[i] == 90) {
 				add_resources(&table, &a, &source, strbuf_buf(&cubin), numerics_classes[classes[c]].name);
