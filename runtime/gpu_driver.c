@@ -16,7 +16,7 @@ static const struct {
 #define SYMBOL(name, member) {name, offsetof(struct gpu_driver, member)}
 	SYMBOL("cuInit", init), SYMBOL("cuDriverGetVersion", version), SYMBOL("cuDeviceGetCount", device_count),
 	SYMBOL("cuDeviceGet", device_get), SYMBOL("cuDeviceGetName", device_name),
-	SYMBOL("cuDeviceGetAttribute", device_attribute), SYMBOL("cuDeviceTotalMem_v2", device_memory),
+	SYMBOL("cuDeviceGetAttribute", device_attribute),
 	SYMBOL("cuDevicePrimaryCtxRetain", context_retain), SYMBOL("cuDevicePrimaryCtxRelease_v2", context_release),
 	SYMBOL("cuCtxSetCurrent", context_set), SYMBOL("cuMemGetInfo_v2", memory_info),
 	SYMBOL("cuModuleLoadData", module_load), SYMBOL("cuModuleUnload", module_unload),

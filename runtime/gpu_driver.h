@@ -22,7 +22,6 @@ struct gpu_driver {
 	int (*device_get)(int *device, int i);
 	int (*device_name)(char *name, int bytes, int device);
 	int (*device_attribute)(int *value, int attribute, int device);
-	int (*device_memory)(size_t *bytes, int device);
 	int (*context_retain)(gpu_context *c, int device);
 	int (*context_release)(int device);
 	int (*context_set)(gpu_context c);

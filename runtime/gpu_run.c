@@ -112,11 +112,6 @@ static uint64_t place(const struct gpu_program *p, const struct gpu_run *with, u
 	return at;
 }
 
-uint64_t gpu_run_bytes(const struct gpu_program *p)
-{
-	return place(p, NULL, 0, NULL);
-}
-
 /* Pieces through pinned memory: while one is on its way the next is read. */
 struct pinned {
 	const struct gpu_driver *d;

@@ -87,7 +87,4 @@ bool gpu_session_open(struct gpu_session *gs, struct session *s, struct gpu_devi
 	const void *cubin, struct err *e);
 void gpu_session_close(struct gpu_session *gs);
 
-/* What gpu_run_open allocates. */
-uint64_t gpu_run_bytes(const struct gpu_program *p);
-
 #endif

@@ -39,7 +39,7 @@ static const char *lane_element(struct cuda_fn *f, const struct dot *d)
 	if (!d->panels)
 		return cuda_text(f, "load_f32(%s, k * %lld + n)", p, (long long)d->row_stride);
 	return cuda_text(f, "load_f32(%s, (n / 16 * %lld + k) * 16 + n %% 16)", p,
-		(long long)dot_most_inner(f->g, d));
+		(long long)type_extents(f->g, &d->r, 0, d->r.naxis));
 }
 
 static void multiply(struct cuda_fn *f, const struct dot *d, const char *total)

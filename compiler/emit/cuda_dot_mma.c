@@ -50,7 +50,7 @@ static struct operand describe(struct cuda_fn *f, const struct dot *d)
 	if (!nw)
 		o.chunk = DOT_CHUNK / 2;
 	o.chunks = !nw || nw > o.chunk;
-	o.panel_words = (dot_most_inner(f->g, d) + 1) / 2;
+	o.panel_words = (type_extents(f->g, &d->r, 0, d->r.naxis) + 1) / 2;
 	return o;
 }
 
@@ -295,14 +295,6 @@ static void many_tokens(struct cuda_fn *f, const struct cuda_dots *d)
 	cuda_close(f);
 }
 
-static int64_t most_rows(const struct cuda_fn *f, const struct dot *d)
-{
-	int64_t n = 1;
-	for (int i = 0; i < d->m.naxis; i++)
-		n *= f->g->axis[d->m.axis[i]].extent;
-	return n;
-}
-
 void cuda_dot_mma(struct cuda_fn *f, const struct cuda_dots *d)
 {
 	bool few = true, q = false;
@@ -310,7 +302,7 @@ void cuda_dot_mma(struct cuda_fn *f, const struct cuda_dots *d)
 		few = few && dot_static_inner(f->g, &d->dot[i]);
 		q = q || dtype_has_blocks(d->dot[i].dtype);
 	}
-	bool many = !few || most_rows(f, &d->dot[0]) > TOKENS;
+	bool many = !few || type_extents(f->g, &d->dot[0].m, 0, d->dot[0].m.naxis) > TOKENS;
 	int64_t slab = many ? BLOCK_M * SLAB_STRIDE * 4 : 0, records = many && q ? BLOCK_M * SLAB / STEP * 8 : 0;
 	int64_t part = few ? (int64_t)d->ndot * WARPS * TOKENS * LANES * 4 : 0;
 	int64_t done = many ? (int64_t)d->ndot * BLOCK_M * BLOCK_N * 4 : 0;

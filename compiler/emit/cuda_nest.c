@@ -36,14 +36,6 @@ struct reduction {
 	struct spot row;           /* its kept axes are set */
 };
 
-static int64_t most(const struct cuda_fn *f, const struct type *t)
-{
-	int64_t n = 1;
-	for (int i = 0; i < t->naxis; i++)
-		n *= f->g->axis[t->axis[i]].extent;
-	return n;
-}
-
 static bool is_reduce(const struct node *n)
 {
 	return op_info[n->op].class == CLASS_REDUCE;
@@ -62,7 +54,8 @@ static void split_space(const struct cuda_fn *f, struct reduction *r)
 		t->axis[t->naxis++] = space->axis[i];
 	}
 	r->along = !type_has_axis(&core->type, space->axis[space->naxis - 1]);
-	r->wide = most(f, &r->kept) <= GPU_FEW_ROWS && most(f, &r->reduced) > GPU_THREADS;
+	r->wide = type_extents(f->g, &r->kept, 0, r->kept.naxis) <= GPU_FEW_ROWS &&
+		type_extents(f->g, &r->reduced, 0, r->reduced.naxis) > GPU_THREADS;
 }
 
 /* Of the whole space, not of a row. */

@@ -96,18 +96,10 @@ const char *cuda_product(struct cuda_fn *f, const struct type *t, int first, int
 	return n == 1 ? text : cuda_text(f, "%s * %lld", text, (long long)n);
 }
 
-static int64_t extents(const struct graph *g, const struct type *t, int first, int last)
-{
-	int64_t n = 1;
-	for (int i = first; i < last; i++)
-		n *= g->axis[t->axis[i]].extent;
-	return n;
-}
-
 /* Division of 64 bits is some ten times that of 32 on a GPU. */
 void cuda_unflatten(struct cuda_fn *f, struct spot *s, const struct type *t, int first, int last, const char *flat)
 {
-	bool narrow = extents(f->g, t, first, last) <= INT32_MAX;
+	bool narrow = type_extents(f->g, t, first, last) <= INT32_MAX;
 	for (int i = last - 1; i >= first; i--) {
 		/* The outermost takes what is left: no division when there is one axis. */
 		if (i == first) {
@@ -200,8 +192,8 @@ static const char *element_index(struct cuda_fn *f, const struct spot *s, const 
 		const char *at = cuda_flat(f, s, t, 0, t->naxis);
 		return l.pad ? cuda_text(f, "%s + (i64)%s * %d", at, index_along(f, s, t->axis[0]), l.pad) : at;
 	}
-	long long npanels = (long long)((extents(f->g, t, l.first, l.last) + PANEL - 1) / PANEL);
-	long long inner = (long long)extents(f->g, t, l.last, t->naxis);
+	long long npanels = (long long)((type_extents(f->g, t, l.first, l.last) + PANEL - 1) / PANEL);
+	long long inner = (long long)type_extents(f->g, t, l.last, t->naxis);
 	const char *outer = cuda_flat(f, s, t, 0, l.first), *o = cuda_flat(f, s, t, l.first, l.last);
 	const char *in = cuda_flat(f, s, t, l.last, t->naxis);
 	if (t->dtype == DT_BF16)

@@ -69,11 +69,3 @@ int64_t dot_static_inner(const struct graph *g, const struct dot *d)
 		n *= g->axis[d->r.axis[i]].dynamic ? 0 : g->axis[d->r.axis[i]].extent;
 	return n;
 }
-
-int64_t dot_most_inner(const struct graph *g, const struct dot *d)
-{
-	int64_t n = 1;
-	for (int i = 0; i < d->r.naxis; i++)
-		n *= g->axis[d->r.axis[i]].extent;
-	return n;
-}

@@ -20,6 +20,5 @@ struct dot {
 
 struct dot dot_shape(const struct graph *g, const struct node *n);
 int64_t dot_static_inner(const struct graph *g, const struct dot *d); /* K where it is static, else 0 */
-int64_t dot_most_inner(const struct graph *g, const struct dot *d);   /* K at the axes' extents */
 
 #endif

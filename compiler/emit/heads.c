@@ -1,13 +1,5 @@
 #include "heads.h"
 
-static int64_t extents(const struct graph *g, const struct type *t, int first, int last)
-{
-	int64_t n = 1;
-	for (int i = first; i < last; i++)
-		n *= g->axis[t->axis[i]].extent;
-	return n;
-}
-
 struct heads attention_heads(const struct graph *g, const struct node *n)
 {
 	struct heads h = {.n = n, .q = n->src[0], .kk = n->src[1], .v = n->src[2], .lo = n->src[3],
@@ -16,9 +8,9 @@ struct heads attention_heads(const struct graph *g, const struct node *n)
 	h.nbatch = type_axis_position(k, n->axis);
 	h.nfeature = k->naxis - h.nbatch - 1;
 	h.ngroup = q->naxis - 1 - h.nbatch - h.nfeature;
-	h.batches = extents(g, q, 1, 1 + h.nbatch);
-	h.groups = extents(g, q, 1 + h.nbatch, 1 + h.nbatch + h.ngroup);
-	h.features = extents(g, q, q->naxis - h.nfeature, q->naxis);
+	h.batches = type_extents(g, q, 1, 1 + h.nbatch);
+	h.groups = type_extents(g, q, 1 + h.nbatch, 1 + h.nbatch + h.ngroup);
+	h.features = type_extents(g, q, q->naxis - h.nfeature, q->naxis);
 	h.slots = g->axis[n->axis].extent;
 	h.q_group = h.features;
 	h.q_batch = h.q_group * h.groups;

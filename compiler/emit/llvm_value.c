@@ -256,14 +256,6 @@ void env_unflatten(struct kernel *k, struct env *env, const struct type *t, int 
 	}
 }
 
-static int64_t extents(const struct graph *g, const struct type *t, int first, int last)
-{
-	int64_t n = 1;
-	for (int i = first; i < last; i++)
-		n *= g->axis[t->axis[i]].extent;
-	return n;
-}
-
 static LLVMValueRef index_along(struct kernel *k, const struct env *env, int axis, int lane)
 {
 	LLVMValueRef i = env->index[axis];
@@ -296,8 +288,8 @@ static LLVMValueRef element_index(struct kernel *k, const struct env *env, const
 		return LLVMBuildAdd(k->at, at, LLVMBuildMul(k->at, row, const_i64(k, l.pad), ""), "");
 	}
 	bool pairs = t->dtype == DT_BF16;
-	int64_t npanels = (extents(k->g, t, l.first, l.last) + PANEL - 1) / PANEL;
-	int64_t inner = extents(k->g, t, l.last, t->naxis);
+	int64_t npanels = (type_extents(k->g, t, l.first, l.last) + PANEL - 1) / PANEL;
+	int64_t inner = type_extents(k->g, t, l.last, t->naxis);
 	LLVMValueRef panel16 = const_i64(k, PANEL), two = const_i64(k, 2);
 	LLVMValueRef outer = flat_index(k, env, t, 0, l.first, lane);
 	LLVMValueRef o = flat_index(k, env, t, l.first, l.last, lane);

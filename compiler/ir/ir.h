@@ -263,6 +263,8 @@ int ir_attention_grad(struct graph *g, enum op op, int attention, int dout);
 
 bool type_has_axis(const struct type *t, int axis);
 int type_axis_position(const struct type *t, int axis); /* -1: absent */
+/* Product of the extents, at most, of axes [first, last). */
+int64_t type_extents(const struct graph *g, const struct type *t, int first, int last);
 bool type_same_axes(const struct type *a, const struct type *b); /* the same set, any order */
 bool type_equal(const struct type *a, const struct type *b);     /* dtype, axes and order */
 extern const char *const dtype_name[NDTYPES];

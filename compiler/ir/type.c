@@ -77,7 +77,7 @@ bool type_equal(const struct type *a, const struct type *b)
 		memcmp(a->axis, b->axis, (size_t)a->naxis) == 0;
 }
 
-static int64_t extents(const struct graph *g, const struct type *t, int first, int last)
+int64_t type_extents(const struct graph *g, const struct type *t, int first, int last)
 {
 	int64_t n = 1;
 	for (int i = first; i < last; i++)
@@ -97,12 +97,12 @@ int64_t layout_elements(const struct graph *g, const struct type *t, struct layo
 		return s.count * s.bytes;
 	}
 	if (l.kind == LAYOUT_ROW)
-		return extents(g, t, 0, t->naxis) + (l.pad ? extents(g, t, 0, 1) * l.pad : 0);
-	int64_t npanels = panels_of(extents(g, t, l.first, l.last));
-	int64_t inner = extents(g, t, l.last, t->naxis);
+		return type_extents(g, t, 0, t->naxis) + (l.pad ? type_extents(g, t, 0, 1) * l.pad : 0);
+	int64_t npanels = panels_of(type_extents(g, t, l.first, l.last));
+	int64_t inner = type_extents(g, t, l.last, t->naxis);
 	if (t->dtype == DT_BF16)
 		inner += inner & 1;
-	return extents(g, t, 0, l.first) * npanels * inner * PANEL;
+	return type_extents(g, t, 0, l.first) * npanels * inner * PANEL;
 }
 
 int64_t tensor_bytes(const struct graph *g, const struct node *n)
@@ -127,8 +127,8 @@ int64_t layout_offset(const struct graph *g, const struct type *t, struct layout
 	int64_t outer = flatten(g, t, index, 0, l.first);
 	int64_t o = flatten(g, t, index, l.first, l.last);
 	int64_t k = flatten(g, t, index, l.last, t->naxis);
-	int64_t npanels = panels_of(extents(g, t, l.first, l.last));
-	int64_t inner = extents(g, t, l.last, t->naxis), panel = outer * npanels + o / PANEL;
+	int64_t npanels = panels_of(type_extents(g, t, l.first, l.last));
+	int64_t inner = type_extents(g, t, l.last, t->naxis), panel = outer * npanels + o / PANEL;
 	if (t->dtype == DT_BF16)
 		return (panel * ((inner + 1) / 2) + k / 2) * 2 * PANEL + o % PANEL * 2 + k % 2;
 	return (panel * inner + k) * PANEL + o % PANEL;
@@ -141,12 +141,12 @@ static int64_t round_up(int64_t n, int64_t by)
 
 struct block_shape block_shape(const struct graph *g, const struct type *t, struct layout l)
 {
-	struct block_shape s = {.count = extents(g, t, 0, t->outer)};
-	int64_t inner = extents(g, t, t->outer, t->naxis);
+	struct block_shape s = {.count = type_extents(g, t, 0, t->outer)};
+	int64_t inner = type_extents(g, t, t->outer, t->naxis);
 	s.nblock = (inner + Q_BLOCK - 1) / Q_BLOCK;
 	if (t->dtype == DT_C8) {
 		if (l.kind == LAYOUT_PANEL)
-			s.count = extents(g, t, 0, l.first) * panels_of(extents(g, t, l.first, l.last));
+			s.count = type_extents(g, t, 0, l.first) * panels_of(type_extents(g, t, l.first, l.last));
 		else
 			s.count = panels_of(s.count);
 		s.scales = inner * PANEL;
@@ -170,10 +170,10 @@ struct block_place block_place(const struct graph *g, const struct type *t, stru
 	struct block_shape s = block_shape(g, t, l);
 	int64_t o = flatten(g, t, index, 0, t->outer), k = flatten(g, t, index, t->outer, t->naxis);
 	if (t->dtype == DT_C8) {
-		int64_t row = o / PANEL, at = o % PANEL * extents(g, t, t->outer, t->naxis) + k;
+		int64_t row = o / PANEL, at = o % PANEL * type_extents(g, t, t->outer, t->naxis) + k;
 		if (l.kind == LAYOUT_PANEL) {
 			o = flatten(g, t, index, l.first, l.last);
-			row = flatten(g, t, index, 0, l.first) * panels_of(extents(g, t, l.first, l.last)) + o / PANEL;
+			row = flatten(g, t, index, 0, l.first) * panels_of(type_extents(g, t, l.first, l.last)) + o / PANEL;
 			at = k * PANEL + o % PANEL;
 		}
 		return (struct block_place){row * s.bytes + at,

@@ -34,7 +34,6 @@ int cuDeviceGetAttribute(int *value, int attribute, int device)
 	*value = attribute == 16 ? 2 : attribute == 75 ? setting(0) / 10 : attribute == 76 ? setting(0) % 10 : 99 << 10;
 	return FAKE_OK;
 }
-int cuDeviceTotalMem_v2(size_t *bytes, int device) { (void)device; *bytes = (size_t)setting(1); return FAKE_OK; }
 int cuDevicePrimaryCtxRetain(void **c, int device) { (void)device; *c = &used; return FAKE_OK; }
 int cuDevicePrimaryCtxRelease_v2(int device) { (void)device; return FAKE_OK; }
 int cuCtxSetCurrent(void *c) { (void)c; return FAKE_OK; }

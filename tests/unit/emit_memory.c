@@ -227,18 +227,24 @@ static bool both_nan(uint32_t a, uint32_t b)
 	return (a & 0x7fffffff) > 0x7f800000 && (b & 0x7fffffff) > 0x7f800000;
 }
 
+/* Where `got` has tensor t of `want`; -1: it is only read, or a state that nothing needs. */
+static int written(const struct memory *want, int t, const struct memory *got)
+{
+	const struct node *n = &want->g->node[want->node[t]];
+	for (int u = 0; u < got->ntensor && (!is_leaf(n) || n->op == OP_STATE); u++)
+		if (!strcmp(got->tensor[u].name, want->tensor[t].name))
+			return u;
+	return -1;
+}
+
 /* States and outputs by name, element by element. NaN equals NaN: which NaN is not defined. */
 bool memory_same(const struct memory *want, const struct memory *got, const char *what)
 {
 	for (int t = 0; t < want->ntensor; t++) {
 		const struct node *n = &want->g->node[want->node[t]];
-		if (is_leaf(n) && n->op != OP_STATE)
+		int u = written(want, t, got);
+		if (u < 0)
 			continue;
-		int u = 0;
-		while (u < got->ntensor && strcmp(got->tensor[u].name, want->tensor[t].name))
-			u++;
-		if (u == got->ntensor)
-			continue; /* a state that nothing needs */
 		int64_t index[IR_MAX_AXES] = {0};
 		do {
 			uint32_t a = element(want, t, index), b = element(got, u, index);
@@ -308,13 +314,9 @@ bool memory_close(const struct memory *want, const struct memory *got, double to
 {
 	for (int t = 0; t < want->ntensor; t++) {
 		const struct node *n = &want->g->node[want->node[t]];
-		if (is_leaf(n) && n->op != OP_STATE)
+		int u = written(want, t, got);
+		if (u < 0)
 			continue;
-		int u = 0;
-		while (u < got->ntensor && strcmp(got->tensor[u].name, want->tensor[t].name))
-			u++;
-		if (u == got->ntensor)
-			continue; /* a state that nothing needs */
 		double most = largest(want, t);
 		int64_t index[IR_MAX_AXES] = {0};
 		do {

@@ -9,6 +9,7 @@
 
 #include "file.h"
 #include "gpu_trial.h"
+#include "logits.h"
 #include "stories.h"
 
 struct gpu {
@@ -62,15 +63,6 @@ static void gpu_stop(struct gpu *g)
 	stories_stop(&g->cpu);
 }
 
-static uint32_t greedy(const float *logits, int64_t n)
-{
-	int64_t best = 0;
-	for (int64_t i = 1; i < n; i++)
-		if (logits[i] > logits[best])
-			best = i;
-	return (uint32_t)best;
-}
-
 TEST(stories260k_prints_the_known_text)
 {
 	enum { STEPS = 60 };
@@ -90,7 +82,7 @@ TEST(stories260k_prints_the_known_text)
 	uint32_t token = g.cpu.tokenizer.start_id;
 	tokenizer_stream_init(&stream, &g.cpu.tokenizer, TOKENIZER_AT_START);
 	for (int i = 0; i < STEPS; i++) {
-		token = greedy(session_decode(&g.session, &q, token), g.session.nvocab);
+		token = (uint32_t)logits_here()->argmax(session_decode(&g.session, &q, token), (size_t)g.session.nvocab);
 		tokenizer_stream_put(&stream, token, &got);
 	}
 	tokenizer_stream_end(&stream, &got);
