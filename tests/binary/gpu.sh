@@ -40,6 +40,17 @@ assert lock["targets"]["t"]["hardware"] == "x86-64-v3 sm_80 sm_90", lock
 PY
 verdict hardware $?
 "$TRIM" build g.xml --json >again 2>log && grep -q '"run":0' again; verdict never-twice $?
+# What is made again: one GPU more, code for that one; another context, all code; what was there before, nothing.
+again() { # again EXPECTED SPEC-EDIT
+	sed -i "$2" g.xml
+	"$TRIM" build g.xml --events events >log 2>&1
+	ran=$(sed -n 's/.*"event":"run".*"action":"\(t\/[^"]*\)".*/\1/p' events | LC_ALL=C sort | tr '\n' ' ')
+	echo "ran $ran" >>log
+	[ "${ran% }" = "$1" ]
+}
+again 't/gpu-sm_86 t/link t/lock' 's/cuda-sm_80/cuda-sm_80 cuda-sm_86/'; verdict again/one-more $?
+again 't/compile t/gpu-sm_80 t/gpu-sm_86 t/gpu-sm_90 t/link t/lock' 's/weights="f32"/weights="f32" context="90"/'; verdict again/context $?
+again '' 's/ cuda-sm_86//; s/ context="90"//'; verdict again/back $?
 "$binary" info >log 2>&1 && grep -q '^GPU code      sm_80, sm_90, PTX of sm_80 for later ones$' log; verdict info $?
 
 # Nothing there: one line, and the CPU; or 36.

@@ -43,16 +43,6 @@ WALK(attention, 20)
 WALK(attention_rows, 6)
 WALK(attention_grad, 12)
 
-static int leaf(struct graph *g, const char *name, enum dtype t, const char *axes)
-{
-	return ir_leaf(g, OP_INPUT, name, graph_type(g, t, axes));
-}
-
-static int param(struct graph *g, const char *name, enum dtype t, const char *axes)
-{
-	return ir_leaf(g, OP_PARAM, name, graph_type(g, t, axes));
-}
-
 /* Which rows lie further apart than they are long, and by how much: those of 1024 bf16 numbers, not those of 1000,
  * nor what a caller reads. */
 TEST(rows_that_share_lines_of_a_cache_are_padded)
@@ -70,8 +60,8 @@ TEST(rows_that_share_lines_of_a_cache_are_padded)
 		graph_axis(g, "R", 8, true);
 		graph_axis(g, "D", cases[i].extent, false);
 		graph_axis(g, "E", 48, false);
-		int x = ir_cast(g, ir_mul(g, leaf(g, "x", DT_F32, "R D"), ir_const(g, 3)), cases[i].dtype);
-		graph_add_output(g, "y", ir_dot(g, x, param(g, "w", cases[i].dtype, "E D"), graph_type(g, DT_F32, "R E")));
+		int x = ir_cast(g, ir_mul(g, ir_leaf(g, OP_INPUT, "x", graph_type(g, DT_F32, "R D")), ir_const(g, 3)), cases[i].dtype);
+		graph_add_output(g, "y", ir_dot(g, x, ir_leaf(g, OP_PARAM, "w", graph_type(g, cases[i].dtype, "E D")), graph_type(g, DT_F32, "R E")));
 		if (cases[i].output)
 			graph_add_output(g, cases[i].output, x);
 		const struct graph *plan = graph_plan(&a, g);
