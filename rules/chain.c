@@ -9,23 +9,31 @@
 #include "speed.h"
 
 /* What is measured of a state in a class, on a dataset: "NAME" of the action below the state. */
-static const char *measure_name(const struct chain *c, struct found s, enum numerics numerics, const char *what, int set)
+static const char *measure_name(const struct chain *c, struct found s, enum numerics numerics, enum device_kind device,
+	const char *what, int set)
 {
-	return plan_set_name(c->p, arena_printf(c->p->arena, "%s/%s-%s", s.name, what, numerics_classes[numerics].name),
-		set);
+	return plan_set_name(c->p, arena_printf(c->p->arena, "%s/%s-%s%s%s", s.name, what, numerics_classes[numerics].name,
+		device == DEVICE_CPU ? "" : "-", device == DEVICE_CPU ? "" : device_name(device)), set);
 }
 
-struct action *chain_measure(struct chain *c, struct found s, enum numerics numerics, enum split split, int set)
+enum device_kind chain_device(const struct chain *c, const struct plan_target *t)
+{
+	return t->hardware.ngpu ? c->device : DEVICE_CPU;
+}
+
+struct action *chain_measure(struct chain *c, struct found s, const struct plan_target *t, enum split split, int set)
 {
 	static const char *const name[NSPLIT] = {[SPLIT_TEST] = "evaluate", [SPLIT_VALIDATION] = "validate"};
 	struct fields param = {0};
+	enum device_kind device = chain_device(c, t);
 	const struct lineage_set *at = split == SPLIT_TEST ? NULL : chain_rows(c, 0, set);
 	struct input in[] = {input_output("shape", plan_shape(c->p, s.name, s.state), 0),
-		input_output("weights", plan_weights(c->p, s.name, s.state, numerics), 0),
+		input_output("weights", plan_weights(c->p, s.name, s.state, t->numerics), 0),
 		input_output("tokens", chain_tokens(c, split, set, at), 0)};
-	evaluate_param(c->p->arena, numerics, &param);
-	return plan_action(c->p, measure_name(c, s, numerics, name[split], set), &rule_evaluate, &(struct inputs){in, 3},
-		param);
+	evaluate_param(c->p->arena, t->numerics, &param);
+	rule_device_param(c->p->arena, device, &param);
+	return plan_action(c->p, measure_name(c, s, t->numerics, device, name[split], set), &rule_evaluate,
+		&(struct inputs){in, 3}, param);
 }
 
 /* What the target's class costs its state; NULL: nothing, or there is nothing to measure it on. */
@@ -38,7 +46,7 @@ static struct action *plan_cost(struct chain *c, struct found s, enum numerics n
 		input_output("weights", plan_weights(c->p, s.name, s.state, numerics), 0),
 		input_output("tokens", chain_tokens(c, SPLIT_VALIDATION, set, NULL), 0)};
 	cost_param(c->p->arena, numerics, &param);
-	struct action *cost = plan_action(c->p, measure_name(c, s, numerics, "cost", set), &rule_cost,
+	struct action *cost = plan_action(c->p, measure_name(c, s, numerics, DEVICE_CPU, "cost", set), &rule_cost,
 		&(struct inputs){in, 3}, param);
 	build_want(c->p->build, cost);
 	return cost;
@@ -168,13 +176,14 @@ void chain_give(struct chain *c, struct plan_target *t, struct found s)
 	t->state = s.state;
 	t->state_name = s.name;
 	t->nround = s.round;
+	t->measured_on = chain_device(c, t);
 	t->on = arena_array(c->p->arena, struct plan_measures, c->p->spec->ndataset);
 	for (int k = 0; k < c->p->spec->ndataset; k++) {
 		struct plan_measures *m = &t->on[k];
-		m->evaluate_parent = chain_measure(c, chain_untouched(c), t->numerics, SPLIT_TEST, k);
+		m->evaluate_parent = chain_measure(c, chain_untouched(c), t, SPLIT_TEST, k);
 		if (c->spec)
-			m->evaluate_tuned = chain_measure(c, chain_continued(c, chain_round_0(c), NULL), t->numerics, SPLIT_TEST, k);
-		m->evaluate = chain_measure(c, s, t->numerics, SPLIT_TEST, k);
+			m->evaluate_tuned = chain_measure(c, chain_continued(c, chain_round_0(c), NULL), t, SPLIT_TEST, k);
+		m->evaluate = chain_measure(c, s, t, SPLIT_TEST, k);
 		m->cost = plan_cost(c, s, t->numerics, k);
 		build_want(c->p->build, m->evaluate_parent);
 		build_want(c->p->build, m->evaluate);
@@ -446,6 +455,7 @@ static bool start_chain(struct plan *p, const struct spec_schedule *s,
 	struct chain *c = arena_new(p->arena, struct chain);
 	bool used = false;
 	*c = (struct chain){.p = p, .spec = s, .found = found,
+		.device = s && s->device == ON_CUDA ? DEVICE_CUDA : DEVICE_CPU,
 		.passed = arena_array(p->arena, struct found, p->ntarget),
 		.speed = arena_array(p->arena, double, p->ntarget)};
 	if (s && p->o->lineage)

@@ -51,7 +51,7 @@ static struct plan_target *reference_of(const struct plan *p, const struct spec_
 	return NULL;
 }
 
-static struct action *plan_verdict(struct chain *c, const struct spec_gate *g, enum numerics numerics, struct found s,
+static struct action *plan_verdict(struct chain *c, const struct spec_gate *g, const struct plan_target *t, struct found s,
 	enum split split, const char *name, int set)
 {
 	const struct plan_target *other = reference_of(c->p, g);
@@ -59,9 +59,9 @@ static struct action *plan_verdict(struct chain *c, const struct spec_gate *g, e
 			       : split == SPLIT_TEST	    ? chain_continued(c, chain_round_0(c), NULL)
 							    : chain_round_0(c);
 	struct input in[] = {
-		input_output("reference", other ? other->on[set].evaluate : chain_measure(c, against, numerics, split, set),
+		input_output("reference", other ? other->on[set].evaluate : chain_measure(c, against, t, split, set),
 			EVALUATE_ROWS),
-		input_output("candidate", chain_measure(c, s, numerics, split, set), EVALUATE_ROWS)};
+		input_output("candidate", chain_measure(c, s, t, split, set), EVALUATE_ROWS)};
 	struct fields param = {0};
 	gate_param(c->p->arena, g, &param);
 	if (other)
@@ -80,7 +80,7 @@ void chain_verdicts(struct chain *c, const struct plan_target *t, struct found s
 			const char *numbered = arena_printf(c->p->arena, "%s-%d", name, i + 1);
 			if (g->dataset < 0 || g->dataset == k)
 				plan_add_input(c->p, out, input_output("verdict",
-					plan_verdict(c, g, t->numerics, s, split, numbered, k), 0));
+					plan_verdict(c, g, t, s, split, numbered, k), 0));
 		}
 }
 

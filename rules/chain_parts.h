@@ -11,6 +11,7 @@ struct chain {
 	struct plan *p;
 	const struct spec_schedule *spec;
 	enum numerics numerics;
+	enum device_kind device;
 	void (*found)(struct plan *p, struct plan_target *t);
 	struct state import;              /* with the import's digests */
 	struct state shadow;              /* the import without what is dropped so far: for bytes */
@@ -51,8 +52,10 @@ struct found chain_continued(struct chain *c, struct found s, struct plan_target
 struct found chain_untouched(const struct chain *c);
 struct found chain_round_0(const struct chain *c); /* the import where there is no schedule */
 
-/* Evaluates a state on a dataset's test rows or validation rows, in a class. */
-struct action *chain_measure(struct chain *c, struct found s, enum numerics numerics, enum split split, int set);
+/* Evaluates a state on a dataset's test rows or validation rows, in a target's class and where its kind runs. */
+struct action *chain_measure(struct chain *c, struct found s, const struct plan_target *t, enum split split, int set);
+/* Where targets of its kind are evaluated: on the schedule's device if that is what they are made for. */
+enum device_kind chain_device(const struct chain *c, const struct plan_target *t);
 
 /* The target has its state: test rows are read now, and for no other. */
 void chain_give(struct chain *c, struct plan_target *t, struct found s);

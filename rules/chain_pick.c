@@ -97,7 +97,7 @@ void chain_nominate(struct chain *c, struct plan_target *t, struct found s)
 		for (int k = 0; k < p->spec->ndataset; k++) {
 			if (!plan_data_asks(&p->data[k].d, SPLIT_VALIDATION))
 				continue;
-			one->validate[k] = chain_measure(one->chain, one->state, t->numerics, SPLIT_VALIDATION, k);
+			one->validate[k] = chain_measure(one->chain, one->state, t, SPLIT_VALIDATION, k);
 			plan_add_input(p, &in, input_output("metrics", one->validate[k], EVALUATE_METRICS));
 		}
 	}

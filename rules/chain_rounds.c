@@ -118,6 +118,7 @@ static struct action *plan_score(struct chain *c, const char *name, struct actio
 	fields_add(a, &param, "method", spec_score_methods[method]);
 	fields_add(a, &param, "unit", spec_units[unit]);
 	fields_add(a, &param, "numerics", numerics_classes[c->numerics].name);
+	rule_device_param(a, c->device, &param);
 	if (reads & READS_ROWS) {
 		add_sets(c, &(struct sets){SPLIT_CALIBRATION, "rows", "weights", s->on, s->non, 0}, &in, &param);
 		fields_add(a, &param, "rows", plan_number(c->p, s->rows));
@@ -154,6 +155,7 @@ static void add_tuning(struct chain *c, const struct spec_tune *t, struct action
 	enum { MICRO_ROWS = 512 };
 	plan_add_input(c->p, in, input_output("trainable", trainable, 0));
 	fields_add(a, param, "numerics", numerics_classes[c->numerics].name);
+	rule_device_param(a, c->device, param);
 	fields_add(a, param, "batch", plan_number(c->p, t->batch * (t->accumulate > 1 ? t->accumulate : 1)));
 	fields_add(a, param, "seed", plan_number(c->p, t->seed));
 	fields_add(a, param, "micro", plan_number(c->p, MICRO_ROWS));

@@ -76,6 +76,8 @@ bool early_look(struct early *s, const struct early_look *l, double *loss, struc
 		}
 		*loss += set->tokens > 0 ? set->share * own : 0;
 	}
+	if (!trainer_ok(l->trainer, e))
+		return false;
 	if (!isfinite(*loss))
 		return err_set(e, ERR_NUMERIC,
 			"loss %g on validation rows behind step %lld of %lld: the state before stays; a smaller learning rate may "

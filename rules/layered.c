@@ -6,34 +6,34 @@
 
 #include "effort.h"
 #include "importance.h"
-#include "program.h"
 
-enum { MAX_EXTERNALS = 32 };
 enum piece { PIECE_EMBED, PIECE_ATTN, PIECE_MLP, PIECE_HEAD, PIECE_COMPARE, NPIECES };
 
+/* Inputs of every program that has them, by row or by output row. */
+enum { FIRST_OUT = 5 };
+static const char *const row_input[LAYERED_INPUTS] = {"tok", "pos", "slot", "lo", "hi", "out", "target"};
+/* Numbers by row that programs give. */
+static const char *const row_number[] = {"nll", "distance", "angle", "norm2"};
+enum { NROW_NUMBERS = NELEM(row_number) };
+
+/* Memory is the device's. */
 struct layered {
 	struct arena arena;
 	struct layered_options o;
-	struct loaded loaded;
-	struct pool *pool;
+	struct device *device;
 	const struct graph *plan[NPIECES];
-	const struct program *prog[NPIECES];
 	void ***t[NPIECES]; /* per layer (one for embed and head): pointers of its externals */
-	void **owned;       /* every allocation */
-	size_t nowned;
-	void *slab, *scratch;
+	float *number[NROW_NUMBERS];
 };
-
-static void *own(struct layered *l, size_t bytes)
-{
-	void *p = xaligned(bytes);
-	*arena_push(&l->arena, l->owned, l->nowned) = p;
-	return memset(p, 0, bytes);
-}
 
 float *layered_residual(struct layered *l)
 {
-	return own(l, (size_t)(l->o.rows * l->o.weights.state->config.width) * sizeof(float));
+	return device_alloc(l->device, (size_t)(l->o.rows * l->o.weights.state->config.width) * sizeof(float));
+}
+
+void layered_copy(struct layered *l, float *to, const float *from, int64_t rows)
+{
+	device_copy(l->device, to, from, (size_t)(rows * l->o.weights.state->config.width) * sizeof(float));
 }
 
 static void plan_pieces(struct layered *l)
@@ -46,16 +46,6 @@ static void plan_pieces(struct layered *l)
 	l->plan[PIECE_MLP] = graph_plan(a, forward_piece_half(a, &f, HALF_MLP));
 	l->plan[PIECE_HEAD] = graph_plan(a, forward_piece_head(a, &f));
 	l->plan[PIECE_COMPARE] = graph_plan(a, importance_compare(a, &f));
-}
-
-static bool load_code(struct layered *l, struct err *e)
-{
-	plan_pieces(l);
-	if (!emit_native(l->plan, NPIECES, l->o.nthreads, &l->loaded, e))
-		return false;
-	for (int i = 0; i < NPIECES; i++)
-		l->prog[i] = l->loaded.program[i];
-	return true;
 }
 
 /* How often a piece is bound: halves once a layer that has them. */
@@ -84,19 +74,15 @@ void layered_foretell(const struct layered_options *o, const struct layered_load
 	const struct effort_sizes sizes = {load->rows, load->outs, load->attended};
 	double *const effort[NPIECES] = {[PIECE_EMBED] = &out->embed, [PIECE_ATTN] = &out->half[HALF_ATTN],
 		[PIECE_MLP] = &out->half[HALF_MLP], [PIECE_HEAD] = &out->head, [PIECE_COMPARE] = &out->compare};
-	uint64_t slab = 0, scratch = 0;
 	*out = (struct layered_needs){0};
 	plan_pieces(&l);
 	for (int p = 0; p < NPIECES; p++) {
 		const struct graph *g = l.plan[p];
-		uint64_t own = (uint64_t)graph_scratch(g);
-		slab = (uint64_t)g->slab_bytes > slab ? (uint64_t)g->slab_bytes : slab;
-		scratch = own > scratch ? own : scratch;
 		out->memory_bytes += times_bound(o->weights.state, (enum piece)p) * bound_bytes(g);
 		out->nregion += (size_t)g->nregion;
 		*effort[p] = graph_effort(g, &sizes);
 	}
-	out->memory_bytes += slab + scratch * (uint64_t)o->nthreads;
+	out->memory_bytes += device_shared_bytes(o->device, l.plan, NPIECES, o->nthreads);
 	arena_release(&l.arena);
 }
 
@@ -114,27 +100,51 @@ static bool load_weight(struct layered *l, const struct graph *g, int node, int 
 	struct strbuf bytes;
 	strbuf_init(&bytes);
 	bool ok = weight_pack(&l->o.weights, g, node, name, &bytes, e);
-	if (ok)
-		*out = memcpy(own(l, bytes.n), bytes.s, bytes.n);
+	if (ok) {
+		*out = device_alloc(l->device, bytes.n);
+		device_write(l->device, *out, bytes.s, bytes.n);
+	}
 	strbuf_release(&bytes);
 	return ok;
 }
 
+/* Of a list of names; -1: it is none of them. */
+static int index_of(const char *const *list, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(list[i], name))
+			return (int)i;
+	return -1;
+}
+
 static bool bind(struct layered *l, int piece, int layer, struct err *e)
 {
-	const struct program *prog = l->prog[piece];
+	const struct program *prog = device_program(l->device, piece);
 	void **t = l->t[piece][layer] = arena_array(&l->arena, void *, prog->nexternal + 1);
-	t[0] = l->slab;
 	for (uint32_t i = 0; i < prog->nexternal; i++) {
 		const struct program_external *x = &prog->external[i];
+		int number = index_of(row_number, NROW_NUMBERS, x->name);
 		if (x->kind == EXTERNAL_STATE)
-			t[1 + i] = own(l, x->bytes);
+			t[1 + i] = device_alloc(l->device, x->bytes);
 		else if (x->kind == EXTERNAL_PARAM &&
 			!load_weight(l, l->plan[piece], graph_find_leaf(l->plan[piece], x->name), layer,
 				&t[1 + i], e))
 			return false;
+		else if (x->kind == EXTERNAL_OUTPUT && number >= 0)
+			t[1 + i] = l->number[number];
 	}
 	return true;
+}
+
+static size_t most_rows(const struct layered *l)
+{
+	return (size_t)(l->o.rows > l->o.outs ? l->o.rows : l->o.outs);
+}
+
+static void reserve_numbers(struct layered *l)
+{
+	for (int i = 0; i < NROW_NUMBERS; i++)
+		l->number[i] = device_alloc(l->device, most_rows(l) * sizeof(float));
 }
 
 static bool bind_all(struct layered *l, struct err *e)
@@ -156,34 +166,37 @@ bool layered_open(struct layered **out, const struct layered_options *o, struct 
 	struct layered *l = xcalloc(1, sizeof(*l));
 	*out = l;
 	l->o = *o;
-	l->pool = pool_new(o->nthreads);
-	if (!l->pool)
-		return err_set(e, ERR_IO, "unable to start %d threads", o->nthreads);
-	if (!load_code(l, e))
+	if (!device_open(&l->device, o->device, o->nthreads, e))
 		return false;
-	uint64_t slab = 0;
-	size_t scratch = 0;
-	for (int p = 0; p < NPIECES; p++) {
-		if (l->prog[p]->slab_bytes > slab)
-			slab = l->prog[p]->slab_bytes;
-		if (program_scratch_bytes(l->prog[p]) > scratch)
-			scratch = program_scratch_bytes(l->prog[p]);
-	}
-	l->slab = own(l, slab);
-	l->scratch = own(l, scratch * (size_t)o->nthreads);
-	return bind_all(l, e);
+	plan_pieces(l);
+	if (!device_load(l->device, l->plan, NPIECES, e))
+		return false;
+	reserve_numbers(l);
+	return bind_all(l, e) && device_ok(l->device, e);
+}
+
+bool layered_ok(const struct layered *l, struct err *e)
+{
+	return device_ok(l->device, e);
 }
 
 void layered_free(struct layered *l)
 {
 	if (!l)
 		return;
-	for (size_t i = 0; i < l->nowned; i++)
-		free(l->owned[i]);
-	emit_unload(&l->loaded);
-	pool_free(l->pool);
+	device_free(l->device);
 	arena_release(&l->arena);
 	free(l);
+}
+
+void layered_send(struct layered *l, struct layered_rows *r)
+{
+	const int32_t *const from[LAYERED_INPUTS] = {r->tok, r->pos, r->slot, r->lo, r->hi, r->out, r->target};
+	for (int i = 0; i < LAYERED_INPUTS; i++) {
+		if (!r->there[i])
+			r->there[i] = device_alloc(l->device, most_rows(l) * sizeof(int32_t));
+		device_write(l->device, r->there[i], from[i], (size_t)(i < FIRST_OUT ? r->nrow : r->nout) * sizeof(int32_t));
+	}
 }
 
 struct named {
@@ -191,26 +204,31 @@ struct named {
 	const void *p;
 };
 
-static void run(struct layered *l, enum piece piece, int layer, const struct layered_rows *r,
-	const struct named *extra, size_t nextra)
+static void place(const struct program *prog, void **t, const char *name, const void *p)
 {
-	const struct program *prog = l->prog[piece];
-	const struct named rows[] = {{"tok", r->tok}, {"pos", r->pos}, {"slot", r->slot}, {"lo", r->lo},
-		{"hi", r->hi}, {"out", r->out}, {"target", r->target}};
-	void *t[MAX_EXTERNALS];
+	int at = program_external_find(prog, name);
+	if (at >= 0)
+		t[1 + at] = (void *)(uintptr_t)p;
+}
+
+static void run(struct layered *l, enum piece piece, int layer, const struct layered_rows *r, const struct named *extra,
+	size_t nextra)
+{
+	const struct program *prog = device_program(l->device, piece);
+	void **t = l->t[piece][layer];
 	int64_t dim[2];
-	if (prog->nexternal + 1 > MAX_EXTERNALS)
-		BUG("piece '%s' has %u externals", prog->name, prog->nexternal);
-	memcpy(t, l->t[piece][layer], (prog->nexternal + 1) * sizeof(*t));
-	for (size_t i = 0; i < NELEM(rows) + nextra; i++) {
-		const struct named *n = i < NELEM(rows) ? &rows[i] : &extra[i - NELEM(rows)];
-		int at = program_external_find(prog, n->name);
-		if (at >= 0)
-			t[1 + at] = (void *)(uintptr_t)n->p;
-	}
+	for (int i = 0; i < LAYERED_INPUTS; i++)
+		place(prog, t, row_input[i], r->there[i]);
+	for (size_t i = 0; i < nextra; i++)
+		place(prog, t, extra[i].name, extra[i].p);
 	for (uint32_t i = 0; i < prog->ndim; i++)
 		dim[i] = !strcmp(prog->dim[i].name, "R") ? r->nrow : r->nout;
-	program_run(prog, l->pool, t, dim, l->scratch);
+	device_run(l->device, piece, t, dim);
+}
+
+static void read_number(struct layered *l, const char *name, int64_t n, float *out)
+{
+	device_read(l->device, out, l->number[index_of(row_number, NROW_NUMBERS, name)], (size_t)n * sizeof(*out));
 }
 
 void layered_embed(struct layered *l, const struct layered_rows *r, float *y)
@@ -226,13 +244,15 @@ void layered_half(struct layered *l, const struct layered_rows *r, const struct 
 
 void layered_compare(struct layered *l, const struct layered_rows *r, const struct layered_compare *c)
 {
-	const struct named extra[] = {{"x", c->x}, {"y", c->y}, {"distance", c->distance}, {"angle", c->angle},
-		{"norm2", c->norm2}};
+	const struct named extra[] = {{"x", c->x}, {"y", c->y}};
 	run(l, PIECE_COMPARE, 0, r, extra, NELEM(extra));
+	read_number(l, "distance", r->nrow, c->distance);
+	read_number(l, "angle", r->nrow, c->angle);
+	read_number(l, "norm2", r->nrow, c->norm2);
 }
 
 void layered_nll(struct layered *l, const struct layered_rows *r, const float *x, float *nll)
 {
-	const struct named extra[] = {{"x", x}, {"nll", nll}};
-	run(l, PIECE_HEAD, 0, r, extra, NELEM(extra));
+	run(l, PIECE_HEAD, 0, r, &(struct named){"x", x}, 1);
+	read_number(l, "nll", r->nout, nll);
 }

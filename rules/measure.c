@@ -31,24 +31,67 @@ static const struct graph *plan_step(struct arena *a, const struct measurer_opti
 	return graph_plan(a, forward_step(a, &f));
 }
 
-static bool make_code(struct measurer *m, const struct measurer_options *o, struct err *e)
+/* A session's program on a device: inputs go there with every call, and logits come back. */
+static bool run_on_device(void *ctx, const int64_t *dim, uint64_t logits_bytes, struct err *e)
 {
-	struct arena a = {0};
-	const struct graph *plan = plan_step(&a, o);
-	m->has_code = emit_native(&plan, 1, 1, &m->loaded, e);
-	arena_release(&a);
-	return m->has_code;
+	struct measurer *m = ctx;
+	const struct program *prog = m->session.prog;
+	for (uint32_t i = 0; i < prog->nexternal; i++)
+		if (prog->external[i].kind == EXTERNAL_INPUT)
+			device_write(m->device, m->t[1 + i], m->session.t[1 + i], prog->external[i].bytes);
+	device_run(m->device, 0, m->t, dim);
+	device_read(m->device, m->session.logits, m->t[1 + program_external_find(prog, "logits")], logits_bytes);
+	return device_ok(m->device, e);
+}
+
+static uint64_t externals_bytes(const struct program *prog)
+{
+	uint64_t sum = 0;
+	for (uint32_t i = 0; i < prog->nexternal; i++)
+		sum += prog->external[i].bytes;
+	return sum;
+}
+
+/* Behind session_open: the device gets memory of its own for what the session has, and the weights. */
+static bool move_to_device(struct measurer *m, struct err *e)
+{
+	const struct program *prog = m->session.prog;
+	if (!device_has_room(m->device, externals_bytes(prog), e))
+		return false;
+	m->t = arena_array(&m->arena, void *, prog->nexternal + 1);
+	for (uint32_t i = 0; i < prog->nexternal; i++) {
+		m->t[1 + i] = device_alloc(m->device, prog->external[i].bytes);
+		if (prog->external[i].kind == EXTERNAL_PARAM)
+			device_write(m->device, m->t[1 + i], m->session.t[1 + i], prog->external[i].bytes);
+	}
+	m->session.device = (struct session_device){m, run_on_device};
+	return device_ok(m->device, e);
+}
+
+static bool make_code(struct measurer *m, const struct measurer_options *o, const struct program **prog, struct err *e)
+{
+	const struct graph *plan = plan_step(&m->arena, o);
+	bool ok;
+	if (o->device != DEVICE_CPU) {
+		ok = device_open(&m->device, o->device, o->threads, e) && device_load(m->device, &plan, 1, e);
+		*prog = ok ? device_program(m->device, 0) : NULL;
+	} else {
+		ok = m->has_code = emit_native(&plan, 1, 1, &m->loaded, e);
+		*prog = ok ? m->loaded.program[0] : NULL;
+	}
+	return ok;
 }
 
 bool measurer_open(struct measurer *m, const struct measurer_options *o, struct err *e)
 {
+	const struct program *prog;
 	*m = (struct measurer){0};
-	if (!make_code(m, o, e))
+	if (!make_code(m, o, &prog, e))
 		return false;
 	m->pool = pool_new(o->threads);
 	if (!m->pool)
 		return err_set(e, ERR_IO, "unable to start %d threads", o->threads);
-	return session_open(&m->session, m->loaded.program[0], &o->weights, m->pool, slots_of(o), e);
+	return session_open(&m->session, prog, &o->weights, m->pool, slots_of(o), e) && (!m->device || move_to_device(m, e));
 }
 
 void measurer_release(struct measurer *m)
@@ -58,6 +101,8 @@ void measurer_release(struct measurer *m)
 		pool_free(m->pool);
 	if (m->has_code)
 		emit_unload(&m->loaded);
+	device_free(m->device);
+	arena_release(&m->arena);
 	*m = (struct measurer){0};
 }
 
@@ -120,14 +165,15 @@ void measurer_foretell(const struct measurer_options *o, const struct token_tabl
 	if (t)
 		l = load_of(t, slots_of(o));
 	double outs = l.fed > 0 ? l.outs / l.fed * MAX_ROWS : 0, rows = l.fed / l.calls;
-	*out = (struct measurer_needs){.memory_bytes = (uint64_t)plan->slab_bytes, .nregion = (size_t)plan->nregion};
+	*out = (struct measurer_needs){.nregion = (size_t)plan->nregion,
+		.memory_bytes = device_shared_bytes(o->device, &plan, 1, o->threads)};
 	for (int i = 0; i < plan->nnode; i++) {
 		const struct node *n = &plan->node[i];
-		double used = n->op == OP_PARAM ? 1 : n->op == OP_STATE ? l.slots / slots_of(o) : 0;
+		double used = n->op == OP_PARAM ? 1 : n->op == OP_STATE ? o->device == DEVICE_CPU ? l.slots / slots_of(o) : 1 : 0;
 		out->memory_bytes += (uint64_t)(used * (double)tensor_bytes(plan, n));
 	}
-	out->memory_bytes += (uint64_t)((outs < most_out ? outs : most_out) * o->config->vocab * sizeof(float));
-	out->memory_bytes += (uint64_t)graph_scratch(plan) * (uint64_t)o->threads;
+	out->memory_bytes += (uint64_t)((o->device == DEVICE_CPU && outs < most_out ? outs : most_out) * o->config->vocab *
+		sizeof(float));
 	if (t)
 		out->effort = rating_effort(o, l.outs) +
 			l.calls * graph_effort(plan, &(struct effort_sizes){rows, l.outs / l.calls, l.attended});
@@ -192,6 +238,9 @@ bool measure_records(struct measurer *m, const struct measure_job *job, struct e
 			BUG("a row of %llu tokens was not announced",
 				(unsigned long long)score_row_slots(&row[i]));
 		score_rows(&m->session, row + i, fit, nll);
+		ok = !m->session.failed;
+		if (!ok && e)
+			*e = m->session.error;
 		for (size_t k = i; ok && k < i + fit; at += row[k++].nanswer)
 			ok = measure_row(job, job->record[k], at, row[k].nanswer, e);
 	}

@@ -15,6 +15,7 @@
 #define MEASURE_H
 
 #include "effort.h"
+#include "device.h"
 #include "emit.h"
 #include "forward.h"
 #include "model_run.h"
@@ -25,6 +26,7 @@ struct measurer_options {
 	const bool *has_attn, *has_mlp; /* NULL: all */
 	enum numerics numerics;
 	struct param_source weights;    /* as pack_weight lays them out; they outlive the measurer */
+	enum device_kind device;
 	int threads;
 	uint64_t longest_slots;         /* measure_longest() of what will be measured */
 };
@@ -34,6 +36,9 @@ struct measurer {
 	struct pool *pool;
 	struct session session;
 	bool has_code;
+	struct device *device; /* of the session's program when it is not the CPU, and where it has its externals */
+	void **t;
+	struct arena arena;
 };
 
 /* ERR_TOOL: no code can be made for or run on this machine. */
@@ -43,7 +48,7 @@ void measurer_release(struct measurer *m); /* after a failed open too */
 /* What measuring takes, known from the graph alone; o->weights is not looked at. t NULL: rows are not known; then effort
  * is 0 and memory that of long rows. */
 struct measurer_needs {
-	uint64_t memory_bytes; /* that is touched, weights too */
+	uint64_t memory_bytes; /* that is touched, weights too; of a device that is not the CPU, all that is allocated */
 	double effort;         /* effort.h */
 	size_t nregion;        /* what code is generated for */
 };

@@ -109,6 +109,11 @@ bool pass_open(struct pass *p, const struct pass_options *o, const struct token_
 	return true;
 }
 
+bool pass_ok(const struct pass *p, struct err *e)
+{
+	return layered_ok(p->layered, e);
+}
+
 void pass_release(struct pass *p)
 {
 	layered_free(p->layered);
@@ -196,6 +201,8 @@ static void lay_out(struct pass *p, const struct token_table *t, const uint64_t 
 		p->nll[i] = arena_array(a, double, p->row[i].nanswer + 1);
 		lay_out_record(p, i, &base);
 	}
+	for (size_t i = 0; i < p->nphase; i++)
+		layered_send(p->layered, &p->phase[i]);
 }
 
 /* ---- running ---- */
@@ -220,7 +227,6 @@ void pass_half(struct pass *p, size_t h, float **x, float **y)
 
 void pass_run(struct pass *p, const struct token_table *t, const uint64_t *record, size_t n)
 {
-	size_t row_bytes = (size_t)p->state->config.width * sizeof(float);
 	lay_out(p, t, record, n);
 	for (size_t i = 0; i < p->nphase; i++)
 		if (p->phase[i].nrow)
@@ -231,7 +237,7 @@ void pass_run(struct pass *p, const struct token_table *t, const uint64_t *recor
 			continue;
 		}
 		for (size_t i = 0; i < p->nphase; i++)
-			memcpy(p->before[h + 1][i], p->before[h][i], (size_t)p->phase[i].nrow * row_bytes);
+			layered_copy(p->layered, p->before[h + 1][i], p->before[h][i], p->phase[i].nrow);
 	}
 }
 

@@ -57,6 +57,7 @@ void pass_foretell(const struct pass_options *o, const struct pass_records *r, s
 
 bool pass_open(struct pass *p, const struct pass_options *o, const struct token_table *t, struct err *e);
 void pass_release(struct pass *p); /* after a failed open too */
+bool pass_ok(const struct pass *p, struct err *e); /* layered_ok */
 
 /* One buffer of a residual stream for each phase, freed with p. */
 float **pass_streams(struct pass *p);

@@ -73,6 +73,7 @@ struct plan_target {
 	struct plan_continued *continued; /* in order; none where rows are those of the first time */
 	size_t ncontinued;
 	struct plan_measures *on;      /* by dataset; NULL: no data, or no state yet */
+	enum device_kind measured_on;  /* where its evaluations ran */
 	struct action **verdict;       /* of its gates, of each by dataset; output 0: JSON (gate.h) */
 	size_t nverdict;
 	bool gate_failed;              /* known when the binary is planned */

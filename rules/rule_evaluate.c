@@ -119,7 +119,7 @@ static bool run_evaluate(struct rule_call *c, struct err *e)
 	struct state s;
 	struct buf bytes;
 	struct measurer m = {0};
-	struct measurer_options o = {.threads = call_threads(c)};
+	struct measurer_options o = {.device = rule_device(call_params(c)), .threads = call_threads(c)};
 	if (!rule_numerics(c, &o.numerics, e) || !rule_state(c, "shape", &s, e) ||
 		!call_input_named(c, "tokens", &bytes, e) || !token_table_open(&t, bytes, e) ||
 		!measure_check(&t, &s.config, e) || !call_weights(c, "weights", &o.weights, e))
@@ -143,7 +143,7 @@ void evaluate_param(struct arena *a, enum numerics numerics, struct fields *out)
 /* Rows that are not there yet say nothing of time; the memory of long ones is what rows can take at most. */
 static bool estimate(const struct estimate_call *c, struct estimate *out)
 {
-	struct measurer_options o = {.threads = estimate_threads(c)};
+	struct measurer_options o = {.device = rule_device(estimate_params(c)), .threads = estimate_threads(c)};
 	struct measurer_needs needs;
 	struct mix_set *set;
 	struct token_table t;

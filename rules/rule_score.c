@@ -140,11 +140,11 @@ static bool run_missing(struct scoring *c, struct err *e)
 		double **line = arena_array(s->a, double *, n);
 		for (size_t k = 0; k < n; k++)
 			line[k] = arena_array(s->a, double, line_cells(c));
-		sums->run(work, todo + i, n, line);
-		for (size_t k = 0; k < n; k++)
+		ok = sums->run(work, todo + i, n, line, e);
+		for (size_t k = 0; ok && k < n; k++)
 			c->line[at[i + k]] = line[k];
 		call_progress(s->call, &(struct progress){(double)(i + n), (double)ntodo, "records", NULL});
-		ok = interlude(c, e);
+		ok = ok && interlude(c, e);
 	}
 	sums->release(work);
 	return ok;
@@ -288,6 +288,7 @@ static bool run_score(struct rule_call *call, struct err *e)
 		BUG("there is no score method '%s'", c.name);
 	if (!rule_state(call, "state", &c.s.state, e) || !rule_numerics(call, &c.s.numerics, e))
 		return false;
+	c.s.device = rule_device(call_params(call));
 	c.s.weights = (struct weight_source){&c.s.state, rule_tensor, call};
 	if (c.reads & READS_ROWS && !choose_records(&c, e))
 		return false;

@@ -130,7 +130,7 @@ static bool run_step(struct tune *t, const uint32_t *record, size_t n, struct er
 	if (!ok)
 		return false;
 	double norm = trainer_update(t->trainer, t->step + 1, rate_at(&t->rate, t->step), t->clip);
-	if (!check_numbers(t, loss, norm, record, e))
+	if (!trainer_ok(t->trainer, e) || !check_numbers(t, loss, norm, record, e))
 		return false;
 	if (t->step < SPIKE_STEPS)
 		t->first_sum += loss;
@@ -305,7 +305,7 @@ static bool write_state(struct tune *t, struct err *e)
 		trainer_weight(t->trainer, s->name, &bytes);
 		s->dtype = MODEL_F32;
 		s->bytes = bytes.n;
-		ok = call_put(t->call, strbuf_buf(&bytes), &s->digest, e);
+		ok = trainer_ok(t->trainer, e) && call_put(t->call, strbuf_buf(&bytes), &s->digest, e);
 	}
 	ok = ok && rule_output_state(t->call, &out, e) &&
 		call_output(t->call, TUNE_LOG, strbuf_buf(&t->log), e);
@@ -332,7 +332,7 @@ static bool open_trainer(struct tune *t, struct err *e)
 	if (!early_pack(&t->early, t->call, t->micro, t->rate.nsteps, e))
 		return false;
 	struct trainer_options o = {.weights = {&t->state, rule_tensor, t->call}, .trains = trains, .ctx = t,
-		.numerics = t->numerics, .rows = t->micro, .nthreads = call_threads(t->call), .beta1 = 0.9,
+		.numerics = t->numerics, .rows = t->micro, .device = rule_device(call_params(t->call)), .nthreads = call_threads(t->call), .beta1 = 0.9,
 		.beta2 = 0.999, .eps = 1e-8, .decay = t->weight_decay, .lora = t->lora.rank ? &t->lora : NULL,
 		.distill = t->distill.parent ? &t->distill : NULL, .looks = t->early.patience > 0};
 	return trainer_open(&t->trainer, &o, e);

@@ -18,6 +18,17 @@ const struct graph *step_plan(struct arena *a, const struct state *s, enum numer
 	return graph_plan(a, forward_step(a, &f));
 }
 
+enum device_kind rule_device(const struct fields *param)
+{
+	return fields_get(param, "device") ? DEVICE_CUDA : DEVICE_CPU;
+}
+
+void rule_device_param(struct arena *a, enum device_kind device, struct fields *out)
+{
+	if (device != DEVICE_CPU)
+		fields_add(a, out, "device", device_name(device));
+}
+
 bool rule_numerics(const struct rule_call *c, enum numerics *out, struct err *e)
 {
 	const char *name = call_param(c, "numerics");
@@ -29,9 +40,12 @@ void rule_numerics_tools(struct arena *a, const struct fields *param, const void
 {
 	enum numerics n;
 	(void)env;
+	int device = device_version(rule_device(param));
 	if (numerics_find(fields_get(param, "numerics"), &n))
 		fields_add(a, out, "numerics version",
 			arena_printf(a, "%d", numerics_classes[n].version));
+	if (device)
+		fields_add(a, out, "device version", arena_printf(a, "%d", device));
 }
 
 bool rule_state(struct rule_call *c, const char *name, struct state *out, struct err *e)

@@ -35,6 +35,7 @@
 #define RULES_H
 
 #include "build.h"
+#include "device.h"
 #include "forward.h"
 #include "weights.h"
 
@@ -58,6 +59,11 @@ enum { STEP_ROWS = 64, GPU_ROWS = 512 };
 /* The planned graph of the program "step" of a state. context 0: the model's. In the arena. */
 const struct graph *step_plan(struct arena *a, const struct state *s, enum numerics numerics, int rows,
 	int64_t context);
+
+/* Parameter "device", absent: the CPU. */
+enum device_kind rule_device(const struct fields *param);
+/* Adds it, unless it is the CPU. */
+void rule_device_param(struct arena *a, enum device_kind device, struct fields *out);
 
 /* Parameter "numerics". */
 bool rule_numerics(const struct rule_call *c, enum numerics *out, struct err *e);

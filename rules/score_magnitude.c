@@ -6,17 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "emit.h"
+#include "device.h"
 #include "importance.h"
-#include "program.h"
 #include "score_method.h"
 
 struct magnitude {
 	struct score *s;
 	struct arena *a;
 	const struct graph *plan[NHALVES];
-	struct loaded loaded;
-	struct pool *pool;
+	struct device *device;
 };
 
 static const struct graph *plan_half(struct arena *a, const struct score *s, enum half half)
@@ -55,17 +53,10 @@ static bool load_code(struct magnitude *m, struct err *e)
 {
 	for (enum half half = 0; half < NHALVES; half++)
 		m->plan[half] = plan_half(m->a, m->s, half);
-	m->pool = pool_new(m->s->nthreads);
-	return m->pool ? emit_native(m->plan, NHALVES, m->s->nthreads, &m->loaded, e)
-		       : err_set(e, ERR_IO, "unable to start %d threads", m->s->nthreads);
+	return device_open(&m->device, m->s->device, m->s->nthreads, e) && device_load(m->device, m->plan, NHALVES, e);
 }
 
-static void *aligned_copy(struct buf b)
-{
-	return memcpy(xaligned(b.n), b.p, b.n);
-}
-
-static bool load_weight(struct magnitude *m, const struct graph *plan, const char *name, int layer, void **out,
+static bool load_weight(struct magnitude *m, const struct graph *plan, const char *name, int layer, void *to,
 	struct err *e)
 {
 	struct strbuf bytes;
@@ -74,7 +65,7 @@ static bool load_weight(struct magnitude *m, const struct graph *plan, const cha
 	bool ok = weight_pack(&m->s->weights, plan, graph_find_leaf(plan, name),
 		arena_printf(m->a, "blk.%d.%s", layer, name + strlen("blk.0.")), &bytes, e);
 	if (ok)
-		*out = aligned_copy(strbuf_buf(&bytes));
+		device_write(m->device, to, bytes.s, bytes.n);
 	strbuf_release(&bytes);
 	return ok;
 }
@@ -83,26 +74,26 @@ static bool load_weight(struct magnitude *m, const struct graph *plan, const cha
 static bool measure_half(struct magnitude *m, struct unit u, double *sum, struct err *e)
 {
 	enum half half = u.kind == UNIT_ATTN ? HALF_ATTN : HALF_MLP;
-	const struct program *prog = m->loaded.program[half];
+	const struct program *prog = device_program(m->device, half);
 	void **t = xcalloc(prog->nexternal + 1, sizeof(*t));
-	void *scratch = xaligned(program_scratch_bytes(prog) * (size_t)m->s->nthreads);
+	const int64_t no_dim[1] = {0};
+	float number = 0;
 	bool ok = true;
-	t[0] = xaligned(prog->slab_bytes);
 	for (uint32_t i = 0; ok && i < prog->nexternal; i++) {
 		const struct program_external *x = &prog->external[i];
-		if (x->kind == EXTERNAL_PARAM)
-			ok = load_weight(m, m->plan[half], x->name, u.layer, &t[1 + i], e);
-		else
-			t[1 + i] = xaligned(x->bytes);
+		t[1 + i] = device_alloc(m->device, x->bytes);
+		ok = device_ok(m->device, e) &&
+			(x->kind != EXTERNAL_PARAM || load_weight(m, m->plan[half], x->name, u.layer, t[1 + i], e));
 	}
 	if (ok) {
-		program_run(prog, m->pool, t, NULL, scratch);
-		*sum += (double)*(float *)t[1 + program_external_find(prog, "sum")];
+		device_run(m->device, half, t, no_dim);
+		device_read(m->device, &number, t[1 + program_external_find(prog, "sum")], sizeof(number));
+		*sum += (double)number;
+		ok = device_ok(m->device, e);
 	}
-	for (uint32_t i = 0; i <= prog->nexternal; i++)
-		free(t[i]);
+	for (uint32_t i = 0; i < prog->nexternal; i++)
+		device_release(m->device, t[1 + i]);
 	free(t);
-	free(scratch);
 	return ok;
 }
 
@@ -117,9 +108,7 @@ static bool measure(struct score *s, struct scores *out, struct err *e)
 			ok = measure_half(&m, s->candidate[i].half[k], &sum, e);
 		out->unit[i].value[0] = sum;
 	}
-	emit_unload(&m.loaded);
-	if (m.pool)
-		pool_free(m.pool);
+	device_free(m.device);
 	arena_release(&a);
 	return ok;
 }

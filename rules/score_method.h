@@ -20,6 +20,7 @@ struct score {
 	struct state state;
 	struct weight_source weights; /* of the state */
 	enum numerics numerics;
+	enum device_kind device;
 	int nthreads;
 	int64_t batch_rows;           /* token rows that run at once, at least */
 	struct candidate *candidate;
@@ -48,7 +49,7 @@ struct score_sums {
 	void (*release)(void *work); /* after a failed open too */
 	/* How many of n records, from the first, one call of run takes; at least 1. */
 	size_t (*batch)(void *work, const uint64_t *record, size_t n);
-	void (*run)(void *work, const uint64_t *record, size_t n, double **line);
+	bool (*run)(void *work, const uint64_t *record, size_t n, double **line, struct err *e);
 	/* From the sums of nrecord records to values, one for each column; infinity: goes last. */
 	void (*values)(const double *sum, size_t nrecord, double *value);
 	score_foretell *foretell;

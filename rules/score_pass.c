@@ -5,7 +5,7 @@
 struct pass_options score_pass_options(const struct score *s, enum score_pass_answers answers)
 {
 	return (struct pass_options){.layered = {.weights = s->weights, .numerics = s->numerics,
-		.rows = s->batch_rows, .nthreads = s->nthreads}, .first_only = answers == PASS_FIRST_ONLY};
+		.rows = s->batch_rows, .device = s->device, .nthreads = s->nthreads}, .first_only = answers == PASS_FIRST_ONLY};
 }
 
 bool score_pass_open(struct score_pass *sp, struct score *s, enum score_pass_answers answers, struct err *e)

@@ -37,7 +37,7 @@ static bool open_residual(struct score *s, void **work, struct err *e)
 	return score_pass_open(r, s, PASS_FIRST_ONLY, e);
 }
 
-static void run_residual(void *work, const uint64_t *record, size_t n, double **line)
+static bool run_residual(void *work, const uint64_t *record, size_t n, double **line, struct err *e)
 {
 	struct score_pass *r = work;
 	struct pass *p = &r->pass;
@@ -50,6 +50,7 @@ static void run_residual(void *work, const uint64_t *record, size_t n, double **
 				.rows = p->rows[i], .records = p->rows[i] > 0, .distance = r->change[i].distance,
 				.angle = r->change[i].last_angle, .norm2 = r->change[i].norm2};
 	}
+	return pass_ok(p, e);
 }
 
 /* What is no number goes last. */

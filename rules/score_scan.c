@@ -101,13 +101,14 @@ static void run_candidate(struct scan *scan, size_t at, double **line)
 		((struct cell *)(line[i] + (1 + at) * NCELLS))->norm2 = scan->of.change[i].norm2;
 }
 
-static void run_scan(void *work, const uint64_t *record, size_t n, double **line)
+static bool run_scan(void *work, const uint64_t *record, size_t n, double **line, struct err *e)
 {
 	struct scan *scan = work;
 	pass_run(&scan->of.pass, &scan->of.tokens, record, n);
 	finish(scan, scan->of.pass.before[scan->of.pass.nhalf], line, 0);
 	for (size_t i = 0; i < scan->of.n; i++)
 		run_candidate(scan, i, line);
+	return pass_ok(&scan->of.pass, e);
 }
 
 static void values(const double *sum, size_t nrecord, double *value)

@@ -83,7 +83,7 @@ static bool gradients(struct taylor *t, struct err *e)
 	bool ok = !t->s->call || resume(t, e);
 	while (ok && t->done < t->nbatch) {
 		trainer_add(t->trainer, &t->batch[t->done++], t->weight, &t->loss);
-		ok = !t->s->call || interlude(t, e);
+		ok = trainer_ok(t->trainer, e) && (!t->s->call || interlude(t, e));
 	}
 	return ok && (isfinite(t->loss) ||
 			     err_set(e, ERR_NUMERIC, "the state's loss on calibration rows is not finite"));
@@ -110,7 +110,7 @@ static struct trainer_options options_of(const struct score *s)
 {
 	int64_t longest = token_table_longest(&s->tokens);
 	return (struct trainer_options){.weights = s->weights, .trains = importance_trains, .numerics = s->numerics,
-		.rows = s->batch_rows < longest ? longest : s->batch_rows, .nthreads = s->nthreads,
+		.rows = s->batch_rows < longest ? longest : s->batch_rows, .device = s->device, .nthreads = s->nthreads,
 		.behind = importance_taylor};
 }
 
@@ -147,6 +147,7 @@ static bool measure(struct score *s, struct scores *out, struct err *e)
 	bool ok = pack(&t, e) && trainer_open(&t.trainer, &o, e) && gradients(&t, e);
 	if (ok)
 		write_values(&t, out);
+	ok = ok && trainer_ok(t.trainer, e);
 	trainer_free(t.trainer);
 	return ok;
 }

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "effort.h"
-#include "program.h"
 
 /* What a leaf or an output of some program is bound to; one of a name, whichever programs have it. */
 struct memory {
@@ -21,7 +20,7 @@ struct memory {
 struct piece {
 	struct buf text; /* of the graph, the number left out */
 	const struct graph *plan;
-	const struct program *prog;
+	int number;      /* of the device's program */
 	int layer;       /* that it was made for; -1: of no layer */
 };
 
@@ -38,12 +37,19 @@ struct step_half {
 	struct use forward, back;
 };
 
+/* A micro-batch as the programs take it. */
+struct rows {
+	int32_t *tok, *pos, *lo, *hi; /* of each row */
+	int32_t *out, *target;        /* of each that has a target */
+	float *share;
+};
+
+/* Memory of the trainer is the device's. */
 struct trainer {
 	struct arena arena;
 	struct trainer_options o;
 	struct train train;
-	struct loaded loaded;
-	struct pool *pool;
+	struct device *device;
 	struct piece **piece;
 	size_t npiece;
 	struct memory *memory;
@@ -57,10 +63,8 @@ struct trainer {
 	float *gradient[2], *parent_residual[2]; /* of the row that is being walked, and the next */
 	int32_t *out, *target;
 	float *share;
-	void *slab, *scratch;
+	struct rows host;   /* of the micro-batch, before they go to the device */
 	void **kept;        /* by external of "update": a copy of what trains; else NULL */
-	void **owned;
-	size_t nowned;
 };
 
 /* Bound anew in every run. */
@@ -152,7 +156,7 @@ static struct piece *piece_of(struct trainer *t, struct graph *g, int layer)
 	if (!p) {
 		p = arena_new(&t->arena, struct piece);
 		*p = (struct piece){.text = {arena_copy(&t->arena, text.s, text.n + 1), text.n},
-			.plan = graph_plan(&t->arena, g), .layer = layer};
+			.plan = graph_plan(&t->arena, g), .number = (int)t->npiece, .layer = layer};
 		*arena_push(&t->arena, t->piece, t->npiece) = p;
 	}
 	strbuf_release(&text);
@@ -240,13 +244,12 @@ static void plan(struct trainer *t)
 		t->merge = use_of(t, merge, -1);
 }
 
-static uint64_t slab_bytes(const struct trainer *t)
+static const struct graph **plans_of(struct trainer *t)
 {
-	uint64_t most = 0;
+	const struct graph **plan = arena_array(&t->arena, const struct graph *, t->npiece);
 	for (size_t i = 0; i < t->npiece; i++)
-		if ((uint64_t)t->piece[i]->plan->slab_bytes > most)
-			most = (uint64_t)t->piece[i]->plan->slab_bytes;
-	return most;
+		plan[i] = t->piece[i]->plan;
+	return plan;
 }
 
 /* Below the first half that a gradient passes, two take turns. */
@@ -309,44 +312,28 @@ static uint64_t kept_bytes(const struct trainer *t)
 	return sum;
 }
 
+/* All but the weights on their way to a device. */
+static uint64_t memory_bytes(struct trainer *t)
+{
+	uint64_t sum = buffer_bytes(t) + kept_bytes(t) +
+		device_shared_bytes(t->o.device, plans_of(t), (int)t->npiece, t->o.nthreads);
+	for (size_t i = 0; i < t->nmemory; i++)
+		sum += t->memory[i].bytes;
+	return sum;
+}
+
 void trainer_foretell(const struct trainer_options *o, const struct trainer_load *l, struct trainer_needs *out)
 {
 	struct trainer t = {.o = *o};
-	int64_t scratch = 0;
 	plan(&t);
-	*out = (struct trainer_needs){.memory_bytes = slab_bytes(&t) + buffer_bytes(&t) + kept_bytes(&t)};
-	for (size_t i = 0; i < t.nmemory; i++)
-		out->memory_bytes += t.memory[i].bytes;
-	for (size_t i = 0; i < t.npiece; i++) {
-		const struct graph *g = t.piece[i]->plan;
-		scratch = graph_scratch(g) > scratch ? graph_scratch(g) : scratch;
-		out->nregion += (size_t)g->nregion;
-	}
-	out->memory_bytes += (uint64_t)scratch * (uint64_t)o->nthreads;
+	*out = (struct trainer_needs){.memory_bytes = memory_bytes(&t)};
+	for (size_t i = 0; i < t.npiece; i++)
+		out->nregion += (size_t)t.piece[i]->plan->nregion;
 	sum_effort(&t, l, out);
 	arena_release(&t.arena);
 }
 
 /* ---- loading ---- */
-
-static void *own(struct trainer *t, size_t bytes)
-{
-	void *p = xaligned(bytes);
-	*arena_push(&t->arena, t->owned, t->nowned) = p;
-	return memset(p, 0, bytes);
-}
-
-static bool load_code(struct trainer *t, struct err *e)
-{
-	const struct graph **plans = arena_array(&t->arena, const struct graph *, t->npiece);
-	for (size_t i = 0; i < t->npiece; i++)
-		plans[i] = t->piece[i]->plan;
-	if (!emit_native(plans, (int)t->npiece, t->o.nthreads, &t->loaded, e))
-		return false;
-	for (size_t i = 0; i < t->npiece; i++)
-		t->piece[i]->prog = t->loaded.program[i];
-	return true;
-}
 
 static void draw(const struct trainer *t, const struct memory *m, struct strbuf *out)
 {
@@ -371,57 +358,66 @@ static bool load_weight(struct trainer *t, const struct memory *m, struct err *e
 	else
 		ok = weight_pack(&from, m->plan, m->node, theirs ? theirs : m->name, &bytes, e);
 	if (ok)
-		memcpy(m->p, bytes.s, bytes.n);
+		device_write(t->device, m->p, bytes.s, bytes.n);
 	strbuf_release(&bytes);
 	return ok;
+}
+
+static const struct program *program_of(const struct trainer *t, const struct use *u)
+{
+	return device_program(t->device, u->piece->number);
 }
 
 static void bind(struct trainer *t, struct use *u)
 {
 	if (!u->piece)
 		return;
-	const struct program *prog = u->piece->prog;
+	const struct program *prog = program_of(t, u);
 	u->t = arena_array(&t->arena, void *, prog->nexternal + 1);
-	u->t[0] = t->slab;
 	for (uint32_t i = 0; i < prog->nexternal; i++)
 		if (!flows(prog->external[i].name))
 			u->t[1 + i] = find(t, name_here(t, u, prog->external[i].name))->p;
 }
 
+static void reserve_rows(struct trainer *t)
+{
+	struct rows *h = &t->host;
+	int32_t **const number[] = {&h->tok, &h->pos, &h->lo, &h->hi, &h->out, &h->target};
+	size_t rows = (size_t)t->o.rows;
+	for (size_t i = 0; i < NELEM(number); i++)
+		*number[i] = arena_array(&t->arena, int32_t, rows);
+	h->share = arena_array(&t->arena, float, rows);
+	t->out = device_alloc(t->device, rows * sizeof(int32_t));
+	t->target = device_alloc(t->device, rows * sizeof(int32_t));
+	t->share = device_alloc(t->device, rows * sizeof(float));
+}
+
 static bool load_memory(struct trainer *t, struct err *e)
 {
-	size_t scratch = 0, rows = (size_t)t->o.rows;
 	for (size_t i = 0; i < t->nmemory; i++) {
 		struct memory *m = &t->memory[i];
-		m->p = own(t, m->bytes);
+		m->p = device_alloc(t->device, m->bytes);
 		if (m->plan->node[m->node].op == OP_PARAM && !load_weight(t, m, e))
 			return false;
 	}
-	for (size_t i = 0; i < t->npiece; i++)
-		if (program_scratch_bytes(t->piece[i]->prog) > scratch)
-			scratch = program_scratch_bytes(t->piece[i]->prog);
-	t->slab = own(t, slab_bytes(t));
-	t->scratch = own(t, scratch * (size_t)t->o.nthreads);
-	t->out = own(t, rows * sizeof(int32_t));
-	t->target = own(t, rows * sizeof(int32_t));
-	t->share = own(t, rows * sizeof(float));
+	reserve_rows(t);
 	t->residual = arena_array(&t->arena, float *, t->nhalf + 1);
 	for (size_t i = 0; i <= t->nhalf; i++)
-		t->residual[i] = residual_is_own(t, i) ? own(t, residual_bytes(t)) : t->residual[i - 2];
+		t->residual[i] = residual_is_own(t, i) ? device_alloc(t->device, residual_bytes(t)) : t->residual[i - 2];
 	for (int i = 0; i < 2; i++) {
-		t->gradient[i] = own(t, residual_bytes(t));
-		t->parent_residual[i] = t->o.distill ? own(t, residual_bytes(t)) : NULL;
+		t->gradient[i] = device_alloc(t->device, residual_bytes(t));
+		t->parent_residual[i] = t->o.distill ? device_alloc(t->device, residual_bytes(t)) : NULL;
 	}
 	return true;
 }
 
 static void reserve_kept(struct trainer *t)
 {
-	const struct program *prog = t->update.piece->prog;
+	const struct program *prog = program_of(t, &t->update);
 	t->kept = arena_array(&t->arena, void *, prog->nexternal);
 	for (uint32_t i = 0; t->o.looks && i < prog->nexternal; i++)
 		if (prog->external[i].kind == EXTERNAL_STATE && is_master(prog->external[i].name))
-			t->kept[i] = own(t, prog->external[i].bytes);
+			t->kept[i] = device_alloc(t->device, prog->external[i].bytes);
 }
 
 bool trainer_open(struct trainer **out, const struct trainer_options *o, struct err *e)
@@ -429,11 +425,11 @@ bool trainer_open(struct trainer **out, const struct trainer_options *o, struct 
 	struct trainer *t = xcalloc(1, sizeof(*t));
 	*out = t;
 	t->o = *o;
-	t->pool = pool_new(o->nthreads);
-	if (!t->pool)
-		return err_set(e, ERR_IO, "unable to start %d threads", o->nthreads);
+	if (!device_open(&t->device, o->device, o->nthreads, e))
+		return false;
 	plan(t);
-	if (!load_code(t, e) || !load_memory(t, e))
+	if (!device_has_room(t->device, memory_bytes(t), e) ||
+		!device_load(t->device, plans_of(t), (int)t->npiece, e) || !load_memory(t, e))
 		return false;
 	struct use *single[] = {&t->embed, &t->embed_back, &t->head, &t->look, &t->update, &t->merge, &t->parent_embed};
 	for (size_t i = 0; i < NELEM(single); i++)
@@ -445,19 +441,21 @@ bool trainer_open(struct trainer **out, const struct trainer_options *o, struct 
 	for (size_t i = 0; i < t->nparent; i++)
 		bind(t, &t->parent_half[i].forward);
 	reserve_kept(t);
-	return true;
+	return device_ok(t->device, e);
 }
 
 void trainer_free(struct trainer *t)
 {
 	if (!t)
 		return;
-	for (size_t i = 0; i < t->nowned; i++)
-		free(t->owned[i]);
-	emit_unload(&t->loaded);
-	pool_free(t->pool);
+	device_free(t->device);
 	arena_release(&t->arena);
 	free(t);
+}
+
+bool trainer_ok(const struct trainer *t, struct err *e)
+{
+	return device_ok(t->device, e);
 }
 
 /* ---- a step ---- */
@@ -469,7 +467,7 @@ struct named {
 
 static void run(struct trainer *t, const struct use *u, int64_t rows, int64_t outs, const struct named *named, size_t n)
 {
-	const struct program *prog = u->piece->prog;
+	const struct program *prog = program_of(t, u);
 	int64_t dim[8] = {0};
 	for (size_t i = 0; i < n; i++) {
 		int at = program_external_find(prog, named[i].name);
@@ -478,33 +476,41 @@ static void run(struct trainer *t, const struct use *u, int64_t rows, int64_t ou
 	}
 	for (uint32_t i = 0; i < prog->ndim; i++)
 		dim[i] = !strcmp(prog->dim[i].name, "R") ? rows : outs;
-	program_run(prog, t->pool, u->t, dim, t->scratch);
+	device_run(t->device, u->piece->number, u->t, dim);
 }
 
 /* A model without attention has no use for positions. */
-static void set_row(struct trainer *t, const char *name, size_t row, int32_t value)
+static void send(struct trainer *t, const char *name, const void *from, size_t bytes)
 {
-	struct memory *m = find(t, name);
+	const struct memory *m = find(t, name);
 	if (m)
-		((int32_t *)m->p)[row] = value;
+		device_write(t->device, m->p, from, bytes);
 }
 
 /* Returns how many rows have a target. */
 static int64_t set_rows(struct trainer *t, const struct pack_batch *b, double total_weight)
 {
-	int64_t n = 0;
+	struct rows *h = &t->host;
+	size_t rows = b->nused * sizeof(int32_t), n = 0;
 	for (uint32_t i = 0; i < b->nused; i++) {
-		set_row(t, "tok", i, (int32_t)b->token[i]);
-		set_row(t, "pos", i, (int32_t)b->position[i]);
-		set_row(t, "lo", i, (int32_t)b->lo[i]);
-		set_row(t, "hi", i, (int32_t)i + 1);
+		h->tok[i] = (int32_t)b->token[i];
+		h->pos[i] = (int32_t)b->position[i];
+		h->lo[i] = (int32_t)b->lo[i];
+		h->hi[i] = (int32_t)i + 1;
 		if (b->target[i] < 0 || b->weight[i] == 0)
 			continue;
-		t->out[n] = (int32_t)i;
-		t->target[n] = b->target[i];
-		t->share[n++] = (float)((double)b->weight[i] / total_weight);
+		h->out[n] = (int32_t)i;
+		h->target[n] = b->target[i];
+		h->share[n++] = (float)((double)b->weight[i] / total_weight);
 	}
-	return n;
+	send(t, "tok", h->tok, rows);
+	send(t, "pos", h->pos, rows);
+	send(t, "lo", h->lo, rows);
+	send(t, "hi", h->hi, rows);
+	device_write(t->device, t->out, h->out, n * sizeof(*h->out));
+	device_write(t->device, t->target, h->target, n * sizeof(*h->target));
+	device_write(t->device, t->share, h->share, n * sizeof(*h->share));
+	return (int64_t)n;
 }
 
 /* The parent's residual stream behind its last half. */
@@ -553,24 +559,24 @@ void trainer_look(struct trainer *t, const struct pack_batch *b, double total_we
 		const struct named io[] = {{"x", t->residual[t->nhalf]}, {"out", t->out + at},
 			{"target", t->target + at}, {"share", t->share + at}};
 		run(t, &t->look, b->nused, chunk_of(outs, at), io, NELEM(io));
-		*loss += (double)*(float *)find(t, "loss")->p;
+		*loss += (double)trainer_output(t, "loss");
 	}
 }
 
 void trainer_keep(struct trainer *t)
 {
-	const struct program *prog = t->update.piece->prog;
+	const struct program *prog = program_of(t, &t->update);
 	for (uint32_t i = 0; i < prog->nexternal; i++)
 		if (t->kept[i])
-			memcpy(t->kept[i], t->update.t[1 + i], prog->external[i].bytes);
+			device_copy(t->device, t->kept[i], t->update.t[1 + i], prog->external[i].bytes);
 }
 
 void trainer_return(struct trainer *t)
 {
-	const struct program *prog = t->update.piece->prog;
+	const struct program *prog = program_of(t, &t->update);
 	for (uint32_t i = 0; i < prog->nexternal; i++)
 		if (t->kept[i])
-			memcpy(t->update.t[1 + i], t->kept[i], prog->external[i].bytes);
+			device_copy(t->device, t->update.t[1 + i], t->kept[i], prog->external[i].bytes);
 }
 
 void trainer_add(struct trainer *t, const struct pack_batch *b, double total_weight, double *loss)
@@ -580,13 +586,13 @@ void trainer_add(struct trainer *t, const struct pack_batch *b, double total_wei
 		return;
 	walk_forward(t, rows);
 	const float *parent = t->o.distill ? run_parent(t, rows) : NULL;
-	memset(t->gradient[0], 0, residual_bytes(t));
+	device_clear(t->device, t->gradient[0], residual_bytes(t));
 	for (int64_t at = 0; at < outs; at += TRAIN_CHUNK) {
 		const struct named io[] = {{"x", t->residual[t->nhalf]}, {"dy", t->gradient[0]},
 			{"dx", t->gradient[1]}, {"parent.x", parent}, {"out", t->out + at},
 			{"target", t->target + at}, {"share", t->share + at}};
 		run(t, &t->head, rows, chunk_of(outs, at), io, NELEM(io));
-		*loss += (double)*(float *)find(t, "loss")->p;
+		*loss += (double)trainer_output(t, "loss");
 		swap_gradients(t);
 	}
 	for (size_t i = t->nhalf; i-- > t->first_back;) {
@@ -600,7 +606,8 @@ void trainer_add(struct trainer *t, const struct pack_batch *b, double total_wei
 
 static void set_number(struct trainer *t, const char *name, double value)
 {
-	*(float *)find(t, name)->p = (float)value;
+	float number = (float)value;
+	device_write(t->device, find(t, name)->p, &number, sizeof(number));
 }
 
 double trainer_update(struct trainer *t, int64_t step, double rate, double clip)
@@ -610,7 +617,7 @@ double trainer_update(struct trainer *t, int64_t step, double rate, double clip)
 	set_number(t, "c2", 1 / (1 - pow(t->o.beta2, (double)step)));
 	set_number(t, "clip", clip > 0 ? clip : HUGE_VAL);
 	run(t, &t->update, 0, 0, NULL, 0);
-	return (double)*(float *)find(t, "grad_norm")->p;
+	return (double)trainer_output(t, "grad_norm");
 }
 
 void trainer_finish(struct trainer *t)
@@ -620,28 +627,29 @@ void trainer_finish(struct trainer *t)
 
 float trainer_output(const struct trainer *t, const char *name)
 {
-	return *(const float *)find(t, name)->p;
-}
-
-static bool is_param(const struct trainer *t, const void *p)
-{
-	for (size_t i = 0; i < t->nmemory; i++)
-		if (t->memory[i].p == p)
-			return t->memory[i].plan->node[t->memory[i].node].op == OP_PARAM;
-	return false;
+	float number;
+	device_read(t->device, &number, find(t, name)->p, sizeof(number));
+	return number;
 }
 
 void trainer_end(struct trainer *t)
 {
-	size_t n = 0;
 	if (t->merge.piece)
 		run(t, &t->merge, 0, 0, NULL, 0);
-	for (size_t i = 0; i < t->nowned; i++)
-		if (is_param(t, t->owned[i]))
-			t->owned[n++] = t->owned[i];
-		else
-			free(t->owned[i]);
-	t->nowned = n;
+	for (size_t i = 0; i < t->nmemory; i++)
+		if (t->memory[i].plan->node[t->memory[i].node].op != OP_PARAM) {
+			device_release(t->device, t->memory[i].p);
+			t->memory[i].p = NULL;
+		}
+	for (size_t i = 0; i <= t->nhalf; i++)
+		if (residual_is_own(t, i))
+			device_release(t->device, t->residual[i]);
+	for (int i = 0; i < 2; i++) {
+		device_release(t->device, t->gradient[i]);
+		device_release(t->device, t->parent_residual[i]);
+	}
+	for (uint32_t i = 0; i < program_of(t, &t->update)->nexternal; i++)
+		device_release(t->device, t->kept[i]);
 }
 
 bool trainer_changes(const struct trainer *t, const char *name)
@@ -657,42 +665,53 @@ void trainer_weight(const struct trainer *t, const char *name, struct strbuf *ou
 	const struct graph *g = m->plan;
 	const struct node *n = &g->node[m->node];
 	int64_t index[IR_MAX_AXES] = {0};
+	struct arena a = {0};
+	const float *p = device_bytes(t->device, &a, m->p, m->bytes);
 	for (;;) {
-		const float *p = m->p;
 		strbuf_add(out, p + layout_offset(g, &n->type, n->layout, index), sizeof(*p));
-		int a = n->type.naxis - 1;
-		while (a >= 0 && ++index[a] == g->axis[n->type.axis[a]].extent)
-			index[a--] = 0;
-		if (a < 0)
-			return;
+		int at = n->type.naxis - 1;
+		while (at >= 0 && ++index[at] == g->axis[n->type.axis[at]].extent)
+			index[at--] = 0;
+		if (at < 0)
+			break;
 	}
+	arena_release(&a);
+}
+
+/* What a checkpoint holds, in the device's memory. */
+static struct buf *list_parts(const struct trainer *t, struct arena *a, size_t *n)
+{
+	const struct program *prog = program_of(t, &t->update);
+	struct buf *part = NULL;
+	*n = 0;
+	for (uint32_t i = 0; i < prog->nexternal; i++) {
+		const struct program_external *x = &prog->external[i];
+		/* Gradients are 0 between steps; where nothing is updated they are all there is. */
+		bool gradient = !strncmp(x->name, "g.", 2);
+		if (x->kind == EXTERNAL_STATE && gradient == (t->o.behind != NULL))
+			*arena_push(a, part, *n) = (struct buf){t->update.t[1 + i], x->bytes};
+		if (t->kept[i])
+			*arena_push(a, part, *n) = (struct buf){t->kept[i], x->bytes};
+	}
+	return part;
 }
 
 void trainer_parts(struct trainer *t, struct arena *a, struct buf **part, size_t *npart)
 {
-	*part = NULL;
-	*npart = 0;
-	for (uint32_t i = 0; i < t->update.piece->prog->nexternal; i++) {
-		const struct program_external *x = &t->update.piece->prog->external[i];
-		/* Gradients are 0 between steps; where nothing is updated they are all there is. */
-		bool gradient = !strncmp(x->name, "g.", 2);
-		if (x->kind == EXTERNAL_STATE && gradient == (t->o.behind != NULL))
-			*arena_push(a, *part, *npart) = (struct buf){t->update.t[1 + i], x->bytes};
-		if (t->kept[i])
-			*arena_push(a, *part, *npart) = (struct buf){t->kept[i], x->bytes};
-	}
+	*part = list_parts(t, a, npart);
+	for (size_t i = 0; i < *npart; i++)
+		(*part)[i].p = device_bytes(t->device, a, (*part)[i].p, (*part)[i].n);
 }
 
 bool trainer_restore(struct trainer *t, struct buf payload)
 {
 	struct arena a = {0};
-	struct buf *part;
 	size_t npart, at = 0, total = 0;
-	trainer_parts(t, &a, &part, &npart);
+	const struct buf *part = list_parts(t, &a, &npart);
 	for (size_t i = 0; i < npart; i++)
 		total += part[i].n;
 	for (size_t i = 0; i < npart && total == payload.n; i++) {
-		memcpy((void *)(uintptr_t)part[i].p, (const char *)payload.p + at, part[i].n);
+		device_write(t->device, (void *)(uintptr_t)part[i].p, (const char *)payload.p + at, part[i].n);
 		at += part[i].n;
 	}
 	arena_release(&a);

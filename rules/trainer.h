@@ -3,13 +3,13 @@
  * generated programs of train.h over them.
  *
  * A step is any number of trainer_add calls (micro-batches) and one trainer_update. All arithmetic is
- * generated code; the same inputs give the same bits for any number of threads.
+ * generated code, on the CPU or a GPU (device.h); the same inputs give the same bits for any number of threads.
  */
 #ifndef TRAINER_H
 #define TRAINER_H
 
 #include "data_pack.h"
-#include "emit.h"
+#include "device.h"
 #include "train.h"
 #include "weights.h"
 
@@ -19,6 +19,7 @@ struct trainer_options {
 	void *ctx;
 	enum numerics numerics;
 	int64_t rows; /* token rows of one micro-batch */
+	enum device_kind device;
 	int nthreads;
 	double beta1, beta2, eps, decay;
 	/* The program that takes the gradients; NULL: "update". Another only reads them (trainer_finish). */
@@ -33,7 +34,7 @@ struct trainer_load {
 	double rows, outs, attended; /* of a micro-batch, on average: token rows, those with a target, rows that a row sees */
 };
 struct trainer_needs {
-	uint64_t memory_bytes;  /* all that a trainer allocates */
+	uint64_t memory_bytes;  /* all that a trainer allocates of the device's memory */
 	double add, update;     /* effort (effort.h) of one micro-batch, and of what ends a step */
 	size_t nregion;         /* of all programs: what code is generated for */
 };
@@ -42,6 +43,9 @@ void trainer_foretell(const struct trainer_options *o, const struct trainer_load
 struct trainer;
 bool trainer_open(struct trainer **out, const struct trainer_options *o, struct err *e);
 void trainer_free(struct trainer *t); /* NULL is allowed */
+
+/* Whether the device did all that it was given so far; numbers mean nothing after it did not. */
+bool trainer_ok(const struct trainer *t, struct err *e);
 
 /* Adds the gradients of a packed batch; total_weight: of all batches of this step. *loss is increased by the
  * batch's part of the step's mean loss. */

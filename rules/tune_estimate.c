@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "foretell.h"
+#include "rules.h"
 #include "trainable.h"
 #include "trainer.h"
 
@@ -145,7 +146,7 @@ static bool anything_trains(struct tuning *t)
 static bool read_options(struct tuning *t)
 {
 	t->o = (struct trainer_options){.weights = {.state = &t->state}, .trains = trains, .ctx = t,
-		.rows = fields_int(t->param, "micro"), .nthreads = estimate_threads(t->c), .beta1 = 0.9, .beta2 = 0.999,
+		.rows = fields_int(t->param, "micro"), .device = rule_device(t->param), .nthreads = estimate_threads(t->c), .beta1 = 0.9, .beta2 = 0.999,
 		.eps = 1e-8, .decay = fields_double(t->param, "weight-decay"), .looks = fields_get(t->param, "patience")};
 	t->batch = fields_int(t->param, "batch");
 	if (!foretell_numerics(t->c, &t->o.numerics))

@@ -23,7 +23,7 @@ static const struct {
 	SYMBOL("cuModuleGetFunction", module_function), SYMBOL("cuFuncSetAttribute", function_set),
 	SYMBOL("cuOccupancyMaxActiveBlocksPerMultiprocessor", occupancy),
 	SYMBOL("cuMemAlloc_v2", alloc), SYMBOL("cuMemFree_v2", free), SYMBOL("cuMemsetD8Async", fill),
-	SYMBOL("cuMemcpyHtoDAsync_v2", to_device), SYMBOL("cuMemcpyDtoHAsync_v2", to_host),
+	SYMBOL("cuMemcpyHtoDAsync_v2", to_device), SYMBOL("cuMemcpyDtoHAsync_v2", to_host), SYMBOL("cuMemcpyDtoDAsync_v2", copy),
 	SYMBOL("cuMemHostAlloc", host_alloc), SYMBOL("cuMemFreeHost", host_free),
 	SYMBOL("cuStreamCreate", stream_new), SYMBOL("cuStreamDestroy_v2", stream_free),
 	SYMBOL("cuStreamSynchronize", stream_wait), SYMBOL("cuLaunchKernel", launch),

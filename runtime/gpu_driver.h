@@ -36,6 +36,7 @@ struct gpu_driver {
 	int (*fill)(uint64_t p, unsigned char value, size_t n, gpu_stream s);
 	int (*to_device)(uint64_t to, const void *from, size_t bytes, gpu_stream s);
 	int (*to_host)(void *to, uint64_t from, size_t bytes, gpu_stream s);
+	int (*copy)(uint64_t to, uint64_t from, size_t bytes, gpu_stream s);
 	int (*host_alloc)(void **p, size_t bytes, unsigned flags);
 	int (*host_free)(void *p);
 	int (*stream_new)(gpu_stream *s, unsigned flags);

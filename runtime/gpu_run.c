@@ -4,66 +4,9 @@
 #include <string.h>
 
 /* Of cuda.h. */
-enum { ATTRIBUTE_MULTIPROCESSORS = 16, ATTRIBUTE_MAJOR = 75, ATTRIBUTE_MINOR = 76, ATTRIBUTE_SHARED_OPTIN = 97 };
-enum { FUNCTION_SHARED_BYTES = 8, STREAM_NON_BLOCKING = 1 };
+enum { STREAM_NON_BLOCKING = 1 };
 
 enum { PIECE_BYTES = 8 << 20, NPIECES = 2, ALIGN_BYTES = 256 };
-
-/* ---- devices ---- */
-
-static bool read_device(struct gpu_device *g, struct err *e)
-{
-	const struct gpu_driver *d = g->d;
-	int major = 0, minor = 0;
-	size_t all = 0, available = 0;
-	if (!gpu_ok(d, d->device_name(g->name, sizeof(g->name), g->device), "asking for the device's name", e) ||
-		!gpu_ok(d, d->device_attribute(&major, ATTRIBUTE_MAJOR, g->device), "asking for the device's version", e) ||
-		!gpu_ok(d, d->device_attribute(&minor, ATTRIBUTE_MINOR, g->device), "asking for the device's version", e) ||
-		!gpu_ok(d, d->device_attribute(&g->nmulti, ATTRIBUTE_MULTIPROCESSORS, g->device), "counting multiprocessors", e) ||
-		!gpu_ok(d, d->device_attribute(&g->shared_bytes, ATTRIBUTE_SHARED_OPTIN, g->device), "asking for shared memory", e) ||
-		!gpu_ok(d, d->context_retain(&g->context, g->device), "opening the device", e) ||
-		!gpu_ok(d, d->context_set(g->context), "opening the device", e) ||
-		!gpu_ok(d, d->memory_info(&available, &all), "asking for the device's memory", e))
-		return false;
-	g->arch = major * 10 + minor;
-	g->free_bytes = available;
-	g->all_bytes = all;
-	return true;
-}
-
-bool gpu_device_open(struct gpu_device *g, int index, struct err *e)
-{
-	int n = 0;
-	*g = (struct gpu_device){.d = gpu_driver_open(e)};
-	if (!g->d)
-		return false;
-	if (!gpu_ok(g->d, g->d->device_count(&n), "counting devices", e))
-		return false;
-	if (index < 0 || index >= n)
-		return err_set(e, ERR_TOOL, n ? "no CUDA device %d; there are %d, from 0 on" : "no CUDA device", index, n);
-	if (!gpu_ok(g->d, g->d->device_get(&g->device, index), "opening the device", e))
-		return false;
-	if (read_device(g, e))
-		return true;
-	gpu_device_close(g);
-	return false;
-}
-
-void gpu_device_close(struct gpu_device *g)
-{
-	if (g->context)
-		g->d->context_release(g->device);
-	*g = (struct gpu_device){0};
-}
-
-const struct gpu_image *gpu_image_choose(const struct gpu_image *image, size_t n, int arch)
-{
-	const struct gpu_image *best = NULL;
-	for (size_t i = 0; i < n; i++)
-		if (image[i].arch / 10 == arch / 10 && image[i].arch <= arch && (!best || image[i].arch > best->arch))
-			best = &image[i];
-	return best;
-}
 
 /* ---- memory ---- */
 
@@ -177,43 +120,13 @@ static bool send_all(struct gpu_run *r, struct err *e)
 
 /* ---- code ---- */
 
-/* As many blocks as the device holds at a time. */
-static bool find_function(struct gpu_run *r, uint32_t i, const char *name, uint64_t shared_bytes, struct err *e)
-{
-	const struct gpu_driver *d = r->g->d;
-	int blocks = 0;
-	if (shared_bytes > (uint64_t)r->g->shared_bytes)
-		return err_set(e, ERR_DEVICE, "%s: kernel %s needs %llu bytes of shared memory, a block has %d", r->g->name, name,
-			(unsigned long long)shared_bytes, r->g->shared_bytes);
-	if (!gpu_ok(d, d->module_function(&r->function[i], r->module, name), name, e) ||
-		!gpu_ok(d, d->function_set(r->function[i], FUNCTION_SHARED_BYTES, (int)shared_bytes), name, e) ||
-		!gpu_ok(d, d->occupancy(&blocks, r->function[i], GPU_THREADS, shared_bytes), name, e))
-		return false;
-	r->nblock[i] = (unsigned)((blocks > 0 ? blocks : 1) * r->g->nmulti);
-	return true;
-}
-
-static uint64_t most_shared(const struct gpu_program *p)
-{
-	uint64_t most = 0;
-	for (uint32_t i = 0; i < p->nkernel; i++)
-		most = p->kernel[i].shared_bytes > most ? p->kernel[i].shared_bytes : most;
-	return most;
-}
-
 static bool find_functions(struct gpu_run *r, const void *cubin, struct err *e)
 {
-	const struct gpu_program *p = r->p;
 	if (r->with)
 		r->module = r->with->module;
 	else if (!gpu_ok(r->g->d, r->g->d->module_load(&r->module, cubin), "loading GPU code", e))
 		return false;
-	if (*p->all)
-		return find_function(r, p->nkernel, p->all, most_shared(p), e);
-	for (uint32_t i = 0; i < p->nkernel; i++)
-		if (!find_function(r, i, p->kernel[i].name, p->kernel[i].shared_bytes, e))
-			return false;
-	return true;
+	return gpu_functions_open(&r->code, r->g, r->module, r->p, *r->p->all ? GPU_ALL_IN_ONE : GPU_ONE_BY_ONE, e);
 }
 
 /* Arguments of the kernel that does what all do. */
@@ -233,23 +146,13 @@ static bool send_all_args(struct gpu_run *r, struct err *e)
 	return ok;
 }
 
-static bool enough_memory(const struct gpu_run *r, struct err *e)
-{
-	if (r->bytes <= r->g->free_bytes)
-		return true;
-	return err_set(e, ERR_DEVICE, "%s has %.1f GB of memory free of %.1f, %.1f are needed", r->g->name,
-		(double)r->g->free_bytes / 1e9, (double)r->g->all_bytes / 1e9, (double)r->bytes / 1e9);
-}
-
 bool gpu_run_open(struct gpu_run *r, const struct gpu_run_request *q, struct err *e)
 {
 	const struct gpu_driver *d = q->g->d;
 	const struct gpu_program *p = q->p;
 	*r = (struct gpu_run){.g = q->g, .p = p, .host = q->host, .with = q->with, .bytes = place(p, q->with, 0, NULL)};
-	r->function = xcalloc(p->nkernel + 1, sizeof(*r->function));
-	r->nblock = xcalloc(p->nkernel + 1, sizeof(*r->nblock));
 	r->t = xcalloc(p->head.nexternal + 4, sizeof(*r->t));
-	bool ok = enough_memory(r, e) && gpu_ok(d, d->stream_new(&r->stream, STREAM_NON_BLOCKING), "making a stream", e) &&
+	bool ok = gpu_has_room(r->g, r->bytes, e) && gpu_ok(d, d->stream_new(&r->stream, STREAM_NON_BLOCKING), "making a stream", e) &&
 		gpu_ok(d, d->alloc(&r->base, r->bytes ? r->bytes : 1), "allocating device memory", e);
 	if (ok) {
 		r->g->free_bytes -= r->bytes;
@@ -275,8 +178,7 @@ void gpu_run_close(struct gpu_run *r)
 		r->g->d->module_unload(r->module);
 	if (r->stream)
 		r->g->d->stream_free(r->stream);
-	free(r->function);
-	free(r->nblock);
+	gpu_functions_close(&r->code);
 	free(r->t);
 	*r = (struct gpu_run){0};
 }
@@ -297,31 +199,16 @@ static bool start_all(struct gpu_run *r, const int64_t *dim, struct err *e)
 	const struct gpu_program *p = r->p;
 	struct gpu_call_all call = {.arg = r->all_arg, .counter = r->counter, .before = r->arrivals};
 	void *arg[] = {&call};
-	unsigned blocks = r->nblock[p->nkernel];
+	unsigned blocks = r->code.nblock[0];
 	memcpy(call.dim, dim, p->head.ndim * sizeof(*dim));
 	r->arrivals += p->nwait * blocks;
-	return gpu_ok(r->g->d, r->g->d->launch_all(r->function[p->nkernel], blocks, 1, 1, GPU_THREADS, 1, 1,
-		(unsigned)most_shared(p), r->stream, arg), p->all, e);
+	return gpu_ok(r->g->d, r->g->d->launch_all(r->code.function[0], blocks, 1, 1, GPU_THREADS, 1, 1,
+		(unsigned)gpu_most_shared(p), r->stream, arg), p->all, e);
 }
 
 bool gpu_run_start(struct gpu_run *r, const int64_t *dim, struct err *e)
 {
-	if (!send_inputs(r, e))
-		return false;
-	if (*r->p->all)
-		return start_all(r, dim, e);
-	for (uint32_t i = 0; i < r->p->nkernel; i++) {
-		const struct gpu_kernel *k = &r->p->kernel[i];
-		struct gpu_call call = {{0}, {0}};
-		void *arg[] = {&call};
-		for (uint32_t a = 0; a < k->narg; a++)
-			call.t[a] = r->t[k->arg[a].slot] + k->arg[a].offset;
-		memcpy(call.dim, dim, r->p->head.ndim * sizeof(*dim));
-		if (!gpu_ok(r->g->d, r->g->d->launch(r->function[i], r->nblock[i], 1, 1, GPU_THREADS, 1, 1, (unsigned)k->shared_bytes,
-			r->stream, arg, NULL), k->name, e))
-			return false;
-	}
-	return true;
+	return send_inputs(r, e) && (*r->p->all ? start_all(r, dim, e) : gpu_launch(&r->code, r->t, dim, r->stream, e));
 }
 
 bool gpu_run_get(struct gpu_run *r, int external, void *to, uint64_t bytes, struct err *e)

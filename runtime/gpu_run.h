@@ -8,32 +8,8 @@
 #ifndef GPU_RUN_H
 #define GPU_RUN_H
 
-#include "gpu_code.h"
-#include "gpu_driver.h"
+#include "gpu_device.h"
 #include "model_run.h"
-
-struct gpu_device {
-	const struct gpu_driver *d;
-	int device;
-	char name[128];
-	int arch;         /* 90: compute capability 9.0 */
-	int nmulti;       /* multiprocessors */
-	int shared_bytes; /* dynamic, that a block may have */
-	uint64_t free_bytes, all_bytes;
-	gpu_context context;
-};
-
-/* Device `index` of those that the driver shows. ERR_TOOL: no driver, no such device. */
-bool gpu_device_open(struct gpu_device *g, int index, struct err *e);
-void gpu_device_close(struct gpu_device *g);
-
-/* Code for one architecture; runs on devices of the same major number and a minor one not below. */
-struct gpu_image {
-	int arch;
-	const void *cubin;
-};
-/* The best of them for a device; NULL: there is none. */
-const struct gpu_image *gpu_image_choose(const struct gpu_image *image, size_t n, int arch);
 
 struct gpu_run;
 struct gpu_run_request {
@@ -50,8 +26,7 @@ struct gpu_run {
 	const struct gpu_program *p;
 	gpu_module module;
 	gpu_stream stream;
-	gpu_function *function; /* one for each kernel, then that of all; private from here on */
-	unsigned *nblock;
+	struct gpu_functions code; /* private from here on */
 	uint64_t all_arg, counter; /* of the kernel that does what all do */
 	uint32_t arrivals;
 	uint64_t base;          /* of its own memory */

@@ -126,10 +126,11 @@ static bool add_metrics(struct strbuf *out, struct work *w, const struct told *t
 	return any;
 }
 
-/* A GPU's class is measured by its twin, the CPU's. */
-static bool runs_here(const struct plan_hardware *h)
+/* A GPU's class is measured by its twin, the CPU's, unless its schedule runs on a GPU. */
+static bool measured_here(const struct plan_target *t)
 {
-	bool any = false;
+	const struct plan_hardware *h = &t->hardware;
+	bool any = t->measured_on != DEVICE_CPU;
 	for (size_t i = 0; i < h->n && !h->ngpu; i++)
 		any = any || target_runs_here(h->target[i]);
 	return any;
@@ -144,7 +145,7 @@ static void add_all_metrics(struct strbuf *out, struct work *w)
 		const struct plan_target *t = &w->plan.target[i];
 		if (!t->failed)
 			add_metrics(out, w, &(struct told){t->spec->name, t->on, false,
-				runs_here(&t->hardware) ? "here" : "twin"});
+				measured_here(t) ? "here" : "twin"});
 	}
 }
 

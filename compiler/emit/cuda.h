@@ -19,6 +19,7 @@
 #include "ir.h"
 
 enum {
+	GPU_CLASS_VERSION = 1, /* of the above: goes up when bits change */
 	GPU_CHUNKS = 8,
 	GPU_FEW_ROWS = 8, /* a program whose dynamic axes have no more is one kernel too (gpu_code.h) */
 };

@@ -20,8 +20,8 @@ struct emit_request {
 	const struct graph *const *graph; /* graph_plan() made them; one program each */
 	int ngraph;
 	enum emit_form form;
-	const char *kept; /* where an object made before may come from, and goes: a folder (llvm_keep.h), "": the
-	                   * memory of this process (llvm_memo.h), NULL: nowhere, it is made */
+	const char *kept; /* where an object made before may come from, and goes: a folder, "": the
+	                   * memory of this process (code_keep.h), NULL: nowhere, it is made */
 };
 
 /* Programs of a loaded object, or of one for each program. They live until emit_unload. */

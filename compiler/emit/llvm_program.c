@@ -17,8 +17,8 @@
 #include "emit.h"
 #include "layout.h"
 #include "llvm_jit.h"
-#include "llvm_keep.h"
 #include "llvm_kernel.h"
+#include "code_keep.h"
 #include "llvm_memo.h"
 #include "region_key.h"
 
@@ -414,20 +414,6 @@ static bool write_form(struct unit *u, LLVMTargetMachineRef tm, enum emit_form f
 	return true;
 }
 
-/* Kept in the request's folder, or in memory where that has no name. */
-static bool kept_get(const char *folder, struct digest key, struct strbuf *out)
-{
-	return *folder ? keep_get(folder, key, out) : memo_get(key, out);
-}
-
-static void kept_put(const char *folder, struct digest key, struct buf object)
-{
-	if (*folder)
-		keep_put(folder, key, object);
-	else
-		memo_put(key, object);
-}
-
 /* What generation makes of the module, or what it made of an equal one. */
 static bool generate(struct unit *u, LLVMTargetMachineRef tm, const struct emit_request *r, struct strbuf *out,
 	struct err *e)
@@ -437,13 +423,13 @@ static bool generate(struct unit *u, LLVMTargetMachineRef tm, const struct emit_
 	size_t before = out->n;
 	if (keep) {
 		key = memo_key(u->module, r->target, &settings);
-		if (kept_get(r->kept, key, out))
+		if (code_get(r->kept, key, out))
 			return true;
 	}
 	if (!run_passes(u->module, tm, e) || !write_form(u, tm, r->form, out, e))
 		return false;
 	if (keep)
-		kept_put(r->kept, key, (struct buf){out->s + before, out->n - before});
+		code_put(r->kept, key, (struct buf){out->s + before, out->n - before});
 	return true;
 }
 

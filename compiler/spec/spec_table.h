@@ -106,7 +106,7 @@ enum spec_task_kind { SPEC_CHOICE, SPEC_COMPLETION, SPEC_TEXT, SPEC_CHAT };
 enum spec_on_long { SPEC_LONG_ERROR, SPEC_LONG_CUT_PROMPT, SPEC_LONG_SKIP };
 enum spec_row_unit { ROW_BLANK_LINE, ROW_LINE, ROW_FILE };
 enum spec_unit { UNIT_HALF, UNIT_BLOCK };
-enum spec_device { DEVICE_CPU, DEVICE_CUDA };
+enum spec_device { ON_CPU, ON_CUDA };
 enum spec_dtype { DTYPE_F32, DTYPE_BF16, DTYPE_INT8, DTYPE_INT4, DTYPE_F16 };
 enum spec_states { STATES_ALL, STATES_TARGETS };
 enum spec_score_method {

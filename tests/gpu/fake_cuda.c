@@ -107,6 +107,12 @@ int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t n, void *s)
 	memcpy(to, (void *)(uintptr_t)from, n);
 	return FAKE_OK;
 }
+int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t n, void *s)
+{
+	(void)s;
+	memcpy((void *)(uintptr_t)to, (const void *)(uintptr_t)from, n);
+	return FAKE_OK;
+}
 int cuMemHostAlloc(void **p, size_t n, unsigned flags) { (void)flags; *p = malloc(n); return FAKE_OK; }
 int cuMemFreeHost(void *p) { free(p); return FAKE_OK; }
 int cuStreamCreate(void **s, unsigned flags) { (void)flags; *s = malloc(1); return FAKE_OK; }

@@ -143,7 +143,7 @@ static int run_scan(struct score *s, double **line)
 		n = sums->batch(work, s->record + i, s->nrecord - i);
 		for (size_t k = i; k < i + n; k++)
 			line[k] = arena_array(s->a, double, (1 + s->n) * CELLS);
-		sums->run(work, s->record + i, n, line + i);
+		CHECK(sums->run(work, s->record + i, n, line + i, &e));
 	}
 	sums->release(work);
 	return nbatch;

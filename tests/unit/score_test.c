@@ -276,7 +276,7 @@ static double *measure(struct score *s, const char *method)
 		n = m->sums->batch(work, s->record + i, s->nrecord - i);
 		for (size_t k = 0; k < n; k++)
 			line[k] = arena_array(s->a, double, (1 + s->n) * (size_t)m->sums->ncell);
-		m->sums->run(work, s->record + i, n, line);
+		CHECK(m->sums->run(work, s->record + i, n, line, &e));
 		for (size_t k = 0; k < n; k++)
 			for (size_t c = 0; c < (1 + s->n) * (size_t)m->sums->ncell; c++)
 				sum[c] += line[k][c];

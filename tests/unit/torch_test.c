@@ -16,6 +16,7 @@
 #include "rate.h"
 #include "safetensors.h"
 #include "test.h"
+#include "emit.h"
 #include "trainer.h"
 
 static const char *const cases[] = {"mha-tied", "gqa-untied", "dropped", "frozen", "no-attention",

@@ -1,0 +1,231 @@
+/*
+ * A CUDA device, and code of the CUDA emitter, compiled here by NVRTC for exactly that device: a module for each program,
+ * kept as objects of the CPU's are (code_keep.h). Everything goes through one stream, so nothing has to wait but the host
+ * for what it reads.
+ *
+ * The driver's context of the first device that it shows is opened once and stays until the process ends.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "code_keep.h"
+#include "cuda.h"
+#include "device.h"
+#include "gpu_device.h"
+#include "nvrtc.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct gpu_device first; /* d NULL: not open */
+
+struct cuda_device {
+	struct gpu_device g; /* the first, with the memory that is free by now */
+	gpu_stream stream;
+	gpu_module *module;  /* of each program */
+	struct gpu_functions *code;
+	struct gpu_program *program;
+	uint64_t **t;        /* of each program, for launches */
+	uint64_t slab, scratch;
+};
+
+static bool open_first(struct err *e)
+{
+	pthread_mutex_lock(&lock);
+	bool ok = first.d || gpu_device_open(&first, 0, e);
+	pthread_mutex_unlock(&lock);
+	return ok;
+}
+
+/* A context is current in one thread at a time, and memory may have gone to others since. */
+static bool use_first(struct gpu_device *g, struct err *e)
+{
+	size_t all = 0, available = 0;
+	*g = first;
+	if (!gpu_ok(g->d, g->d->context_set(g->context), "opening the device", e) ||
+		!gpu_ok(g->d, g->d->memory_info(&available, &all), "asking for the device's memory", e))
+		return false;
+	g->free_bytes = available;
+	return true;
+}
+
+static bool cuda_open(struct device *d, struct err *e)
+{
+	enum { STREAM_NON_BLOCKING = 1 };
+	struct cuda_device *own = arena_new(&d->arena, struct cuda_device);
+	d->own = own;
+	return open_first(e) && use_first(&own->g, e) &&
+		gpu_ok(own->g.d, own->g.d->stream_new(&own->stream, STREAM_NON_BLOCKING), "making a stream", e);
+}
+
+static void cuda_close(struct device *d)
+{
+	struct cuda_device *own = d->own;
+	const struct gpu_driver *driver = own->g.d;
+	for (int i = 0; i < d->nprogram && own->module; i++) {
+		gpu_functions_close(&own->code[i]);
+		if (own->module[i])
+			driver->module_unload(own->module[i]);
+	}
+	if (own->stream)
+		driver->stream_free(own->stream);
+}
+
+/* ---- memory ---- */
+
+static uint64_t address(const void *p)
+{
+	return (uint64_t)(uintptr_t)p;
+}
+
+static bool cuda_has_room(const struct device *d, uint64_t bytes, struct err *e)
+{
+	const struct cuda_device *own = d->own;
+	return gpu_has_room(&own->g, bytes, e);
+}
+
+static void *cuda_alloc(struct device *d, size_t bytes)
+{
+	struct cuda_device *own = d->own;
+	uint64_t p = 0;
+	if (!gpu_ok(own->g.d, own->g.d->alloc(&p, bytes ? bytes : 1), "allocating device memory", &d->error))
+		return NULL;
+	return (void *)(uintptr_t)p;
+}
+
+static void cuda_release(struct device *d, void *p)
+{
+	struct cuda_device *own = d->own;
+	own->g.d->stream_wait(own->stream);
+	own->g.d->free(address(p));
+}
+
+/* The driver takes what the host may change before the copy is done to a place of its own first. */
+static bool cuda_write(struct device *d, void *to, const void *from, size_t bytes)
+{
+	struct cuda_device *own = d->own;
+	return !bytes || gpu_ok(own->g.d, own->g.d->to_device(address(to), from, bytes, own->stream), "writing to the device",
+		&d->error);
+}
+
+static bool cuda_read(struct device *d, void *to, const void *from, size_t bytes)
+{
+	struct cuda_device *own = d->own;
+	const struct gpu_driver *driver = own->g.d;
+	return !bytes || (gpu_ok(driver, driver->to_host(to, address(from), bytes, own->stream), "reading results", &d->error) &&
+		gpu_ok(driver, driver->stream_wait(own->stream), "running GPU code", &d->error));
+}
+
+static bool cuda_copy(struct device *d, void *to, const void *from, size_t bytes)
+{
+	struct cuda_device *own = d->own;
+	return !bytes || gpu_ok(own->g.d, own->g.d->copy(address(to), address(from), bytes, own->stream), "copying", &d->error);
+}
+
+static bool cuda_clear(struct device *d, void *p, size_t bytes)
+{
+	struct cuda_device *own = d->own;
+	return !bytes || gpu_ok(own->g.d, own->g.d->fill(address(p), 0, bytes, own->stream), "clearing memory", &d->error);
+}
+
+/* ---- code ---- */
+
+/* The device's own architecture, else the nearest one below of the same generation: its code runs too. */
+static int choose_arch(const struct nvrtc *n, int arch)
+{
+	int best = 0;
+	for (int i = 0; i < n->narch; i++)
+		if (n->arch[i] / 10 == arch / 10 && n->arch[i] <= arch && n->arch[i] > best)
+			best = n->arch[i];
+	return best;
+}
+
+static struct digest code_key(const struct cuda_source *s, const struct nvrtc *n, int arch)
+{
+	struct hasher *h = hasher_new();
+	hasher_adds(h, "cubin");
+	hasher_add_field(h, (const int[]){n->major, n->minor, arch}, 3 * sizeof(int));
+	hasher_add_field(h, s->text, s->text_bytes);
+	return hasher_end(h);
+}
+
+static bool compile(const struct cuda_source *s, const struct gpu_device *g, struct strbuf *cubin, struct err *e)
+{
+	const char *folder = getenv("TRIM_KEEP_CODE");
+	const struct nvrtc *n = nvrtc_open(e);
+	if (!n)
+		return false;
+	int arch = choose_arch(n, g->arch);
+	if (!arch)
+		return err_set(e, ERR_TOOL, "NVRTC %d.%d makes no code for sm_%d, which %s is", n->major, n->minor, g->arch, g->name);
+	struct digest key = code_key(s, n, arch);
+	if (code_get(folder ? folder : "", key, cubin))
+		return true;
+	if (!nvrtc_compile(s->text, arch, cubin, e))
+		return false;
+	code_put(folder ? folder : "", key, strbuf_buf(cubin));
+	return true;
+}
+
+static bool load_one(struct device *d, const struct graph *g, int i, struct err *e)
+{
+	struct cuda_device *own = d->own;
+	struct cuda_source source = cuda_emit(&d->arena, &g, 1);
+	struct strbuf cubin;
+	strbuf_init(&cubin);
+	own->program[i] = source.program[0];
+	d->program[i] = &own->program[i].head;
+	own->t[i] = arena_array(&d->arena, uint64_t, own->program[i].head.nexternal + 2);
+	bool ok = compile(&source, &own->g, &cubin, e) &&
+		gpu_ok(own->g.d, own->g.d->module_load(&own->module[i], cubin.s), "loading GPU code", e) &&
+		gpu_functions_open(&own->code[i], &own->g, own->module[i], &own->program[i], GPU_ONE_BY_ONE, e);
+	strbuf_release(&cubin);
+	return ok;
+}
+
+static bool cuda_load(struct device *d, const struct graph *const *graph, int ngraph, struct err *e)
+{
+	struct cuda_device *own = d->own;
+	uint64_t slab = 0, scratch = 0;
+	own->module = arena_array(&d->arena, gpu_module, ngraph);
+	own->code = arena_array(&d->arena, struct gpu_functions, ngraph);
+	own->program = arena_array(&d->arena, struct gpu_program, ngraph);
+	own->t = arena_array(&d->arena, uint64_t *, ngraph);
+	for (int i = 0; i < ngraph; i++) {
+		if (!load_one(d, graph[i], i, e))
+			return false;
+		const struct program *p = d->program[i];
+		slab = p->slab_bytes > slab ? p->slab_bytes : slab;
+		scratch = p->scratch_bytes > scratch ? p->scratch_bytes : scratch;
+	}
+	own->slab = address(device_alloc(d, slab));
+	own->scratch = address(device_alloc(d, scratch));
+	return device_ok(d, e);
+}
+
+static uint64_t cuda_shared_bytes(const struct graph *const *graph, int ngraph, int nthreads)
+{
+	uint64_t slab = 0, scratch = 0;
+	(void)nthreads;
+	for (int i = 0; i < ngraph; i++) {
+		struct arena a = {0};
+		uint64_t own = cuda_emit(&a, &graph[i], 1).program[0].head.scratch_bytes;
+		slab = (uint64_t)graph[i]->slab_bytes > slab ? (uint64_t)graph[i]->slab_bytes : slab;
+		scratch = own > scratch ? own : scratch;
+		arena_release(&a);
+	}
+	return slab + scratch;
+}
+
+static bool cuda_run(struct device *d, int i, void **t, const int64_t *dim)
+{
+	struct cuda_device *own = d->own;
+	const struct program *p = d->program[i];
+	t[0] = (void *)(uintptr_t)own->slab;
+	for (uint32_t k = 0; k <= p->nexternal; k++)
+		own->t[i][k] = address(t[k]);
+	own->t[i][p->nexternal + 1] = own->scratch;
+	return gpu_launch(&own->code[i], own->t[i], dim, own->stream, &d->error);
+}
+
+const struct device_ops device_cuda = {"cuda", GPU_CLASS_VERSION, cuda_open, cuda_close, cuda_load, cuda_shared_bytes, cuda_has_room,
+	cuda_alloc, cuda_release, cuda_write, cuda_read, cuda_copy, cuda_clear, cuda_run, false};
