@@ -50,9 +50,26 @@ bool foretell_numerics(const struct estimate_call *c, enum numerics *out)
 	return name && numerics_find(name, out);
 }
 
-const char *foretell_kind(enum numerics n)
+const char *foretell_kind(enum numerics n, enum device_kind device)
 {
-	return dtype_name[numerics_classes[n].weight];
+	static const char *const on_gpu[NDTYPES] = {[DT_F32] = "cuda f32", [DT_BF16] = "cuda bf16", [DT_Q8] = "cuda q8",
+		[DT_Q4] = "cuda q4"};
+	enum dtype weight = numerics_classes[n].weight;
+	return device == DEVICE_CUDA ? on_gpu[weight] : dtype_name[weight];
+}
+
+void foretell_memory(struct estimate *out, enum device_kind device, uint64_t bytes, uint64_t host_bytes)
+{
+	out->memory_bytes += device == DEVICE_CPU ? bytes : host_bytes;
+	out->device_bytes += device == DEVICE_CPU ? 0 : bytes;
+}
+
+uint64_t foretell_largest(const struct state *s)
+{
+	uint64_t most = 0;
+	for (size_t i = 0; i < s->ntensor; i++)
+		most = s->tensor[i].bytes > most ? s->tensor[i].bytes : most;
+	return 3 * most;
 }
 
 struct foretold_code foretell_code(size_t nregion)

@@ -22,8 +22,14 @@ bool foretell_tokens(const struct estimate_call *c, const char *name, struct mix
 /* Parameter "numerics". */
 bool foretell_numerics(const struct estimate_call *c, enum numerics *out);
 
-/* The kind of work (struct estimate): the class's dtype of weights. */
-const char *foretell_kind(enum numerics n);
+/* The kind of work (struct estimate): the class's dtype of weights, and the device if it is not the CPU: "cuda bf16". */
+const char *foretell_kind(enum numerics n, enum device_kind device);
+
+/* Puts what programs allocate where they run: `bytes` are the process's or the device's. In the second case the process has
+ * `host_bytes` of it too, on their way or mapped. */
+void foretell_memory(struct estimate *out, enum device_kind device, uint64_t bytes, uint64_t host_bytes);
+/* Of a state's tensors the largest as f32, in the file's bytes and packed. */
+uint64_t foretell_largest(const struct state *s);
 
 /* This process before a rule has done anything. */
 enum { FORETELL_PROCESS_BYTES = 14 << 20 };

@@ -171,6 +171,7 @@ void measurer_foretell(const struct measurer_options *o, const struct token_tabl
 		const struct node *n = &plan->node[i];
 		double used = n->op == OP_PARAM ? 1 : n->op == OP_STATE ? o->device == DEVICE_CPU ? l.slots / slots_of(o) : 1 : 0;
 		out->memory_bytes += (uint64_t)(used * (double)tensor_bytes(plan, n));
+		out->weight_bytes += n->op == OP_PARAM ? (uint64_t)tensor_bytes(plan, n) : 0;
 	}
 	out->memory_bytes += (uint64_t)((o->device == DEVICE_CPU && outs < most_out ? outs : most_out) * o->config->vocab *
 		sizeof(float));

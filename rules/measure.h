@@ -49,6 +49,7 @@ void measurer_release(struct measurer *m); /* after a failed open too */
  * is 0 and memory that of long rows. */
 struct measurer_needs {
 	uint64_t memory_bytes; /* that is touched, weights too; of a device that is not the CPU, all that is allocated */
+	uint64_t weight_bytes; /* of that, weights */
 	double effort;         /* effort.h */
 	size_t nregion;        /* what code is generated for */
 };

@@ -141,7 +141,7 @@ static bool estimate(const struct estimate_call *c, struct estimate *out)
 	struct foretold_code code = foretell_code(full.nregion + quantised.nregion);
 	*out = (struct estimate){.memory_bytes = full.memory_bytes + quantised.memory_bytes + code.bytes, .base_bytes = code.bytes,
 		.work = full.effort + quantised.effort + (known ? kl_effort(&t, &o) : 0),
-		.kind = foretell_kind(o.numerics), .fixed_seconds = code.seconds, .lower = "a smaller length of the tasks"};
+		.kind = foretell_kind(o.numerics, DEVICE_CPU), .fixed_seconds = code.seconds, .lower = "a smaller length of the tasks"};
 	return true;
 }
 

@@ -63,7 +63,7 @@ static bool estimate(const struct estimate_call *c, struct estimate *out)
 		weights += t ? (uint64_t)layout_elements(plan, &n->type, (struct layout){0}) : 0;
 	}
 	*out = (struct estimate){.memory_bytes = FORETELL_PROCESS_BYTES + most,
-		.base_bytes = FORETELL_PROCESS_BYTES, .kind = foretell_kind(numerics),
+		.base_bytes = FORETELL_PROCESS_BYTES, .kind = foretell_kind(numerics, DEVICE_CPU),
 		.work = (double)weights * effort[numerics_classes[numerics].weight]};
 	return true;
 }

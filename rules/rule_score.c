@@ -313,14 +313,16 @@ static bool estimate(const struct estimate_call *call, struct estimate *out)
 	if (!of || !foretell_state(call, "state", &c.s.state) || !foretell_numerics(call, &c.s.numerics))
 		return false;
 	c.s.weights.state = &c.s.state;
+	c.s.device = rule_device(param);
 	if (c.reads & READS_ROWS && foretell_tokens(call, "rows", &c.set, &c.nset, &c.s.tokens))
 		list_records(&c, fields_int(param, "rows"));
 	list_candidates(&c, param);
 	of(&c.s, &needs);
 	struct foretold_code code = foretell_code(needs.nregion);
-	*out = (struct estimate){.memory_bytes = needs.memory_bytes + code.bytes, .base_bytes = code.bytes,
+	*out = (struct estimate){.memory_bytes = code.bytes, .base_bytes = code.bytes,
 		.work = needs.effort,
-		.kind = foretell_kind(c.s.numerics), .fixed_seconds = code.seconds, .lower = "a smaller length of the tasks"};
+		.kind = foretell_kind(c.s.numerics, c.s.device), .fixed_seconds = code.seconds, .lower = "a smaller length of the tasks"};
+	foretell_memory(out, c.s.device, needs.memory_bytes, foretell_largest(&c.s.state));
 	return true;
 }
 

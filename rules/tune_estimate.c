@@ -175,10 +175,11 @@ bool tune_estimate(const struct estimate_call *c, struct estimate *out)
 		return false;
 	trainer_foretell(&t.o, &t.load, &needs);
 	struct foretold_code code = foretell_code(needs.nregion);
-	*out = (struct estimate){.memory_bytes = needs.memory_bytes + code.bytes, .base_bytes = code.bytes,
+	*out = (struct estimate){.memory_bytes = code.bytes, .base_bytes = code.bytes,
 		.lower = t.o.rows > fields_int(t.param, "micro") ? "a smaller length of the tasks, or a smaller share trainable"
 								: "a smaller share trainable, or method=\"lora\"",
-		.kind = foretell_kind(t.o.numerics), .fixed_seconds = code.seconds};
+		.kind = foretell_kind(t.o.numerics, t.o.device), .fixed_seconds = code.seconds};
+	foretell_memory(out, t.o.device, needs.memory_bytes, foretell_largest(&t.state));
 	if (t.loaded)
 		out->work = (double)t.steps * (t.adds * needs.add + needs.update);
 	return true;

@@ -1,5 +1,6 @@
 #include "gpu_device.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,11 +62,19 @@ const struct gpu_image *gpu_image_choose(const struct gpu_image *image, size_t n
 	return best;
 }
 
+/* "1.5 GB" */
+static const char *amount(char text[32], uint64_t bytes)
+{
+	snprintf(text, 32, bytes < 1000000000 ? "%.1f MB" : "%.1f GB", (double)bytes / (bytes < 1000000000 ? 1e6 : 1e9));
+	return text;
+}
+
 bool gpu_has_room(const struct gpu_device *g, uint64_t bytes, struct err *e)
 {
+	char available[32], all[32], need[32];
 	return bytes <= g->free_bytes ||
-		err_set(e, ERR_DEVICE, "%s has %.1f GB of memory free of %.1f, %.1f are needed", g->name, (double)g->free_bytes / 1e9,
-			(double)g->all_bytes / 1e9, (double)bytes / 1e9);
+		err_set(e, ERR_DEVICE, "%s has %s of memory free of %s, %s are needed", g->name, amount(available, g->free_bytes),
+			amount(all, g->all_bytes), amount(need, bytes));
 }
 
 /* ---- code ---- */

@@ -49,8 +49,9 @@ double fields_double(const struct fields *f, const char *name);
 /* What an action is going to take, as far as its rule knows before it runs. */
 struct estimate {
 	uint64_t memory_bytes; /* resident in this process at its peak; 0: not known */
+	uint64_t device_bytes; /* of a GPU's own memory; 0: it uses none, or nobody knows */
 	uint64_t base_bytes;   /* what of that a process has once it did such things; it may have more by now */
-	const char *lower;     /* what a user may change to lower that: "<task length=>"; NULL: nothing */
+	const char *lower;     /* what a user may change to lower these: "<task length=>"; NULL: nothing */
 	double work;           /* actions of one rule and kind do as much of it a second on one machine; 0: not known */
 	const char *kind;      /* of the work: "bf16"; NULL: one for the rule. It lives as long as the rule */
 	double fixed_seconds;  /* beside it, however much work there is: generating code */
@@ -210,7 +211,9 @@ struct build_options {
 	/* How much work of a kind (struct estimate) this machine does a second with so many threads, where the journal
 	 * has no run of that rule and kind yet; measured when it is asked, on an idle machine. 0: not known. NULL: never. */
 	double (*rate)(void *ctx, const char *kind, int threads);
-	void *rate_ctx;
+	/* All memory that this machine's GPU has; 0: there is none. NULL: nobody knows. Asked for once an action wants some. */
+	uint64_t (*device_memory)(void *ctx);
+	void *rate_ctx; /* of both */
 	void (*event)(void *ctx, const struct build_event *ev); /* one at a time; may be NULL */
 	void *event_ctx;
 };
@@ -322,10 +325,10 @@ bool journal_default_path(struct strbuf *out, const char *spec_path, struct err 
  *   status  what is out of date, after a dry run: "actions":[{"action","rule","state","why"}] of those with
  *           state out of date, perhaps or failed, "outputs":[PATH] missing or edited, and how many actions
  *           are "up_to_date", "out_of_date", "perhaps", "failed"
- *   plan    what would run, after a dry run: "actions":[{"action","rule","state","seconds","memory_bytes","bytes",
- *           "why"}], state run or maybe, seconds and memory (resident at its peak) null where nobody knows; "then":
- *           [NAME] what more may follow; "run", "perhaps", "cached", "seconds", "then_seconds", "memory_bytes" (the
- *           most of an action), "available_bytes" (null: not known), "bytes" of outputs in all; "warnings":[TEXT]
+ *   plan    what would run, after a dry run: "actions":[{"action","rule","state","seconds","memory_bytes",["device_bytes",]
+ *           "bytes","why"}], state run or maybe, seconds and memory (resident at its peak) null where nobody knows; "then":
+ *           [NAME] what more may follow; "run", "perhaps", "cached", "seconds", "then_seconds", "memory_bytes" and
+ *           "device_bytes" (the most of an action; the second where a GPU is used), "available_bytes" (null: not known), "bytes" of outputs in all; "warnings":[TEXT]
  *   log     past builds, or those of one action: "log":[{"build","time","how","action","rule","why",
  *           "seconds","peak_bytes"} or {"build","time","run","cached","failed","skipped"}], oldest first; time in UTC.
  *           Of an action with estimates "expected_seconds" and "expected_bytes" too; what is not known is left out */

@@ -126,6 +126,15 @@ void add_bytes(struct strbuf *out, uint64_t bytes)
 		strbuf_addf(out, "%.0f MB", (double)bytes / 1e6);
 }
 
+void add_device_bytes(struct strbuf *out, uint64_t bytes)
+{
+	if (!bytes)
+		return;
+	strbuf_adds(out, " and ");
+	add_bytes(out, bytes);
+	strbuf_adds(out, " of the GPU's");
+}
+
 void add_duration(struct strbuf *out, double seconds)
 {
 	if (seconds < 90)
@@ -136,16 +145,26 @@ void add_duration(struct strbuf *out, double seconds)
 		strbuf_addf(out, "%.1f h", seconds / 3600);
 }
 
-bool estimate_too_large(const struct estimate *e, struct strbuf *out)
+static void add_need(struct strbuf *out, uint64_t need, const char *of, uint64_t there)
+{
+	strbuf_adds(out, "needs about ");
+	add_bytes(out, need);
+	strbuf_addf(out, " of %s, ", of);
+	add_bytes(out, there);
+	strbuf_adds(out, " are there");
+}
+
+bool estimate_too_large(const struct build *b, const struct estimate *e, struct strbuf *out)
 {
 	uint64_t there = memory_available(), has = memory_resident();
-	if (!there || e->memory_bytes <= there + has)
+	uint64_t device = e->device_bytes && b->o.device_memory ? b->o.device_memory(b->o.rate_ctx) : 0;
+	bool host_is_small = there && e->memory_bytes > there + has, device_is_small = device && e->device_bytes > device;
+	if (!host_is_small && !device_is_small)
 		return false;
-	strbuf_adds(out, "needs about ");
-	add_bytes(out, e->memory_bytes);
-	strbuf_adds(out, " of memory, ");
-	add_bytes(out, there + has);
-	strbuf_adds(out, " are there");
+	if (host_is_small)
+		add_need(out, e->memory_bytes, "memory", there + has);
+	else
+		add_need(out, e->device_bytes, "the GPU's memory", device);
 	if (e->lower)
 		strbuf_addf(out, "; %s lowers it", e->lower);
 	return true;
@@ -168,7 +187,7 @@ static bool look_ahead(struct build *b, struct action *a)
 	a->estimate = estimate_of(b, a);
 	a->expected_s = estimate_seconds(b, a, &a->estimate);
 	strbuf_clear(&b->scratch);
-	if (estimate_too_large(&a->estimate, &b->scratch))
+	if (estimate_too_large(b, &a->estimate, &b->scratch))
 		build_emit(b, EVENT_WARN, a, b->scratch.s);
 	return true;
 }
@@ -196,12 +215,13 @@ double estimate_foreseen(struct build *b, const struct action *a)
 static void say_ahead(struct build *b)
 {
 	double seconds = 0;
-	uint64_t most = 0;
+	uint64_t most = 0, device = 0;
 	for (size_t i = 0; i < b->naction; i++) {
 		const struct action *a = b->action[i];
 		if (is_ahead(a)) {
 			seconds += a->expected_s;
 			most = a->estimate.memory_bytes > most ? a->estimate.memory_bytes : most;
+			device = a->estimate.device_bytes > device ? a->estimate.device_bytes : device;
 		} else if (a->kind == ACTION_GENERATE && a->state == STATE_WAIT) {
 			seconds += estimate_foreseen(b, a);
 		}
@@ -215,6 +235,7 @@ static void say_ahead(struct build *b)
 	strbuf_adds(&b->scratch, " ahead, with up to ");
 	add_bytes(&b->scratch, most);
 	strbuf_adds(&b->scratch, " of memory");
+	add_device_bytes(&b->scratch, device);
 	build_emit(b, EVENT_EXPECT, NULL, b->scratch.s);
 }
 

@@ -279,8 +279,9 @@ double estimate_foreseen(struct build *b, const struct action *generator);
 /* Fills in a's estimate, says what is ahead if it is long, and warns of what will not fit. Before a runs. */
 void estimate_before(struct build *b, struct action *a);
 /* "needs about 12.0 GB of memory, 8.0 GB are there" if so; false: it fits, or nobody knows. */
-bool estimate_too_large(const struct estimate *e, struct strbuf *out);
+bool estimate_too_large(const struct build *b, const struct estimate *e, struct strbuf *out);
 void add_bytes(struct strbuf *out, uint64_t bytes);
+void add_device_bytes(struct strbuf *out, uint64_t bytes); /* " and 8.0 GB of the GPU's"; 0: nothing */
 void add_duration(struct strbuf *out, double seconds);
 
 /* build_explain.c */

@@ -8,13 +8,14 @@ struct row {
 	const struct action *action;
 	double seconds;        /* 0: not known */
 	uint64_t memory_bytes; /* 0: not known */
+	uint64_t device_bytes; /* 0: none, or not known */
 	uint64_t bytes;        /* of its outputs, the last time */
 	const char *warning;   /* NULL: none */
 };
 
 struct planned {
 	double seconds, then_seconds;
-	uint64_t memory_bytes, bytes;
+	uint64_t memory_bytes, device_bytes, bytes;
 	size_t nrun, nunknown, nguess;
 	const char **warning;
 	size_t nwarning;
@@ -24,7 +25,8 @@ struct planned {
 static struct row row_of(struct build *b, struct arena *a, struct action *of)
 {
 	struct estimate e = estimate_of(b, of);
-	struct row r = {.action = of, .memory_bytes = e.memory_bytes, .seconds = estimate_seconds(b, of, &e)};
+	struct row r = {.action = of, .memory_bytes = e.memory_bytes, .device_bytes = e.device_bytes,
+		.seconds = estimate_seconds(b, of, &e)};
 	const struct journal_entry *old = b->journal ? journal_find(b->journal, of->name, JOURNAL_NEWEST, a) : NULL;
 	int64_t ns = old ? old->wall_ns : 0;
 	r.bytes = old ? old->bytes : 0;
@@ -34,7 +36,7 @@ static struct row row_of(struct build *b, struct arena *a, struct action *of)
 		r.seconds = (double)ns / 1e9;
 	strbuf_clear(&b->scratch);
 	strbuf_addf(&b->scratch, "%s ", of->name);
-	if (estimate_too_large(&e, &b->scratch))
+	if (estimate_too_large(b, &e, &b->scratch))
 		r.warning = arena_strdup(&b->arena, b->scratch.s);
 	return r;
 }
@@ -46,6 +48,8 @@ static void add_up(struct build *b, struct planned *sum, const struct row *r)
 	sum->bytes += r->bytes;
 	if (r->memory_bytes > sum->memory_bytes)
 		sum->memory_bytes = r->memory_bytes;
+	if (r->device_bytes > sum->device_bytes)
+		sum->device_bytes = r->device_bytes;
 	sum->nrun += would;
 	sum->nunknown += !would;
 	sum->nguess += r->seconds == 0;
@@ -63,6 +67,13 @@ static void add_member(struct strbuf *out, const char *name, const char *format,
 		strbuf_adds(out, "null");
 }
 
+/* Where a GPU is used. */
+static void add_device_member(struct strbuf *out, uint64_t bytes)
+{
+	if (bytes)
+		strbuf_addf(out, ",\"device_bytes\":%" PRIu64, bytes);
+}
+
 static void add_row(const struct row *r, enum report_form form, struct strbuf *out)
 {
 	bool would = r->action->state == STATE_WOULD;
@@ -72,6 +83,7 @@ static void add_row(const struct row *r, enum report_form form, struct strbuf *o
 		report_begin_row(out, r->action, would ? "run" : "maybe");
 		add_member(out, "seconds", "%.3f", r->seconds);
 		add_member(out, "memory_bytes", "%.0f", (double)r->memory_bytes);
+		add_device_member(out, r->device_bytes);
 		strbuf_addf(out, ",\"bytes\":%" PRIu64, r->bytes);
 		report_end_row(out, why);
 		return;
@@ -85,6 +97,8 @@ static void add_row(const struct row *r, enum report_form form, struct strbuf *o
 		strbuf_addf(out, "%6.0f MB  ", (double)r->memory_bytes / 1e6);
 	else
 		strbuf_adds(out, "           ");
+	if (r->device_bytes)
+		strbuf_addf(out, "+ %.0f MB of the GPU's  ", (double)r->device_bytes / 1e6);
 	strbuf_addf(out, "%s  [%s]  %s\n", r->action->name, r->action->rule->name, why);
 }
 
@@ -118,6 +132,7 @@ static void add_sum_json(struct build *b, const struct planned *sum, struct strb
 		sum->nunknown, b->result.ncached, sum->seconds, sum->bytes);
 	add_member(out, "then_seconds", "%.1f", sum->then_seconds);
 	add_member(out, "memory_bytes", "%.0f", (double)sum->memory_bytes);
+	add_device_member(out, sum->device_bytes);
 	add_member(out, "available_bytes", "%.0f", (double)memory_available());
 	strbuf_adds(out, ",\"warnings\":[");
 	for (size_t i = 0; i < sum->nwarning; i++)
@@ -142,6 +157,7 @@ static void add_sum(struct build *b, const struct planned *sum, struct strbuf *o
 		add_bytes(out, sum->memory_bytes);
 		strbuf_adds(out, " of memory");
 	}
+	add_device_bytes(out, sum->device_bytes);
 	strbuf_addc(out, '\n');
 	for (size_t i = 0; i < sum->nwarning; i++)
 		strbuf_addf(out, "warning: %s\n", sum->warning[i]);

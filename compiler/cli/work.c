@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "file.h"
+#include "gpu_device.h"
 #include "lineage.h"
 #include "pace.h"
 #include "speed.h"
@@ -61,6 +62,19 @@ static double rate(void *ctx, const char *kind, int threads)
 	*arena_push(w->cli->arena, w->pace, w->npace) =
 		(struct pace){arena_strdup(w->cli->arena, kind), pace_measure(kind, threads)};
 	return w->pace[w->npace - 1].rate;
+}
+
+/* Of the device that stages would run on. */
+static uint64_t device_memory(void *ctx)
+{
+	struct work *w = ctx;
+	struct gpu_device g;
+	if (!w->device_asked && gpu_device_open(&g, 0, NULL)) {
+		w->device_bytes = g.all_bytes;
+		gpu_device_close(&g);
+	}
+	w->device_asked = true;
+	return w->device_bytes;
 }
 
 static bool open_store(struct work *w, struct err *e)
@@ -166,7 +180,7 @@ static bool prepare(struct work *w, enum build_flags flags, struct err *e)
 	catch_signals();
 	struct build_options o = {.store = w->store, .stat = w->stat, .jobs = (int)jobs, .flags = flags,
 		.checkpoint_s = checkpoint ? (int)checkpoint : -1,
-		.journal = w->journal, .stop = &stop_level, .env = &w->env, .rate = rate, .rate_ctx = w,
+		.journal = w->journal, .stop = &stop_level, .env = &w->env, .rate = rate, .device_memory = device_memory, .rate_ctx = w,
 		.event = view_event, .event_ctx = &w->view};
 	if (!build_new(&w->build, &o, e))
 		return false;

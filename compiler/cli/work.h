@@ -45,6 +45,8 @@ struct work {
 	struct view view;
 	struct pace *pace;
 	size_t npace;
+	bool device_asked;
+	uint64_t device_bytes; /* that a GPU has; 0: there is none */
 	struct build_result result;
 	struct err err;       /* the engine's first failure, if it failed */
 };

@@ -78,7 +78,7 @@ fake='75 268435456 0'; got=$(on -p '' -n 12); rc=$?
 says 0 'g: this program has no code for sm_75; running on the CPU' && [ "$got" = "$text" ]; verdict too-old $?
 fake='120 268435456 0'; [ "$(on -p '' -n 12)" = "$text" ] && [ ! -s log ]; verdict later-by-ptx $?
 fake='90 100000 0'; got=$(on -p '' -n 12); rc=$?
-says 0 'g: fake 0 has 0.0 GB of memory free of 0.0, 0.0 are needed; running on the CPU' && [ "$got" = "$text" ]; verdict little-memory $?
+says 0 'g: fake 0 has 0.1 MB of memory free of 0.1 MB, * MB are needed; running on the CPU' && [ "$got" = "$text" ]; verdict little-memory $?
 on -p '' -n 12 --device cuda >/dev/null; rc=$?; says 36 'g: fake 0 has *'; verdict little-memory-36 $?
 fake='90 268435456 3'; on -p '' -n 12 >/dev/null; rc=$?; says 1 'g: p1_all failed: unspecified launch failure (CUDA error 719)'
 verdict failing-device $?

@@ -131,7 +131,7 @@ TEST(failures_are_said)
 	if (gpu_trial_real())
 		return;
 	set = "90 1024 0";
-	wanted = "fake 0 has 0.0 GB of memory free of 0.0, 0.0 are needed";
+	wanted = "fake 0 has 0.0 MB of memory free of 0.0 MB, ";
 	emit_case("norm", 1, fails);
 	set = "90 268435456 1";
 	wanted = " failed: unspecified launch failure (CUDA error 719)";
