@@ -3,10 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gpu_send.h"
+
 /* Of cuda.h. */
 enum { STREAM_NON_BLOCKING = 1 };
 
-enum { PIECE_BYTES = 8 << 20, NPIECES = 2, ALIGN_BYTES = 256 };
+enum { ALIGN_BYTES = 256 };
 
 /* ---- memory ---- */
 
@@ -55,67 +57,28 @@ static uint64_t place(const struct gpu_program *p, const struct gpu_run *with, u
 	return at;
 }
 
-/* Pieces through pinned memory: while one is on its way the next is read. */
-struct pinned {
-	const struct gpu_driver *d;
-	void *piece[NPIECES];
-	gpu_stream stream[NPIECES];
-	int next;
-};
-
-static bool pinned_open(struct pinned *s, const struct gpu_driver *d, struct err *e)
-{
-	*s = (struct pinned){.d = d};
-	for (int i = 0; i < NPIECES; i++)
-		if (!gpu_ok(d, d->host_alloc(&s->piece[i], PIECE_BYTES, 0), "allocating pinned memory", e) ||
-			!gpu_ok(d, d->stream_new(&s->stream[i], STREAM_NON_BLOCKING), "making a stream", e))
-			return false;
-	return true;
-}
-
-static bool pinned_send(struct pinned *s, uint64_t to, const void *from, uint64_t bytes, struct err *e)
-{
-	for (uint64_t at = 0; at < bytes; at += PIECE_BYTES) {
-		size_t n = bytes - at < PIECE_BYTES ? (size_t)(bytes - at) : PIECE_BYTES;
-		int i = s->next++ % NPIECES;
-		if (!gpu_ok(s->d, s->d->stream_wait(s->stream[i]), "sending weights", e))
-			return false;
-		memcpy(s->piece[i], (const char *)from + at, n);
-		if (!gpu_ok(s->d, s->d->to_device(to + at, s->piece[i], n, s->stream[i]), "sending weights", e))
-			return false;
-	}
-	return true;
-}
-
-static bool pinned_close(struct pinned *s, struct err *e)
-{
-	bool ok = true;
-	for (int i = 0; i < NPIECES; i++) {
-		if (s->stream[i]) {
-			ok = gpu_ok(s->d, s->d->stream_wait(s->stream[i]), "sending weights", ok ? e : NULL) && ok;
-			s->d->stream_free(s->stream[i]);
-		}
-		if (s->piece[i])
-			s->d->host_free(s->piece[i]);
-	}
-	return ok;
-}
-
-static bool send_all(struct gpu_run *r, struct err *e)
+/* Params begin to go to the device. */
+static struct gpu_sending *send_params(struct gpu_run *r)
 {
 	const struct program *h = &r->p->head;
-	struct pinned s;
-	bool ok = pinned_open(&s, r->g->d, e);
-	for (uint32_t i = 0; i < h->nexternal && ok; i++) {
-		const struct program_external *x = &h->external[i];
-		if (shared_with(r->with, x))
-			continue;
-		if (x->kind == EXTERNAL_PARAM)
-			ok = pinned_send(&s, r->t[1 + i], r->host[1 + i], x->bytes, e);
-		else if (x->kind == EXTERNAL_STATE)
-			ok = gpu_ok(r->g->d, r->g->d->fill(r->t[1 + i], 0, x->bytes, r->stream), "clearing the cache", e);
-	}
-	return pinned_close(&s, ok ? e : NULL) && ok;
+	struct gpu_part *part = xcalloc(h->nexternal + 1, sizeof(*part));
+	size_t n = 0;
+	for (uint32_t i = 0; i < h->nexternal; i++)
+		if (h->external[i].kind == EXTERNAL_PARAM && !shared_with(r->with, &h->external[i]))
+			part[n++] = (struct gpu_part){r->t[1 + i], r->host[1 + i], h->external[i].bytes};
+	struct gpu_sending *s = gpu_send_start(r->g, part, n);
+	free(part);
+	return s;
+}
+
+static bool clear_states(struct gpu_run *r, struct err *e)
+{
+	const struct program *h = &r->p->head;
+	for (uint32_t i = 0; i < h->nexternal; i++)
+		if (h->external[i].kind == EXTERNAL_STATE && !shared_with(r->with, &h->external[i]) &&
+			!gpu_ok(r->g->d, r->g->d->fill(r->t[1 + i], 0, h->external[i].bytes, r->stream), "clearing the cache", e))
+			return false;
+	return true;
 }
 
 /* ---- code ---- */
@@ -157,7 +120,9 @@ bool gpu_run_open(struct gpu_run *r, const struct gpu_run_request *q, struct err
 	if (ok) {
 		r->g->free_bytes -= r->bytes;
 		place(p, q->with, r->base, r->t);
-		ok = find_functions(r, q->cubin, e) && send_all(r, e) && (!*p->all || send_all_args(r, e));
+		struct gpu_sending *params = send_params(r);
+		ok = find_functions(r, q->cubin, e) && clear_states(r, e) && (!*p->all || send_all_args(r, e));
+		ok = gpu_send_finish(params, ok ? e : NULL) && ok;
 	}
 	if (!ok)
 		gpu_run_close(r);

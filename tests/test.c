@@ -64,6 +64,17 @@ const char *test_data(void)
 	return NULL;
 }
 
+bool test_is_first(void)
+{
+	const char *build = getenv("BUILD"), *slash = build ? strrchr(build, '/') : NULL;
+	return !build || !strcmp(slash ? slash + 1 : build, ".build");
+}
+
+int test_seeds(int n)
+{
+	return test_is_first() || !n ? n : n < 4 ? 1 : n / 4;
+}
+
 const char *test_tmpdir(void)
 {
 	if (!tmpdir[0]) {

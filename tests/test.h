@@ -31,6 +31,11 @@ void test_check_int(const char *file, int line, const char *expr, long long got,
  * test_skip when it is absent: `const char *data = test_data(); if (!data) return;` */
 const char *test_data(void);
 
+/* How many of n random cases to try: generated code is the same whatever compiled the emitter, so the gcc configuration tries
+ * all and the others, which look at the emitter's memory and arithmetic, a fourth. */
+int test_seeds(int n);
+bool test_is_first(void); /* the gcc configuration */
+
 /* A fresh directory that lives until the test ends; removed with what is in it. */
 const char *test_tmpdir(void);
 

@@ -10,7 +10,9 @@
  *                    from 0, ranges added in order.
  *   dot of q8, q4    as ir.h says, by ranges of blocks that are added in order.
  *   attention        slots in ranges of PV_CHUNK from slot 0 on; weights of a range relative to the largest score
- *                    until then, what was added before scaled down to it.
+ *                    until then, what was added before scaled down to it. Over bf16 by mma: ranges of 64 slots, a range in
+ *                    two steps, from nothing; weights rounded to bf16; ranges added in order, scaled likewise
+ *                    (cuda_attention_mma.c).
  */
 #ifndef CUDA_H
 #define CUDA_H

@@ -1,5 +1,5 @@
 /*
- * Attention as CUDA C. A block takes a row and a KV head with all its query heads, and walks slots in ranges of PV_CHUNK:
+ * Attention as CUDA C, by plain arithmetic: of all but bf16 (cuda_attention_mma.c). A block takes a row and a KV head with all its query heads, and walks slots in ranges of PV_CHUNK:
  * scores, a thread a slot; the softmax of the range, a warp a query head; sums of values, a thread a feature. What was
  * summed before is scaled to the largest score until then (Milakov & Gimelshein 2018; Dao et al. 2022).
  */
@@ -145,8 +145,11 @@ static void attention(struct cuda_fn *f)
 
 void cuda_attention(struct cuda_fn *f, int part)
 {
-	if (f->g->node[f->region->node[0]].op == OP_ATTENTION)
-		attention(f);
-	else
+	const struct node *n = &f->g->node[f->region->node[0]];
+	if (n->op != OP_ATTENTION)
 		cuda_attention_grad(f, part);
+	else if (cuda_attention_by_mma(f->g, n))
+		cuda_attention_mma(f);
+	else
+		attention(f);
 }

@@ -22,4 +22,8 @@ const char *cuda_heads_row(struct cuda_fn *f, const struct cuda_heads *h, int no
 const char *cuda_heads_slot(struct cuda_fn *f, const struct cuda_heads *h, int node, const char *slot, const char *b,
 	const char *c);
 
+/* cuda_attention_mma.c: attention on tensor cores, where it can be. */
+bool cuda_attention_by_mma(const struct graph *g, const struct node *n);
+void cuda_attention_mma(struct cuda_fn *f);
+
 #endif

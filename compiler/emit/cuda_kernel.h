@@ -74,6 +74,6 @@ cuda_region cuda_map, cuda_reduce, cuda_scatter, cuda_quantise, cuda_dot, cuda_a
 void cuda_attention_grad(struct cuda_fn *f, int part);
 int cuda_parts(const struct graph *g, const struct region *r);
 
-extern const char cuda_prelude[];
+extern const char cuda_prelude[], cuda_behind_exp[]; /* exp_f32 is known */
 
 #endif

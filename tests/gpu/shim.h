@@ -102,6 +102,12 @@ static inline uint16_t float_to_half(float f)
 		return (uint16_t)(sign | (uint32_t)ldexp(fabs((double)f), 24));
 	return (uint16_t)(sign | (uint32_t)exponent << 10 | (x >> 13 & 1023));
 }
+static inline uint32_t shim_bf16(float f)
+{
+	uint32_t x = to_bits(f);
+	return (x & 0x7fffffff) > 0x7f800000 ? 0x7fff : (x + 0x7fff + (x >> 16 & 1)) >> 16;
+}
+static inline uint32_t pack_bf16(float low, float high) { return shim_bf16(low) | shim_bf16(high) << 16; }
 static void sync_block(void)
 {
 	shim_yield(SHIM_BLOCK_BARRIER);

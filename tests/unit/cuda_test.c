@@ -40,20 +40,22 @@ static bool run_program(struct shim *shim, struct memory *m)
 	return !wrong;
 }
 
-/* Text is the same whatever compiled the emitter: other configurations look at its memory, on fewer graphs. */
-static bool is_first(void)
-{
-	const char *build = getenv("BUILD"), *slash = build ? strrchr(build, '/') : NULL;
-	return !build || !strcmp(slash ? slash + 1 : build, ".build");
-}
-
-static int seeds(int n)
-{
-	return is_first() ? n : 1;
-}
-
 /* Equal bits, or within a tolerance where a class of its own or a sum of it is in between. */
 static double tolerance;
+
+/* Attention is on tensor cores where keys and values are bf16. */
+static bool has_attention_of(const struct graph *g, bool bf16)
+{
+	for (int i = 0; i < g->nnode; i++)
+		if (op_info[g->node[i].op].class == CLASS_ATTENTION && (g->node[g->node[i].src[1]].type.dtype == DT_BF16) == bf16)
+			return true;
+	return false;
+}
+
+static double tolerance_of(const struct graph *g)
+{
+	return has_attention_of(g, false) && !has_attention_of(g, true) ? 1e-5 : tolerance;
+}
 
 static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
 {
@@ -71,7 +73,7 @@ static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uin
 		snprintf(name, sizeof(name), "%s, seed %llu, order %d", g->name, (unsigned long long)seed, order);
 		init(&got, plan, rows, seed);
 		ok = run_program(&shim, &got) &&
-			(tolerance ? memory_close(&want, &got, tolerance, name) : memory_same(&want, &got, name));
+			(tolerance ? memory_close(&want, &got, tolerance_of(g), name) : memory_same(&want, &got, name));
 		/* Whatever the order and the blocks: the same bits. */
 		if (ok && order)
 			ok = memory_same(&first, &got, name);
@@ -93,13 +95,13 @@ static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uin
 	TEST(cuda_##name)                         \
 	{                                         \
 		tolerance = 0;                    \
-		emit_case(#name, seeds(nseed), try);     \
+		emit_case(#name, test_seeds(nseed), try);     \
 	}
 #define CLOSE(name, nseed, by)                    \
 	TEST(cuda_##name)                         \
 	{                                         \
 		tolerance = by;                   \
-		emit_case(#name, seeds(nseed), try);     \
+		emit_case(#name, test_seeds(nseed), try);     \
 	}
 EXACT(maps, 4)
 EXACT(recipes, 2)
@@ -112,20 +114,20 @@ CLOSE(dot_bf16, 6, 4e-3)
 CLOSE(quantised, 6, 4e-3)
 CLOSE(backward, 6, 4e-3)
 CLOSE(memory, 4, 4e-3)
-CLOSE(attention, 10, 1e-5)
-CLOSE(attention_rows, 4, 1e-5)
-CLOSE(attention_grad, 8, 1e-5)
+CLOSE(attention, 10, 8e-3)
+CLOSE(attention_rows, 4, 8e-3)
+CLOSE(attention_grad, 8, 8e-3)
 
 TEST(cuda_training)
 {
 	tolerance = 4e-3;
-	emit_case_training(seeds(2), try);
+	emit_case_training(test_seeds(2), try);
 }
 
 TEST(cuda_importance)
 {
 	tolerance = 4e-3;
-	emit_case_importance(seeds(3), try);
+	emit_case_importance(test_seeds(3), try);
 }
 
 /* ---- NVRTC: what needs no other compiler than gcc is asked of one configuration ---- */
@@ -135,7 +137,7 @@ static const int wanted[] = {80, 86, 89, 90, 100, 120};
 static const struct nvrtc *nvrtc_here(void)
 {
 	struct err e;
-	if (!is_first())
+	if (!test_is_first())
 		return NULL;
 	const struct nvrtc *n = nvrtc_open(&e);
 	if (!n)

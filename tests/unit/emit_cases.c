@@ -310,7 +310,7 @@ static void case_attention(struct graph *g, struct rng *r)
 	graph_axis(g, "K", 1 + (int64_t)rng_below(r, 3), false);
 	graph_axis(g, "G", 1 + (int64_t)rng_below(r, rng_below(r, 2) ? 3 : 9), false);
 	graph_axis(g, "X", 2, false);
-	graph_axis(g, "E", 1 + (int64_t)rng_below(r, 20), false);
+	graph_axis(g, "E", 1 + (int64_t)rng_below(r, rng_below(r, 4) ? 20 : 64), false);
 	int s = graph_axis(g, "S", slots, false);
 	int slot = leaf(g, "slot", DT_I32, "R"), lo = leaf(g, "lo", DT_I32, "R");
 	int hi = leaf(g, "hi", DT_I32, "R");

@@ -26,7 +26,7 @@ TEST(emit_importance)
 #define WALK(name, nseed)                                                                          \
 	TEST(emit_##name)                                                                          \
 	{                                                                                          \
-		emit_case(#name, nseed, trial_run);                                                \
+		emit_case(#name, test_seeds(nseed), trial_run);                                                \
 	}
 WALK(maps, 12)
 WALK(recipes, 6)
