@@ -9,7 +9,8 @@
 enum {
 	LINE = 64,
 	LONE_WORK = 32768, /* less than this takes about as long as the threads' meeting before and after it */
-	TURNS = 4,         /* ranges that a thread takes of one kernel, if all are equally fast */
+	PARTS = 8,         /* of a kernel's items at most, each begun by threads of its own */
+	SHARES = 2,        /* a thread takes what is left of a part, divided by this and the part's threads */
 };
 
 struct run {
@@ -17,11 +18,11 @@ struct run {
 	void *const *t;
 	const int64_t *dim;
 	char *scratch;
-	/* First item that nobody took, of each kernel between two barriers; the set that is not in use is set back
-	 * meanwhile. */
+	/* Items that were taken, of each part of each kernel between two barriers; the set that is not in use is set
+	 * back meanwhile. */
 	struct turn {
-		_Alignas(LINE) atomic_int_least64_t next;
-	} turn[2][PROGRAM_MAX_GROUP];
+		_Alignas(LINE) atomic_int_least64_t taken;
+	} turn[2][PROGRAM_MAX_GROUP][PARTS];
 };
 
 size_t program_scratch_bytes(const struct program *prog)
@@ -48,17 +49,45 @@ static bool is_lone(const struct program_kernel *k, int64_t nitems, const int64_
 	return nitems <= 1 || (k->work && k->work(dim) < LONE_WORK);
 }
 
-static void take_turns(struct run *r, const struct program_kernel *kernel, void *const *arg, void *scratch,
-	atomic_int_least64_t *next, int64_t n, int nthreads)
+struct thread {
+	int index, n; /* of n */
+	void *scratch;
+};
+
+struct range {
+	int64_t lo, hi; /* items */
+};
+
+static struct range part_of(int64_t n, int part, int nparts)
 {
-	int64_t each = n / ((int64_t)nthreads * TURNS);
-	if (each < 1)
-		each = 1;
-	for (;;) {
-		int64_t lo = atomic_fetch_add_explicit(next, each, memory_order_relaxed);
+	return (struct range){n * part / nparts, n * (part + 1) / nparts};
+}
+
+/* What to run next of a part; false: nothing is left. Long ranges come first, which are read in order, short ones in the
+ * end, so that no thread waits for more than an item of another. */
+static bool take_range(struct turn *turn, struct range part, int share, struct range *r)
+{
+	int64_t n = part.hi - part.lo, lo = atomic_load_explicit(&turn->taken, memory_order_relaxed), hi;
+	do {
 		if (lo >= n)
-			return;
-		kernel->run(arg, r->dim, scratch, lo, lo + each < n ? lo + each : n);
+			return false;
+		hi = lo + (n - lo + share - 1) / share;
+	} while (!atomic_compare_exchange_weak_explicit(&turn->taken, &lo, hi, memory_order_relaxed,
+		memory_order_relaxed));
+	*r = (struct range){part.lo + lo, part.lo + hi};
+	return true;
+}
+
+/* A thread begins with the same part of every kernel, whose rows its caches have from the kernel before; then it helps
+ * the others. */
+static void take_turns(struct run *r, const struct program_kernel *kernel, void *const *arg, struct turn *turn,
+	int64_t n, struct thread t)
+{
+	int nparts = t.n < PARTS ? t.n : PARTS, share = SHARES * ((t.n + PARTS - 1) / PARTS);
+	for (int i = 0; i < nparts; i++) {
+		int part = (t.index + i) % nparts;
+		for (struct range items; take_range(&turn[part], part_of(n, part, nparts), share, &items);)
+			kernel->run(arg, r->dim, t.scratch, items.lo, items.hi);
 	}
 }
 
@@ -70,39 +99,41 @@ struct place {
 };
 
 /* Before a kernel runs. Thread 0 needs to wait for nobody between kernels that only it runs. */
-static void meet(struct run *r, struct pool *p, struct place *at, int thread, bool lone)
+static void meet(struct run *r, struct pool *p, struct place *at, struct thread t, bool lone)
 {
 	if (!at->owed || (lone && !at->shared))
 		return;
 	pool_barrier(p);
-	*at = (struct place){.set = !at->set};
 	/* All are past the barrier, so past the kernels that used the other set. */
-	for (int i = 0; i < PROGRAM_MAX_GROUP && thread == 0; i++)
-		atomic_store_explicit(&r->turn[!at->set][i].next, 0, memory_order_relaxed);
+	for (int i = 0; i < at->nkernel && t.index == 0; i++)
+		for (int part = 0; part < t.n && part < PARTS; part++)
+			atomic_store_explicit(&r->turn[at->set][i][part].taken, 0, memory_order_relaxed);
+	*at = (struct place){.set = !at->set};
 }
 
 static void run_thread(void *arg, int thread, struct pool *p)
 {
 	struct run *r = arg;
-	int nthreads = pool_threads(p);
-	void *scratch = r->scratch ? r->scratch + (size_t)thread * program_scratch_bytes(r->prog) : NULL;
+	struct thread t = {.index = thread, .n = pool_threads(p)};
 	void *kernel_arg[PROGRAM_MAX_ARGS];
 	struct place at = {0};
+	if (r->scratch)
+		t.scratch = r->scratch + (size_t)thread * program_scratch_bytes(r->prog);
 	for (uint32_t k = 0; k < r->prog->nkernel; k++) {
 		const struct program_kernel *kernel = &r->prog->kernel[k];
 		int64_t n = kernel->items(r->dim);
-		bool lone = nthreads == 1 || is_lone(kernel, n, r->dim);
+		bool lone = t.n == 1 || is_lone(kernel, n, r->dim);
 		at.owed = at.owed || kernel->waits;
-		meet(r, p, &at, thread, lone);
+		meet(r, p, &at, t, lone);
 		if (n <= 0 || (lone && thread != 0))
 			continue;
 		resolve(kernel, r->t, kernel_arg);
 		if (lone) {
-			kernel->run(kernel_arg, r->dim, scratch, 0, n);
+			kernel->run(kernel_arg, r->dim, t.scratch, 0, n);
 			continue;
 		}
 		at.shared = true;
-		take_turns(r, kernel, kernel_arg, scratch, &r->turn[at.set][at.nkernel++].next, n, nthreads);
+		take_turns(r, kernel, kernel_arg, r->turn[at.set][at.nkernel++], n, t);
 	}
 }
 

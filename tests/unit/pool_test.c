@@ -2,9 +2,12 @@
 #include "test.h"
 
 #include <fenv.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base.h"
 #include "program.h"
 
 enum { RUNS = 40, N = 257, LANES = 3, NKERNEL = 24 * LANES };
@@ -142,6 +145,95 @@ TEST(denormals_vanish_in_every_thread_and_come_back_to_the_caller)
 	fesetround(FE_TONEAREST);
 	for (int i = 0; i < n; i++)
 		CHECK_INT(seen[i], 3);
+	pool_free(p);
+}
+
+/* The range that an item ran in, and how often. */
+struct seen {
+	int64_t hi;
+	int runs;
+};
+
+static void run_seen(void *const *arg, const int64_t *dim, void *scratch, int64_t lo, int64_t hi)
+{
+	struct seen *s = arg[0];
+	(void)dim, (void)scratch;
+	for (int64_t i = lo; i < hi; i++)
+		s[i] = (struct seen){hi, s[i].runs + 1};
+}
+
+/* Each of the parts of a kernel's items goes in ranges that take a share of what is left of it, down to one item. */
+static void check_ranges(const struct seen *s, int64_t n, int nparts, int share)
+{
+	for (int part = 0; part < nparts; part++) {
+		int64_t at = n * part / nparts, end = n * (part + 1) / nparts;
+		while (at < end) {
+			int64_t hi = at + (end - at + share - 1) / share;
+			for (; at < hi; at++) {
+				CHECK_INT(s[at].runs, 1);
+				CHECK_INT(s[at].hi, hi);
+			}
+		}
+	}
+}
+
+TEST(ranges_get_shorter_until_one_item_is_left)
+{
+	static const struct program_arg arg[1] = {{1, 0}};
+	static const struct program_kernel kernel[1] = {{"seen", run_seen, items_all, 1, arg, NULL, 0}};
+	static const struct program prog = {PROGRAM_ABI, 1, 1, 1, "r", kernel, external, dims, 0, 0};
+	static const struct {
+		int nthreads, nparts, share;
+	} row[] = {{2, 2, 2}, {3, 3, 2}, {8, 8, 2}, {11, 8, 4}};
+	static const int64_t extents[] = {2, 5, 64, N};
+	for (size_t i = 0; i < NELEM(row); i++)
+		for (size_t e = 0; e < NELEM(extents); e++) {
+			struct seen seen[N] = {{0}};
+			struct pool *p = pool_new(row[i].nthreads);
+			void *t[2] = {NULL, seen};
+			int64_t n = extents[e];
+			REQUIRE(p);
+			program_run(&prog, p, t, &n, NULL);
+			check_ranges(seen, n, row[i].nparts, row[i].share);
+			pool_free(p);
+		}
+}
+
+/* Item i of as many as there are threads notes the thread it runs on, and ends when all have begun. */
+struct meeting {
+	atomic_int begun;
+	int thread[4];
+	const char *scratch;
+};
+
+static void run_meeting(void *const *arg, const int64_t *dim, void *scratch, int64_t lo, int64_t hi)
+{
+	struct meeting *m = arg[0];
+	for (int64_t i = lo; i < hi; i++) {
+		m->thread[i] = (int)(((const char *)scratch - m->scratch) / LINE);
+		atomic_fetch_add(&m->begun, 1);
+		while (atomic_load(&m->begun) < dim[0])
+			sched_yield();
+	}
+}
+
+TEST(a_thread_begins_with_the_same_part_of_every_kernel)
+{
+	static const struct program_arg arg[1] = {{1, 0}};
+	static const struct program_kernel kernel[1] = {{"meeting", run_meeting, items_all, 1, arg, NULL, 0}};
+	static const struct program prog = {PROGRAM_ABI, 1, 1, 1, "m", kernel, external, dims, 0, LINE};
+	struct meeting m;
+	int64_t n = NELEM(m.thread);
+	struct pool *p = pool_new((int)n);
+	void *scratch = aligned_alloc(LINE, (size_t)n * LINE), *t[2] = {NULL, &m};
+	REQUIRE(p);
+	for (int run = 0; run < RUNS; run++) {
+		m = (struct meeting){.scratch = scratch};
+		program_run(&prog, p, t, &n, scratch);
+		for (int i = 0; i < n; i++)
+			CHECK_INT(m.thread[i], i);
+	}
+	free(scratch);
 	pool_free(p);
 }
 
