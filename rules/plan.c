@@ -376,6 +376,7 @@ struct action *plan_compile(struct plan *p, const struct plan_target *t, const s
 	fields_add(p->arena, &param, "numerics", numerics_classes[t->numerics].name);
 	fields_add(p->arena, &param, "target", cpu->name);
 	fields_add(p->arena, &param, "rows", plan_number(p, STEP_ROWS));
+	fields_add(p->arena, &param, "outs", plan_number(p, STEP_OUTS));
 	fields_add(p->arena, &param, "context", plan_number(p, t->spec->context));
 	return plan_action(p, name, &rule_compile, &in, param);
 }

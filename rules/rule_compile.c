@@ -23,7 +23,7 @@ static bool run_compile(struct rule_call *c, struct err *e)
 		return false;
 	const struct fields *param = call_params(c);
 	const struct graph *plan = step_plan(call_arena(c), &s, numerics, (int)fields_int(param, "rows"),
-		fields_int(param, "context"));
+		(int)fields_int(param, "outs"), fields_int(param, "context"));
 	strbuf_init(&object);
 	bool ok = emit_object(&(struct emit_request){target, &plan, 1, EMIT_OBJECT, NULL}, &object, e) &&
 		call_output(c, 0, strbuf_buf(&object), e);

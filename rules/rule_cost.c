@@ -94,7 +94,7 @@ static bool run_cost(struct rule_call *c, struct err *e)
 	of_full.weights = (struct param_source){&full, packed_find};
 	const struct weight_source from = {&s, rule_tensor, c};
 	const struct cost_pair pair = {&unquantised.session, &quantised.session};
-	bool ok = weights_pack(&from, step_plan(call_arena(c), &s, NUMERICS_F32, STEP_ROWS, 0), &full, e) &&
+	bool ok = weights_pack(&from, step_plan(call_arena(c), &s, NUMERICS_F32, STEP_ROWS, STEP_OUTS, 0), &full, e) &&
 		measurer_open(&unquantised, &of_full, e) && measurer_open(&quantised, &o, e) && resume(&k, e) &&
 		cost_all(&k, &pair, e) && write_output(&k, e);
 	measurer_release(&quantised);

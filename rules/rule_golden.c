@@ -58,7 +58,7 @@ static bool run_golden(struct rule_call *c, struct err *e)
 		!tokenizer_load(&t, block, e))
 		return false;
 	size_t n = choose_tokens(&t, (uint32_t)s.config.vocab, (size_t)s.config.context, token);
-	const struct graph *plan = step_plan(call_arena(c), &s, numerics, GOLDEN_TOKENS, GOLDEN_TOKENS);
+	const struct graph *plan = step_plan(call_arena(c), &s, numerics, GOLDEN_TOKENS, GOLDEN_TOKENS, GOLDEN_TOKENS);
 	if (!emit_native(&plan, 1, 1, &loaded, e))
 		return false;
 	bool ok = record(c, loaded.program[0], &params, n, token, e);

@@ -16,8 +16,8 @@ static bool run_gpu(struct rule_call *c, struct err *e)
 		return false;
 	int64_t context = fields_int(param, "context");
 	int arch = (int)fields_int(param, "arch");
-	const struct graph *const plan[] = {step_plan(call_arena(c), &s, numerics, GPU_ROWS, context),
-		step_plan(call_arena(c), &s, numerics, GPU_FEW_ROWS, context)};
+	const struct graph *const plan[] = {step_plan(call_arena(c), &s, numerics, GPU_ROWS, GPU_ROWS, context),
+		step_plan(call_arena(c), &s, numerics, GPU_FEW_ROWS, GPU_FEW_ROWS, context)};
 	struct cuda_source source = cuda_emit(call_arena(c), plan, 2);
 	strbuf_init(&table);
 	strbuf_init(&cubin);

@@ -38,7 +38,7 @@ static bool run_quantise(struct rule_call *c, struct err *e)
 	struct strbuf text;
 	if (!rule_numerics(c, &w.numerics, e) || !rule_state(c, "state", &s, e))
 		return false;
-	if (!pack_all(c, &s, step_plan(call_arena(c), &s, w.numerics, STEP_ROWS, 0), &w, e))
+	if (!pack_all(c, &s, step_plan(call_arena(c), &s, w.numerics, STEP_ROWS, STEP_OUTS, 0), &w, e))
 		return false;
 	strbuf_init(&text);
 	weights_write(&text, &w);
@@ -54,7 +54,7 @@ static bool estimate(const struct estimate_call *c, struct estimate *out)
 	uint64_t most = 0, weights = 0;
 	if (!foretell_numerics(c, &numerics) || !foretell_state(c, "state", &s))
 		return false;
-	const struct graph *plan = step_plan(estimate_arena(c), &s, numerics, STEP_ROWS, 0);
+	const struct graph *plan = step_plan(estimate_arena(c), &s, numerics, STEP_ROWS, STEP_OUTS, 0);
 	for (int i = 0; i < plan->nnode; i++) {
 		const struct node *n = &plan->node[i];
 		const struct state_tensor *t = n->op == OP_PARAM ? state_find(&s, n->name) : NULL;

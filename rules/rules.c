@@ -9,11 +9,11 @@ const struct rule *const rules_table[] = {&rule_import, &rule_tokenizer, &rule_i
 	&rule_shape, &rule_quantise, &rule_evaluate, &rule_cost, &rule_gate, &rule_golden, &rule_compile, &rule_gpu, &rule_lock,
 	&rule_link, NULL};
 
-const struct graph *step_plan(struct arena *a, const struct state *s, enum numerics numerics, int rows,
+const struct graph *step_plan(struct arena *a, const struct state *s, enum numerics numerics, int rows, int outs,
 	int64_t context)
 {
 	struct forward f = {.config = &s->config, .has_attn = s->has_attn, .has_mlp = s->has_mlp,
-		.numerics = numerics, .max_rows = rows, .max_out = rows,
+		.numerics = numerics, .max_rows = rows, .max_out = outs,
 		.slots = context ? context : s->config.context};
 	return graph_plan(a, forward_step(a, &f));
 }

@@ -52,11 +52,12 @@ struct rule_env {
 
 /* ---- what several rules share ---- */
 
-/* Rows of one call of the program "step"; longer prompts go in chunks. */
-enum { STEP_ROWS = 64, GPU_ROWS = 512 };
+/* Rows of one call of the program "step", longer prompts go in chunks; and how many of them have logits, which are what
+ * costs memory. */
+enum { STEP_ROWS = 256, STEP_OUTS = 64, GPU_ROWS = 512 };
 
 /* The planned graph of the program "step" of a state. context 0: the model's. In the arena. */
-const struct graph *step_plan(struct arena *a, const struct state *s, enum numerics numerics, int rows,
+const struct graph *step_plan(struct arena *a, const struct state *s, enum numerics numerics, int rows, int outs,
 	int64_t context);
 
 /* Parameter "numerics". */

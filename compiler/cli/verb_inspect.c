@@ -305,7 +305,7 @@ static bool emit_program(struct cli *c, const struct spec *s, const char *form, 
 	bool ok = model_open(&m, s->model.path->path, e);
 	if (ok) {
 		struct forward f = {.config = &m.config, .numerics = numerics, .max_rows = STEP_ROWS,
-			.max_out = STEP_ROWS, .slots = t->context ? t->context : m.config.context};
+			.max_out = STEP_OUTS, .slots = t->context ? t->context : m.config.context};
 		ok = strcmp(form, "cuda") ? emit_stage(c, forward_step(c->arena, &f), &hardware, form, out, e)
 					  : emit_cuda(c, &f, out);
 	}
