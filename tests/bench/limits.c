@@ -1,10 +1,11 @@
 /*
  * What this machine gives when nothing else is done: the limits that `ninja bench` divides by.
  *
- *     limits THREADS [NAME]...     read fma bf16 vnni, or all; one JSON object on stdout
+ *     limits THREADS [NAME]...     read fma bf16 vnni blocks, or all; one JSON object on stdout
  *
  * read: bytes/s of loads alone, from 2 GiB of memory, four streams per thread. fma: f32 flop/s; bf16: flop/s
- * of vdpbf16ps; vnni: op/s of vpdpbusd: chains of independent accumulators in registers, no memory. A limit
+ * of vdpbf16ps; vnni: op/s of vpdpbusd: chains of independent accumulators in registers, no memory; blocks: the
+ * same, where every 8 of a chain are a block whose sum is made a float and added times a product of scales. A limit
  * that the CPU has no instructions for is 0. Each is the best of five runs of about 0.1 s.
  */
 #include <pthread.h>
@@ -83,6 +84,34 @@ PEAK(fma_avx512, "vfmadd231ps", "vpxord", "zmm")
 PEAK(bf16_avx512, "vdpbf16ps", "vpxord", "zmm")
 PEAK(vnni_avx512, "vpdpbusd", "vpxord", "zmm")
 
+/* As many vpdpbusd as of the peak, and for each 8 of an accumulator one conversion, product and fma. */
+static void blocks_avx512(void)
+{
+	long n = STEPS / 8;
+	__asm__ volatile(".irp r,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17\n\t"
+			 "vpxord %%zmm\\r,%%zmm\\r,%%zmm\\r\n\t"
+			 ".endr\n"
+			 "1:\n\t"
+			 ".rept 8\n\t"
+			 ".irp r,2,3,4,5,6,7,8,9,10,11,12,13\n\t"
+			 "vpdpbusd %%zmm1,%%zmm0,%%zmm\\r\n\t"
+			 ".endr\n\t"
+			 ".endr\n\t"
+			 ".irp half,2,8\n\t"
+			 ".irp float,14,15,16,17,14,15\n\t"
+			 "vcvtdq2ps %%zmm\\half,%%zmm18\n\t"
+			 "vmulps %%zmm1,%%zmm0,%%zmm19\n\t"
+			 "vfmadd231ps %%zmm19,%%zmm18,%%zmm\\float\n\t"
+			 ".endr\n\t"
+			 ".endr\n\t"
+			 "dec %0\n\t"
+			 "jnz 1b"
+			 : "+r"(n)
+			 :
+			 : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+			 "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"); /* those behind are not the compiler's */
+}
+
 static const double each_step = (double)CHAINS * STEPS * LANES;
 
 static double fma_peak(struct part *p)
@@ -113,6 +142,15 @@ static double vnni_peak(struct part *p)
 	vnni_avx512();
 	return each_step * 8;
 }
+
+static double blocks_peak(struct part *p)
+{
+	(void)p;
+	if (!__builtin_cpu_supports("avx512vnni"))
+		return 0;
+	blocks_avx512();
+	return each_step * 8;
+}
 #else
 static double no_peak(struct part *p)
 {
@@ -122,12 +160,13 @@ static double no_peak(struct part *p)
 #define fma_peak no_peak
 #define bf16_peak no_peak
 #define vnni_peak no_peak
+#define blocks_peak no_peak
 #endif
 
 static const struct limit {
 	const char *name;
 	double (*work)(struct part *p);
-} limits[] = {{"read", read_memory}, {"fma", fma_peak}, {"bf16", bf16_peak}, {"vnni", vnni_peak}};
+} limits[] = {{"read", read_memory}, {"fma", fma_peak}, {"bf16", bf16_peak}, {"vnni", vnni_peak}, {"blocks", blocks_peak}};
 
 static void *run_part(void *arg)
 {
