@@ -11,6 +11,7 @@
  */
 #include <string.h>
 
+#include "llvm_attention.h"
 #include "llvm_dot.h"
 
 static LLVMValueRef round_up_div(struct kernel *k, LLVMValueRef n, int64_t by)
@@ -27,21 +28,49 @@ static int first_dot(const struct kernel *k)
 	BUG("a dot region without a dot");
 }
 
-static int64_t panel_blocks(const struct dot *d)
+/* n less what is over a multiple of by. */
+static LLVMValueRef whole_part(struct kernel *k, LLVMValueRef n, int64_t by)
 {
-	return (d->npanels + BLOCK_PANELS - 1) / BLOCK_PANELS;
+	return LLVMBuildSub(k->at, n, LLVMBuildSRem(k->at, n, const_i64(k, by), ""), "");
+}
+
+/* Whether every dot of the region goes by packed items. */
+static bool is_packed(const struct kernel *k)
+{
+	for (int i = 0; i < k->region->nnode; i++) {
+		const struct node *n = &k->g->node[k->region->node[i]];
+		if (n->op != OP_DOT)
+			continue;
+		struct dot d = dot_shape(k->g, n);
+		if (!dot_packs(k->g, &d))
+			return false;
+	}
+	return true;
+}
+
+/* The largest item. */
+struct item_size {
+	int rows, panels;
+};
+
+static struct item_size item_size(const struct kernel *k)
+{
+	if (is_packed(k))
+		return (struct item_size){PACKED_ROWS, PACKED_PANELS};
+	return (struct item_size){BLOCK_ROWS, BLOCK_PANELS};
 }
 
 LLVMValueRef dot_items(struct kernel *k)
 {
 	struct dot d = dot_shape(k->g, &k->g->node[first_dot(k)]);
-	LLVMValueRef rows = round_up_div(k, extent_product(k, &d.m, 0, d.m.naxis), BLOCK_ROWS);
-	return LLVMBuildMul(k->at, rows, const_i64(k, panel_blocks(&d)), "");
+	struct item_size size = item_size(k);
+	LLVMValueRef rows = round_up_div(k, extent_product(k, &d.m, 0, d.m.naxis), size.rows);
+	return LLVMBuildMul(k->at, rows, const_i64(k, (d.npanels + size.panels - 1) / size.panels), "");
 }
 
 /* ---- the register tile ---- */
 
-static LLVMValueRef *acc_of(struct tile *t, int row, int panel, int vector)
+LLVMValueRef *tile_acc(struct tile *t, int row, int panel, int vector)
 {
 	return &t->acc[(row * t->panels + panel) * t->nvector + vector];
 }
@@ -67,8 +96,7 @@ static LLVMValueRef lane_mask(struct kernel *k, struct tile *t, int vector)
 	return LLVMBuildICmp(k->at, LLVMIntSLT, n, splat(k, const_i64(k, t->d->nlanes), t->width), "");
 }
 
-/* width neighbours at lane vector*width of panel p, at row k of a row-major lane source. */
-static LLVMValueRef load_row(struct kernel *k, struct tile *t, LLVMTypeRef element, LLVMValueRef row,
+LLVMValueRef tile_load_row(struct kernel *k, struct tile *t, LLVMTypeRef element, LLVMValueRef row,
 	int p, int vector)
 {
 	LLVMValueRef n = add(k, scale(k, t->panel, PANEL), const_i64(k, p * PANEL + vector * t->width));
@@ -109,7 +137,7 @@ static void step_f32(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValue
 		for (int v = 0; v < t->nvector; v++) {
 			LLVMValueRef *to = &b[p * t->nvector + v];
 			if (!t->d->panels) {
-				*to = load_row(k, t, k->f32, i, p, v);
+				*to = tile_load_row(k, t, k->f32, i, p, v);
 				continue;
 			}
 			LLVMValueRef panel = add(k, t->panel, const_i64(k, p));
@@ -125,27 +153,26 @@ static void step_f32(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValue
 			element_at(k, k->f32, t->a, broadcast_at(k, t, row, i)), 1);
 		a = splat(k, a, t->width);
 		for (int j = 0; j < t->panels * t->nvector; j++) {
-			LLVMValueRef *acc = acc_of(t, row, 0, j);
+			LLVMValueRef *acc = tile_acc(t, row, 0, j);
 			LLVMValueRef old = LLVMBuildLoad2(k->at, vector_of(k->f32, t->width), *acc, "");
 			LLVMBuildStore(k->at, fma_value(k, a, b[j], old), *acc);
 		}
 	}
 }
 
-static LLVMValueRef high_half(struct kernel *k, LLVMValueRef pair, int width)
+LLVMValueRef pair_high(struct kernel *k, LLVMValueRef pair, int width)
 {
 	LLVMValueRef mask = splat(k, LLVMConstInt(k->i32, 0xffff0000u, false), width);
 	return LLVMBuildBitCast(k->at, LLVMBuildAnd(k->at, pair, mask, ""), vector_of(k->f32, width), "");
 }
 
-static LLVMValueRef low_half(struct kernel *k, LLVMValueRef pair, int width)
+LLVMValueRef pair_low(struct kernel *k, LLVMValueRef pair, int width)
 {
 	LLVMValueRef by = splat(k, LLVMConstInt(k->i32, 16, false), width);
 	return LLVMBuildBitCast(k->at, LLVMBuildShl(k->at, pair, by, ""), vector_of(k->f32, width), "");
 }
 
-/* Two i16 values as one i32: the even element low. */
-static LLVMValueRef join_pair(struct kernel *k, LLVMValueRef even, LLVMValueRef odd, int width)
+LLVMValueRef pair_join(struct kernel *k, LLVMValueRef even, LLVMValueRef odd, int width)
 {
 	LLVMTypeRef t = vector_of(k->i32, width);
 	even = LLVMBuildZExt(k->at, even, t, "");
@@ -156,12 +183,12 @@ static LLVMValueRef join_pair(struct kernel *k, LLVMValueRef even, LLVMValueRef 
 	return LLVMBuildOr(k->at, even, odd, "");
 }
 
-static LLVMValueRef dot_pair(struct kernel *k, LLVMValueRef acc, LLVMValueRef a, LLVMValueRef b,
+LLVMValueRef pair_add(struct kernel *k, LLVMValueRef acc, LLVMValueRef a, LLVMValueRef b,
 	int width)
 {
 	if (!k->target->dpbf16 || width != 16) {
-		acc = fma_value(k, high_half(k, a, width), high_half(k, b, width), acc);
-		return fma_value(k, low_half(k, a, width), low_half(k, b, width), acc);
+		acc = fma_value(k, pair_high(k, a, width), pair_high(k, b, width), acc);
+		return fma_value(k, pair_low(k, a, width), pair_low(k, b, width), acc);
 	}
 	return intrinsic_over(k, "llvm.x86.avx512bf16.dpbf16ps.512", NULL, 0, (LLVMValueRef[]){acc, a, b}, 3);
 }
@@ -174,8 +201,8 @@ static void step_wide(struct kernel *k, struct tile *t, int row, LLVMValueRef ev
 		LLVMValueRef at = add(k, even, const_i64(k, row * dot_static_inner(k->g, t->d) + odd));
 		LLVMValueRef a = splat(k, load_vector(k, k->f32, element_at(k, k->f32, t->wide, at), 1), t->width);
 		for (int j = 0; j < t->panels * t->nvector; j++) {
-			LLVMValueRef *acc = acc_of(t, row, 0, j);
-			LLVMValueRef x = odd ? high_half(k, b[j], t->width) : low_half(k, b[j], t->width);
+			LLVMValueRef *acc = tile_acc(t, row, 0, j);
+			LLVMValueRef x = odd ? pair_high(k, b[j], t->width) : pair_low(k, b[j], t->width);
 			LLVMBuildStore(k->at, fma_value(k, a, x, LLVMBuildLoad2(k->at, vector, *acc, "")), *acc);
 		}
 	}
@@ -190,8 +217,8 @@ static void step_bf16(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValu
 		for (int v = 0; v < t->nvector; v++) {
 			LLVMValueRef *to = &b[p * t->nvector + v];
 			if (!t->d->panels) {
-				*to = join_pair(k, load_row(k, t, k->i16, even, p, v),
-					single ? NULL : load_row(k, t, k->i16, odd, p, v), t->width);
+				*to = pair_join(k, tile_load_row(k, t, k->i16, even, p, v),
+					single ? NULL : tile_load_row(k, t, k->i16, odd, p, v), t->width);
 				continue;
 			}
 			LLVMValueRef pairs = round_up_div(k, inner, 2);
@@ -217,14 +244,14 @@ static void step_bf16(struct kernel *k, struct tile *t, LLVMValueRef i, LLVMValu
 			LLVMSetAlignment(a, 2);
 		} else {
 			LLVMValueRef q = element_at(k, k->i16, t->a, broadcast_at(k, t, row, odd));
-			a = join_pair(k, load_vector(k, k->i16, p, 1),
+			a = pair_join(k, load_vector(k, k->i16, p, 1),
 				single ? NULL : load_vector(k, k->i16, q, 1), 1);
 		}
 		a = splat(k, a, t->width);
 		for (int j = 0; j < t->panels * t->nvector; j++) {
-			LLVMValueRef *acc = acc_of(t, row, 0, j);
+			LLVMValueRef *acc = tile_acc(t, row, 0, j);
 			LLVMValueRef old = LLVMBuildLoad2(k->at, vector_of(k->f32, t->width), *acc, "");
-			LLVMBuildStore(k->at, dot_pair(k, old, a, b[j], t->width), *acc);
+			LLVMBuildStore(k->at, pair_add(k, old, a, b[j], t->width), *acc);
 		}
 	}
 }
@@ -299,11 +326,46 @@ static void emit_tile(struct kernel *k, struct tile *t, LLVMValueRef buffer, LLV
 
 /* ---- items ---- */
 
+void panel_loop(struct kernel *k, struct tile *t, LLVMValueRef from, LLVMValueRef to, int panels, tile_body *body,
+	void *arg)
+{
+	LLVMValueRef end = to;
+	/* Rows of lanes that end inside a panel: that panel is left to the masked single one. */
+	if (!t->d->panels && t->d->nlanes % PANEL)
+		end = min_i64(k, end, const_i64(k, t->d->nlanes / PANEL));
+	for (int np = panels; np >= 1; np = np > 1 ? 1 : 0) {
+		LLVMValueRef whole = np > 1 ? add(k, from, whole_part(k, LLVMBuildSub(k->at, end, from, ""), np)) : to;
+		struct loop l;
+		loop_begin(k, &l, from, whole, np);
+		t->panels = np;
+		t->panel = l.i;
+		body(k, t, arg);
+		loop_end(k, &l);
+		from = whole;
+	}
+}
+
+void row_loop(struct kernel *k, int most, LLVMValueRef from, LLVMValueRef to, row_body *body, void *arg)
+{
+	const int size[] = {most, 4, 1};
+	for (size_t i = 0; i < NELEM(size); i++) {
+		if (i && size[i] >= size[i - 1])
+			continue;
+		LLVMValueRef whole = add(k, from, whole_part(k, LLVMBuildSub(k->at, to, from, ""), size[i]));
+		struct loop m;
+		loop_begin(k, &m, from, whole, size[i]);
+		body(k, m.i, size[i], arg);
+		loop_end(k, &m);
+		from = whole;
+	}
+}
+
 struct block {
 	LLVMValueRef wide; /* of tile.wide */
 	struct dot *dot;
 	int *node, ndot;
-	LLVMValueRef *buffer;     /* per dot: float[tile_rows * BLOCK_LANES] */
+	LLVMValueRef *buffer;     /* per dot: float[rows of a tile, or of a packed item][lanes] */
+	int lanes;                /* of an item */
 	LLVMValueRef panel, panel_end, n, n_end;
 	LLVMValueRef row;         /* of the buffer, in the epilogue */
 };
@@ -311,7 +373,7 @@ struct block {
 static void store_lanes(struct kernel *k, struct env *env, struct block *b, LLVMValueRef n)
 {
 	for (int i = 0; i < b->ndot; i++) {
-		LLVMValueRef at = add(k, scale(k, b->row, BLOCK_LANES), LLVMBuildSub(k->at, n, b->n, ""));
+		LLVMValueRef at = add(k, scale(k, b->row, b->lanes), LLVMBuildSub(k->at, n, b->n, ""));
 		LLVMValueRef v = load_vector(k, k->f32, element_at(k, k->f32, b->buffer[i], at), env->width);
 		*known_at(k, env, b->node[i]) = (struct value){v, env->width > 1};
 	}
@@ -379,6 +441,16 @@ static LLVMValueRef widen_rows(struct kernel *k, const struct dot *d, int rows, 
 	return k->scratch;
 }
 
+static void emit_panel_tile(struct kernel *k, struct tile *t, void *arg)
+{
+	LLVMValueRef column = scale(k, LLVMBuildSub(k->at, t->panel, t->first, ""), PANEL);
+	(void)arg;
+	if (dtype_has_blocks(t->d->dtype))
+		emit_blocks_tile(k, t, t->to, column);
+	else
+		emit_tile(k, t, t->to, column);
+}
+
 static void emit_panels(struct kernel *k, struct block *b, int dot, int rows, int panels,
 	LLVMValueRef m)
 {
@@ -389,52 +461,51 @@ static void emit_panels(struct kernel *k, struct block *b, int dot, int rows, in
 	t.nvector = PANEL / t.width;
 	t.a = memory_of(k, t.d->broadcast);
 	t.b = memory_of(k, t.d->lane);
-	LLVMValueRef from = b->panel, end = b->panel_end;
-	/* Rows of lanes that end inside a panel: that panel is left to the masked single one. */
-	if (!t.d->panels && t.d->nlanes % PANEL)
-		end = min_i64(k, end, const_i64(k, t.d->nlanes / PANEL));
-	for (int np = panels; np >= 1; np = np > 1 ? 1 : 0) {
-		LLVMValueRef whole = end;
-		if (np > 1) {
-			LLVMValueRef n = LLVMBuildSub(k->at, end, from, "");
-			n = LLVMBuildSub(k->at, n, LLVMBuildSRem(k->at, n, const_i64(k, np), ""), "");
-			whole = add(k, from, n);
-		} else {
-			whole = b->panel_end;
-		}
-		struct loop l;
-		loop_begin(k, &l, from, whole, np);
-		t.panels = np;
-		t.panel = l.i;
-		LLVMValueRef column = scale(k, LLVMBuildSub(k->at, l.i, b->panel, ""), PANEL);
-		if (dtype_has_blocks(t.d->dtype))
-			emit_blocks_tile(k, &t, b->buffer[dot], column);
-		else
-			emit_tile(k, &t, b->buffer[dot], column);
-		loop_end(k, &l);
-		from = whole;
-	}
+	t.to = b->buffer[dot];
+	t.first = b->panel;
+	panel_loop(k, &t, b->panel, b->panel_end, panels, emit_panel_tile, NULL);
 }
 
-static void emit_rows(struct kernel *k, struct block *b, const struct env *env, int rows,
-	LLVMValueRef from, LLVMValueRef to)
+/* What rows of an item need. */
+struct rows {
+	struct block *block;
+	const struct env *env;
+};
+
+/* Of the buffer's rows, which are rows m and up. */
+static void emit_epilogue(struct kernel *k, const struct rows *r, LLVMValueRef m, LLVMValueRef rows)
 {
-	struct loop m, row;
+	struct block *b = r->block;
+	struct loop row;
+	struct env at;
+	loop_begin(k, &row, const_i64(k, 0), rows, 1);
+	env_fork(k, &at, r->env);
+	b->row = row.i;
+	env_unflatten(k, &at, &b->dot[0].m, 0, b->dot[0].m.naxis, add(k, m, row.i));
+	epilogue(k, b, &at);
+	loop_end(k, &row);
+}
+
+static void emit_rows(struct kernel *k, LLVMValueRef m, int rows, void *arg)
+{
+	const struct rows *r = arg;
+	struct block *b = r->block;
 	/* One row alone needs more panels in flight to hide the latency of fma. */
 	struct tile_size size = tile_size(k, &b->dot[0]);
 	int panels = rows == 1 ? size.one_row_panels : size.panels;
-	loop_begin(k, &m, from, to, rows);
-	b->wide = widen_rows(k, &b->dot[0], rows, m.i);
+	b->wide = widen_rows(k, &b->dot[0], rows, m);
 	for (int i = 0; i < b->ndot; i++)
-		emit_panels(k, b, i, rows, panels, m.i);
-	loop_begin(k, &row, const_i64(k, 0), const_i64(k, rows), 1);
-	struct env at;
-	env_fork(k, &at, env);
-	b->row = row.i;
-	env_unflatten(k, &at, &b->dot[0].m, 0, b->dot[0].m.naxis, add(k, m.i, row.i));
-	epilogue(k, b, &at);
-	loop_end(k, &row);
-	loop_end(k, &m);
+		emit_panels(k, b, i, rows, panels, m);
+	emit_epilogue(k, r, m, const_i64(k, rows));
+}
+
+static void emit_packed_rows(struct kernel *k, LLVMValueRef m, LLVMValueRef m_end, const struct rows *r)
+{
+	struct block *b = r->block;
+	for (int i = 0; i < b->ndot; i++)
+		emit_packed(k, &(struct packed){.d = &b->dot[i], .m = m, .m_end = m_end, .panel = b->panel,
+			.panel_end = b->panel_end, .to = b->buffer[i]});
+	emit_epilogue(k, r, m, LLVMBuildSub(k->at, m_end, m, ""));
 }
 
 void emit_dot_region(struct kernel *k)
@@ -442,7 +513,10 @@ void emit_dot_region(struct kernel *k)
 	struct block b = {0};
 	struct env env;
 	struct loop item;
+	bool packed = is_packed(k);
+	struct item_size size = item_size(k);
 	env_init(k, &env);
+	b.lanes = size.panels * PANEL;
 	b.dot = arena_array(k->arena, struct dot, k->region->nnode);
 	b.node = arena_array(k->arena, int, k->region->nnode);
 	b.buffer = arena_array(k->arena, LLVMValueRef, k->region->nnode);
@@ -452,31 +526,26 @@ void emit_dot_region(struct kernel *k)
 			continue;
 		b.dot[b.ndot] = dot_shape(k->g, n);
 		b.node[b.ndot] = k->region->node[i];
-		b.buffer[b.ndot] = alloca_entry(k,
+		b.buffer[b.ndot] = packed ? scratch_floats(k, PACKED_ROWS * PACKED_LANES) : alloca_entry(k,
 			LLVMArrayType(k->f32, (unsigned)(tile_size(k, &b.dot[b.ndot]).rows * BLOCK_LANES)), "tile");
 		b.ndot++;
 	}
 	loop_begin(k, &item, k->item_lo, k->item_hi, 1);
 	LLVMValueRef m_end = extent_product(k, &b.dot[0].m, 0, b.dot[0].m.naxis);
-	LLVMValueRef row_blocks = round_up_div(k, m_end, BLOCK_ROWS);
+	LLVMValueRef row_blocks = round_up_div(k, m_end, size.rows);
 	LLVMValueRef row_block = LLVMBuildURem(k->at, item.i, row_blocks, "");
 	LLVMValueRef panel_block = LLVMBuildUDiv(k->at, item.i, row_blocks, "");
-	b.panel = scale(k, panel_block, BLOCK_PANELS);
-	b.panel_end = min_i64(k, add(k, b.panel, const_i64(k, BLOCK_PANELS)),
+	b.panel = scale(k, panel_block, size.panels);
+	b.panel_end = min_i64(k, add(k, b.panel, const_i64(k, size.panels)),
 		const_i64(k, b.dot[0].npanels));
 	b.n = scale(k, b.panel, PANEL);
 	b.n_end = min_i64(k, scale(k, b.panel_end, PANEL), const_i64(k, b.dot[0].nlanes));
-	LLVMValueRef m = scale(k, row_block, BLOCK_ROWS);
-	m_end = min_i64(k, add(k, m, const_i64(k, BLOCK_ROWS)), m_end);
-	const int sizes[] = {tile_size(k, &b.dot[0]).rows, 4, 1};
-	for (int i = 0; i < 3; i++) {
-		if (i && sizes[i] >= sizes[i - 1])
-			continue;
-		LLVMValueRef n = LLVMBuildSub(k->at, m_end, m, "");
-		n = LLVMBuildSub(k->at, n, LLVMBuildSRem(k->at, n, const_i64(k, sizes[i]), ""), "");
-		LLVMValueRef whole = add(k, m, n);
-		emit_rows(k, &b, &env, sizes[i], m, whole);
-		m = whole;
-	}
+	LLVMValueRef m = scale(k, row_block, size.rows);
+	m_end = min_i64(k, add(k, m, const_i64(k, size.rows)), m_end);
+	struct rows r = {&b, &env};
+	if (packed)
+		emit_packed_rows(k, m, m_end, &r);
+	else
+		row_loop(k, tile_size(k, &b.dot[0]).rows, m, m_end, emit_rows, &r);
 	loop_end(k, &item);
 }
