@@ -453,6 +453,26 @@ LLVMValueRef evaluate_full(struct kernel *k, int n, struct env *env)
 	return v.vector ? v.v : splat(k, v.v, env->width);
 }
 
+/* Whether a vector is pairs of neighbours in panels of bf16: it begins with an even index along k. */
+static bool has_pairs(const struct kernel *k, const struct env *env, const struct type *t, struct layout l)
+{
+	int last = t->axis[t->naxis - 1];
+	return l.kind == LAYOUT_PANEL && t->dtype == DT_BF16 && l.last < t->naxis && env->vector_axis == last &&
+		env->width % 2 == 0 && k->g->axis[last].extent % 2 == 0;
+}
+
+static void store_pairs(struct kernel *k, LLVMValueRef v, LLVMValueRef p, int width)
+{
+	v = LLVMBuildBitCast(k->at, v, vector_of(k->i32, width), "");
+	v = LLVMBuildLShr(k->at, v, splat(k, LLVMConstInt(k->i32, 16, false), width), "");
+	v = LLVMBuildTrunc(k->at, v, vector_of(k->i16, width), "");
+	v = LLVMBuildBitCast(k->at, v, vector_of(k->i32, width / 2), "");
+	for (int i = 0; i < width / 2; i++) {
+		LLVMValueRef pair = width == 2 ? v : LLVMBuildExtractElement(k->at, v, lane_const(k, i), "");
+		store_vector(k, pair, element_at(k, k->i32, p, const_i64(k, i * PANEL)), 4);
+	}
+}
+
 void store_node(struct kernel *k, int n, struct env *env)
 {
 	const struct node *node = &k->g->node[n];
@@ -479,6 +499,10 @@ void store_node(struct kernel *k, int n, struct env *env)
 	if (contiguous(&where, t, node->layout)) {
 		store_typed(k, t->dtype, full, base, element_index(k, &where, t, node->layout, 0),
 			env->width);
+		return;
+	}
+	if (has_pairs(k, &where, t, node->layout)) {
+		store_pairs(k, full, element_at(k, k->i16, base, element_index(k, &where, t, node->layout, 0)), env->width);
 		return;
 	}
 	for (int lane = 0; lane < env->width; lane++)

@@ -184,7 +184,8 @@ static void adamw(struct graph *g, const struct train *t, const char *name, stru
 	ir_assign(g, m, m1);
 	ir_assign(g, v, v1);
 	ir_assign(g, w, ir_sub(g, w, ir_mul(g, scalar[RATE], step)));
-	ir_assign(g, grad, ir_expand(g, ir_const(g, 0), type));
+	/* 0, but a value of the gradient: so it is written where that was just read. */
+	ir_assign(g, grad, ir_map(g, OP_SELECT, ir_const_i32(g, 0), grad, ir_const(g, 0)));
 }
 
 struct graph *train_update(struct arena *a, const struct train *t)
