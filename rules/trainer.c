@@ -54,6 +54,7 @@ struct trainer {
 	size_t first_back;  /* the lowest half that a gradient passes */
 	bool embed_trains;
 	float **residual;   /* before each half and behind the last: [nhalf + 1] */
+	float **attended;   /* [nhalf]: what attention gave, NULL: the half has none; one below first_back */
 	float *gradient[2], *parent_residual[2]; /* of the row that is being walked, and the next */
 	int32_t *out, *target;
 	float *share;
@@ -64,7 +65,7 @@ struct trainer {
 };
 
 /* Bound anew in every run. */
-static const char *const flow[] = {"x", "y", "dx", "dy", "parent.x", "out", "target", "share"};
+static const char *const flow[] = {"x", "y", TRAIN_ATTENDED, "dx", "dy", "parent.x", "out", "target", "share"};
 
 static bool flows(const char *name)
 {
@@ -284,12 +285,36 @@ static void sum_effort(const struct trainer *t, const struct trainer_load *l, st
 	out->update = effort_of(&t->update, &s);
 }
 
+/* Of what attention gives in a half; 0: it has none. */
+static size_t attended_bytes(const struct trainer *t, size_t i)
+{
+	const struct graph *g = t->half[i].forward.piece->plan;
+	for (int k = 0; k < g->noutput; k++)
+		if (!strcmp(g->output[k].name, TRAIN_ATTENDED))
+			return (size_t)tensor_bytes(g, &g->node[g->output[k].node]);
+	return 0;
+}
+
+/* Whether nobody else has its memory. */
+static bool attended_is_own(const struct trainer *t, size_t i)
+{
+	if (i >= t->first_back)
+		return true;
+	for (size_t k = 0; k < i; k++)
+		if (attended_bytes(t, k))
+			return false;
+	return true;
+}
+
 static uint64_t buffer_bytes(const struct trainer *t)
 {
 	size_t streams = 2 + (t->o.distill ? 2 : 0);
+	uint64_t attended = 0;
 	for (size_t i = 0; i <= t->nhalf; i++)
 		streams += residual_is_own(t, i);
-	return streams * residual_bytes(t) + (uint64_t)t->o.rows * (2 * sizeof(int32_t) + sizeof(float));
+	for (size_t i = 0; i < t->nhalf; i++)
+		attended += attended_is_own(t, i) ? attended_bytes(t, i) : 0;
+	return attended + streams * residual_bytes(t) + (uint64_t)t->o.rows * (2 * sizeof(int32_t) + sizeof(float));
 }
 
 /* A master among the states of "update": not its gradient, not its moments. */
@@ -388,6 +413,18 @@ static void bind(struct trainer *t, struct use *u)
 			u->t[1 + i] = find(t, name_here(t, u, prog->external[i].name))->p;
 }
 
+static void load_attended(struct trainer *t)
+{
+	float *first = NULL;
+	t->attended = arena_array(&t->arena, float *, t->nhalf);
+	for (size_t i = 0; i < t->nhalf; i++) {
+		size_t bytes = attended_bytes(t, i);
+		if (bytes)
+			t->attended[i] = attended_is_own(t, i) ? own(t, bytes) : first;
+		first = first ? first : t->attended[i];
+	}
+}
+
 static bool load_memory(struct trainer *t, struct err *e)
 {
 	size_t scratch = 0, rows = (size_t)t->o.rows;
@@ -408,6 +445,7 @@ static bool load_memory(struct trainer *t, struct err *e)
 	t->residual = arena_array(&t->arena, float *, t->nhalf + 1);
 	for (size_t i = 0; i <= t->nhalf; i++)
 		t->residual[i] = residual_is_own(t, i) ? own(t, residual_bytes(t)) : t->residual[i - 2];
+	load_attended(t);
 	for (int i = 0; i < 2; i++) {
 		t->gradient[i] = own(t, residual_bytes(t));
 		t->parent_residual[i] = t->o.distill ? own(t, residual_bytes(t)) : NULL;
@@ -533,7 +571,8 @@ static void walk_forward(struct trainer *t, int64_t rows)
 {
 	run(t, &t->embed, rows, 0, &(struct named){"y", t->residual[0]}, 1);
 	for (size_t i = 0; i < t->nhalf; i++) {
-		const struct named io[] = {{"x", t->residual[i]}, {"y", t->residual[i + 1]}};
+		const struct named io[] = {{"x", t->residual[i]}, {"y", t->residual[i + 1]},
+			{TRAIN_ATTENDED, t->attended[i]}};
 		run(t, &t->half[i].forward, rows, 0, io, NELEM(io));
 	}
 }
@@ -590,7 +629,8 @@ void trainer_add(struct trainer *t, const struct pack_batch *b, double total_wei
 		swap_gradients(t);
 	}
 	for (size_t i = t->nhalf; i-- > t->first_back;) {
-		const struct named io[] = {{"x", t->residual[i]}, {"dy", t->gradient[0]}, {"dx", t->gradient[1]}};
+		const struct named io[] = {{"x", t->residual[i]}, {"dy", t->gradient[0]}, {"dx", t->gradient[1]},
+			{TRAIN_ATTENDED, t->attended[i]}};
 		run(t, &t->half[i].back, rows, 0, io, NELEM(io));
 		swap_gradients(t);
 	}

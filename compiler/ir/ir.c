@@ -97,6 +97,15 @@ int ir_leaf(struct graph *g, enum op op, const char *name, struct type t)
 		(struct node){.op = op, .type = t, .layout = l, .name = arena_strdup(g->arena, name)});
 }
 
+void ir_give(struct graph *g, int i, const char *name)
+{
+	struct node n = {.op = OP_INPUT, .type = g->node[i].type, .name = arena_strdup(g->arena, name),
+		.region = -1, .offset = -1};
+	for (int s = 0; s < IR_MAX_SRCS; s++)
+		n.src[s] = -1;
+	g->node[i] = n;
+}
+
 int ir_const(struct graph *g, double value)
 {
 	return append(g, (struct node){.op = OP_CONST, .type = {.dtype = DT_F32}, .value = value});

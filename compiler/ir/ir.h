@@ -231,6 +231,8 @@ void graph_add_output(struct graph *g, const char *name, int node);
 struct type graph_type(const struct graph *g, enum dtype dtype, const char *axes);
 
 int ir_leaf(struct graph *g, enum op op, const char *name, struct type t);
+/* Makes node i, behind all that was built upon it, an input of that name: its value is known. */
+void ir_give(struct graph *g, int i, const char *name);
 int ir_const(struct graph *g, double value);
 int ir_const_i32(struct graph *g, int32_t value);
 int ir_iota(struct graph *g, int axis);

@@ -5,8 +5,8 @@
  * reduction is pulled into it (the square of an RMSNorm is never stored); any other map goes behind a
  * region that computes one of its sources, if it loops over the same axes and nothing it needs
  * depends on that region by another way (an epilogue); what is left opens map regions. Two dot
- * regions that meet in a map (gate and up) become one. Maps of constants alone have no region and are
- * evaluated where they are used. Regions are finally ordered by their dependencies; a read of a
+ * regions that meet in a map (gate and up) become one, and so do two map regions. Maps of constants alone, and of an
+ * input that is smaller, have no region and are evaluated where they are used. Regions are finally ordered by their dependencies; a read of a
  * state goes before the write of it that comes later in the graph.
  */
 #include <string.h>
@@ -140,31 +140,45 @@ static bool flipped(const struct graph *g, int i, const bool *flip_source)
 /* A kernel takes at most 64 tensors (runtime/program.h); what a region stores has the rest. */
 enum { REGION_MAX_READS = 48 };
 
+/* Tensors of elsewhere that regions a and b read together. */
+struct reads {
+	int a, b, node[REGION_MAX_READS], n;
+	bool full; /* there are more than a kernel takes */
+};
+
+static void add_reads(const struct work *w, struct reads *t, int i)
+{
+	const struct graph *g = w->g;
+	for (int s = 0; s < op_info[g->node[i].op].nsrc; s++) {
+		int from = g->node[i].src[s], seen = 0;
+		if (g->node[from].region == t->a || g->node[from].region == t->b || g->node[from].op == OP_CONST)
+			continue;
+		while (seen < t->n && t->node[seen] != from)
+			seen++;
+		if (seen < t->n)
+			continue;
+		t->full = t->full || t->n == REGION_MAX_READS;
+		if (!t->full)
+			t->node[t->n++] = from;
+	}
+}
+
+static void add_region_reads(const struct work *w, struct reads *t, int r)
+{
+	for (int k = 0; k < w->region[r].nnode; k++)
+		add_reads(w, t, w->region[r].node[k]);
+}
+
 /* Whether region r with node i reads more tensors of elsewhere than a kernel takes: without that the steps
  * of all norms of a deep model would be one region. */
 static bool is_full(const struct work *w, int i, int r)
 {
-	const struct graph *g = w->g;
-	const struct region *region = &w->region[r];
-	int read[REGION_MAX_READS], n = 0;
-	if (region->nnode < REGION_MAX_READS / 3)
+	struct reads t = {.a = r, .b = r};
+	if (w->region[r].nnode < REGION_MAX_READS / 3)
 		return false;
-	for (int k = 0; k <= region->nnode; k++) {
-		const struct node *m = &g->node[k < region->nnode ? region->node[k] : i];
-		for (int s = 0; s < op_info[m->op].nsrc; s++) {
-			int from = m->src[s], seen = 0;
-			if (g->node[from].region == r || g->node[from].op == OP_CONST)
-				continue;
-			while (seen < n && read[seen] != from)
-				seen++;
-			if (seen < n)
-				continue;
-			if (n == REGION_MAX_READS)
-				return true;
-			read[n++] = from;
-		}
-	}
-	return false;
+	add_region_reads(w, &t, r);
+	add_reads(w, &t, i);
+	return t.full;
 }
 
 static bool fits(const struct work *w, int i, int r)
@@ -244,7 +258,23 @@ static int region_of_leaf(struct work *w, int i)
 	return -1;
 }
 
-/* Gate and up: two dots of one operand over equally many outputs, met by the map i. */
+/* Gate and up: two dots of one operand over equally many outputs. */
+static bool alike_dots(const struct work *w, int a, int b)
+{
+	const struct node *x = &w->g->node[w->region[a].node[0]], *y = &w->g->node[w->region[b].node[0]];
+	return x->op == OP_DOT && y->op == OP_DOT && x->src[0] == y->src[0] && type_equal(&x->type, &y->type);
+}
+
+/* Maps that loop alike: one of them would store what the other reads. */
+static bool alike_maps(const struct work *w, int a, int b)
+{
+	struct reads t = {.a = a, .b = b};
+	add_region_reads(w, &t, a);
+	add_region_reads(w, &t, b);
+	return !t.full && type_equal(&w->region[a].space, &w->region[b].space);
+}
+
+/* Regions that meet in the map i and may be one. */
 static void merge_sources(struct work *w, int i, const bool *flip_source)
 {
 	struct graph *g = w->g;
@@ -252,17 +282,15 @@ static void merge_sources(struct work *w, int i, const bool *flip_source)
 	int first = -1;
 	for (int s = 0; s < op_info[n->op].nsrc; s++) {
 		int r = g->node[n->src[s]].region;
-		if (r < 0 || w->region[r].kind != REGION_DOT || !fits(w, i, r))
+		enum region_kind kind = r < 0 ? REGION_REDUCE : w->region[r].kind;
+		if ((kind != REGION_DOT && kind != REGION_MAP) || !fits(w, i, r) || reads_memory_of(g, n, r))
 			continue;
 		if (first < 0 || first == r) {
 			first = r;
 			continue;
 		}
-		const struct node *a = &g->node[w->region[first].node[0]];
-		const struct node *b = &g->node[w->region[r].node[0]];
-		if (a->op == OP_DOT && b->op == OP_DOT && a->src[0] == b->src[0] &&
-			type_equal(&a->type, &b->type) && !flipped(g, i, flip_source) &&
-			independent(w, first, r))
+		bool alike = kind == w->region[first].kind && (kind == REGION_DOT ? alike_dots : alike_maps)(w, first, r);
+		if (alike && !flipped(g, i, flip_source) && independent(w, first, r))
 			merge(w, first, r);
 	}
 }
@@ -312,6 +340,22 @@ static void mark_pulled(struct work *w)
 	}
 }
 
+/* Of an input, constants and indices by one op, and larger than the input: made again wherever it is used. */
+static bool is_remade(const struct graph *g, const struct node *n)
+{
+	bool smaller = false;
+	if (class_of(n) != CLASS_MAP)
+		return false;
+	for (int s = 0; s < op_info[n->op].nsrc; s++) {
+		const struct node *from = &g->node[n->src[s]];
+		bool less = from->op == OP_INPUT && from->type.naxis < n->type.naxis;
+		if (!less && from->op != OP_CONST && from->op != OP_IOTA)
+			return false;
+		smaller = smaller || less;
+	}
+	return smaller;
+}
+
 /* Made of constants and iotas alone, by maps that have no region either. */
 static bool is_constant(const struct graph *g, const struct node *n)
 {
@@ -321,7 +365,7 @@ static bool is_constant(const struct graph *g, const struct node *n)
 		return false;
 	for (int s = 0; s < op_info[n->op].nsrc; s++) {
 		const struct node *from = &g->node[n->src[s]];
-		bool inlined = class_of(from) == CLASS_MAP && from->region == INLINE;
+		bool inlined = class_of(from) == CLASS_MAP && from->region == INLINE && !is_remade(g, from);
 		if (!inlined && from->op != OP_CONST && from->op != OP_IOTA)
 			return false;
 	}
@@ -393,7 +437,7 @@ static void assign_regions(struct work *w)
 
 	for (int i = 0; i < g->nnode; i++) {
 		const struct node *n = &g->node[i];
-		if (class_of(n) == CLASS_LEAF || (is_constant(g, n) && !needs_memory[i]) || w->pull[i] >= 0)
+		if (class_of(n) == CLASS_LEAF || ((is_constant(g, n) || is_remade(g, n)) && !needs_memory[i]) || w->pull[i] >= 0)
 			continue;
 		int r = -1;
 		if (class_of(n) == CLASS_REDUCE) {

@@ -104,10 +104,22 @@ struct graph *train_embed_back(struct arena *a, const struct train *t)
 	return g;
 }
 
+/* What walking back would take longest to compute again for its size; -1: nothing. */
+static int attended(const struct graph *g)
+{
+	for (int i = 0; i < g->nnode; i++)
+		if (g->node[i].op == OP_ATTENTION)
+			return i;
+	return -1;
+}
+
 struct graph *train_half(struct arena *a, const struct train *t, enum half half, int layer)
 {
 	struct forward f = forward_of(t);
-	return train_walk_half(a, half == HALF_ATTN ? "attn" : "mlp", &f, half, layer);
+	struct graph *g = train_walk_half(a, half == HALF_ATTN ? "attn" : "mlp", &f, half, layer);
+	if (attended(g) >= 0)
+		graph_add_output(g, TRAIN_ATTENDED, attended(g));
+	return g;
 }
 
 struct graph *train_half_back(struct arena *a, const struct train *t, enum half half, int layer)
@@ -118,6 +130,8 @@ struct graph *train_half_back(struct arena *a, const struct train *t, enum half 
 	int x = residual(g, "x"), dy = residual(g, "dy");
 	int y = ir_add(g, x, forward_half(&m, half, layer, x));
 	graph_add_output(g, "dx", add_gradients(g, t, y, dy, x));
+	if (attended(g) >= 0)
+		ir_give(g, attended(g), TRAIN_ATTENDED);
 	return g;
 }
 

@@ -1,14 +1,16 @@
 /*
  * Training as graphs: the forward pass as everywhere, its gradients by ir's rows (graph_vjp), AdamW.
  *
- * One micro-batch of packed rows is a walk forward, keeping what every half begins with, the loss in chunks of
- * TRAIN_CHUNK target rows, and a walk back, in which a half computes its forward pass again. So memory for
- * activations is (R,D) for each half, those within one half, and one chunk's logits. Programs, x, y, dx, dy being
+ * One micro-batch of packed rows is a walk forward, keeping what every half begins with and what attention gave, the
+ * loss in chunks of TRAIN_CHUNK target rows, and a walk back, in which a half computes the rest of its forward pass
+ * again. So memory for activations is (R,D) for each half, and that of its heads for attention, those within one half,
+ * and one chunk's logits. Programs, x, y, dx, dy being
  * f32 (R,D), the residual stream and the gradient with respect to it, and inputs tok, pos, lo, hi i32 (R) as the
  * forward pass has them:
  *
  *     embed         -> y                       embed_back       dy: its gradients
- *     attn, mlp     x -> y                     attn_back, mlp_back   x, dy -> dx, gradients
+ *     attn, mlp     x -> y, attended           attn_back, mlp_back   x, dy, attended -> dx, gradients
+ *                   attended f32 (R, heads): what attention gave; of a half without it there is none
  *     head          x, dy; out, target i32 (O), share f32 (O) -> dx = dy + d loss / dx, loss f32 (): the sum of
  *                   share * nll; gradients. share is 1 / target tokens of the whole step, so chunks and
  *                   micro-batches add up to the step's mean.
@@ -57,6 +59,7 @@ struct train {
 };
 
 enum { TRAIN_CHUNK = 256 }; /* O at most */
+#define TRAIN_ATTENDED "attended"
 
 struct graph *train_embed(struct arena *a, const struct train *t);
 struct graph *train_embed_back(struct arena *a, const struct train *t);

@@ -143,6 +143,8 @@ static int check_piece(struct tiny *t, const struct graph *forward, const struct
 	rng_init(&r, seed);
 	add_graph(t, forward, &r);
 	add_graph(t, back, &r);
+	if (forward != back) /* what attention gave */
+		run(t, forward);
 	double *before[128];
 	for (int i = 0; i < t->ntensor; i++)
 		before[i] = arena_copy(&t->a, t->tensor[i].p, (size_t)t->elements[i] * 8);
