@@ -2,12 +2,16 @@
 
 #include <string.h>
 
+#include "layout.h"
+
 /* A byte that passes through memory, an elementwise op, a flop of attention (whose exp is counted there). */
 static const double BYTE = 8, MAP_OP = 2, ATTENTION_FLOP = 1.5;
 /* Products of attention's vjp, of which a row and a slot have five for three gradients. */
 static const double GRADIENT_PRODUCTS = 5 / 3.0;
 /* Rows of the widest tile, and queries of attention that share a reading. */
 enum { MOST_ROWS = 16, MOST_QUERIES = 8 };
+/* Results and packed operands of an item of a dot whose lanes lie in rows. */
+enum { PACKED_FLOATS = 96 * 192 + 12 * 257 * 16 + 96 * 256 };
 
 static double flop(enum dtype t)
 {
@@ -109,7 +113,7 @@ double graph_effort(const struct graph *g, const struct effort_sizes *s)
 	return sum;
 }
 
-/* A few rows of a dot's inner axes made f32; of attention scores and sums of its queries; of its gradients keys and
+/* A few rows of a dot's inner axes made f32, or its operands packed; of attention scores and sums of its queries; of its gradients keys and
  * values of a head, and lines of scores. */
 int64_t graph_scratch(const struct graph *g)
 {
@@ -117,7 +121,10 @@ int64_t graph_scratch(const struct graph *g)
 	for (int i = 0; i < g->nnode; i++) {
 		const struct node *n = &g->node[i];
 		int64_t floats = 0;
-		if (n->op == OP_DOT) {
+		bool packs = n->op == OP_DOT && n->type.naxis && g->node[n->src[dot_lane_source(g, n)]].layout.kind == LAYOUT_ROW;
+		if (packs) {
+			floats = PACKED_FLOATS;
+		} else if (n->op == OP_DOT) {
 			floats = MOST_ROWS;
 			const struct type *a = &g->node[n->src[0]].type;
 			for (int k = 0; k < a->naxis; k++)

@@ -252,10 +252,13 @@ static void case_quantised(struct graph *g, struct rng *r)
 /* The products of a backward pass, the weight read both ways. */
 static void case_backward(struct graph *g, struct rng *r)
 {
-	enum dtype t = rng_below(r, 2) ? DT_F32 : DT_BF16;
-	graph_axis(g, "R", rng_below(r, 3) ? 40 : 700, true);
-	graph_axis(g, "D", ragged(r), false);
-	graph_axis(g, "N", ragged(r), false);
+	/* R, D, N, 0: ragged. More than an item has of rows and lanes, and than a chunk has of what is summed. */
+	static const int64_t most[][3] = {{40}, {40}, {700}, {120, 210, 18}, {30, 40, 1030}, {21, 37, 131}};
+	const int64_t *n = most[rng_below(r, NELEM(most))];
+	enum dtype t = rng_below(r, 3) ? DT_BF16 : DT_F32;
+	graph_axis(g, "R", n[0], true);
+	graph_axis(g, "D", n[1] ? n[1] : ragged(r), false);
+	graph_axis(g, "N", n[2] ? n[2] : ragged(r), false);
 	int x = ir_cast(g, leaf(g, "x", DT_F32, "R D"), t), w = param(g, "w", t, "N D");
 	int y = ir_dot(g, x, w, graph_type(g, DT_F32, "R N"));
 	graph_add_output(g, "y", y);
