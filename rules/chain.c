@@ -455,7 +455,7 @@ static bool start_chain(struct plan *p, const struct spec_schedule *s,
 	struct chain *c = arena_new(p->arena, struct chain);
 	bool used = false;
 	*c = (struct chain){.p = p, .spec = s, .found = found,
-		.device = s && s->device == ON_CUDA ? DEVICE_CUDA : DEVICE_CPU,
+		.device = s ? device_find(spec_devices[s->device]) : DEVICE_CPU,
 		.passed = arena_array(p->arena, struct found, p->ntarget),
 		.speed = arena_array(p->arena, double, p->ntarget)};
 	if (s && p->o->lineage)

@@ -20,7 +20,8 @@ const struct graph *step_plan(struct arena *a, const struct state *s, enum numer
 
 enum device_kind rule_device(const struct fields *param)
 {
-	return fields_get(param, "device") ? DEVICE_CUDA : DEVICE_CPU;
+	const char *name = fields_get(param, "device");
+	return name ? device_find(name) : DEVICE_CPU;
 }
 
 void rule_device_param(struct arena *a, enum device_kind device, struct fields *out)

@@ -328,7 +328,8 @@ bool journal_default_path(struct strbuf *out, const char *spec_path, struct err 
  *   plan    what would run, after a dry run: "actions":[{"action","rule","state","seconds","memory_bytes",["device_bytes",]
  *           "bytes","why"}], state run or maybe, seconds and memory (resident at its peak) null where nobody knows; "then":
  *           [NAME] what more may follow; "run", "perhaps", "cached", "seconds", "then_seconds", "memory_bytes" and
- *           "device_bytes" (the most of an action; the second where a GPU is used), "available_bytes" (null: not known), "bytes" of outputs in all; "warnings":[TEXT]
+ *           "device_bytes" (the most of an action; the second where a GPU is used), "available_bytes" (null: not known),
+ *           "bytes" of outputs in all; "warnings":[TEXT]
  *   log     past builds, or those of one action: "log":[{"build","time","how","action","rule","why",
  *           "seconds","peak_bytes"} or {"build","time","run","cached","failed","skipped"}], oldest first; time in UTC.
  *           Of an action with estimates "expected_seconds" and "expected_bytes" too; what is not known is left out */

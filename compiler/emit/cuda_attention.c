@@ -1,6 +1,6 @@
 /*
- * Attention as CUDA C, by plain arithmetic: of all but bf16 (cuda_attention_mma.c). A block takes a row and a KV head with all its query heads, and walks slots in ranges of PV_CHUNK:
- * scores, a thread a slot; the softmax of the range, a warp a query head; sums of values, a thread a feature. What was
+ * Attention as CUDA C, by plain arithmetic: of all but bf16 (cuda_attention_mma.c). A block takes a row and a KV head with
+ * all its query heads, and walks slots in ranges of PV_CHUNK: scores, a thread a slot; the softmax of the range, a warp a query head; sums of values, a thread a feature. What was
  * summed before is scaled to the largest score until then (Milakov & Gimelshein 2018; Dao et al. 2022).
  */
 #include "cuda_heads.h"

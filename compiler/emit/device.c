@@ -10,6 +10,14 @@ const char *device_name(enum device_kind kind)
 	return devices[kind]->name;
 }
 
+enum device_kind device_find(const char *name)
+{
+	for (int i = 0; i < NDEVICES; i++)
+		if (!strcmp(devices[i]->name, name))
+			return (enum device_kind)i;
+	BUG("there is no device '%s'", name);
+}
+
 int device_version(enum device_kind kind)
 {
 	return devices[kind]->version;

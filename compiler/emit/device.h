@@ -17,6 +17,7 @@
 enum device_kind { DEVICE_CPU, DEVICE_CUDA, NDEVICES };
 
 const char *device_name(enum device_kind kind); /* as a spec says it: "cuda" */
+enum device_kind device_find(const char *name); /* BUG on a name that no row has */
 /* Of the numerics classes where they are not the CPU's, for keys; else 0. Neither the model of the device nor its compiler
  * enters a key: what one GPU made is an artifact like any other. */
 int device_version(enum device_kind kind);

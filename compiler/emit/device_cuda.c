@@ -144,6 +144,8 @@ static struct digest code_key(const struct cuda_source *s, const struct nvrtc *n
 	struct hasher *h = hasher_new();
 	hasher_adds(h, "cubin");
 	hasher_add_field(h, (const int[]){n->major, n->minor, arch}, 3 * sizeof(int));
+	for (const char *const *option = nvrtc_options; *option; option++)
+		hasher_adds(h, *option);
 	hasher_add_field(h, s->text, s->text_bytes);
 	return hasher_end(h);
 }

@@ -14,11 +14,11 @@
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 
+#include "code_keep.h"
 #include "emit.h"
 #include "layout.h"
 #include "llvm_jit.h"
 #include "llvm_kernel.h"
-#include "code_keep.h"
 #include "llvm_memo.h"
 #include "region_key.h"
 

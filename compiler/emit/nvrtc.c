@@ -143,13 +143,16 @@ struct kind {
 static const struct kind cubins = {"sm", &call.cubin_bytes, &call.cubin}, ptxs = {"compute", &call.ptx_bytes, &call.ptx};
 
 /* Contraction is ours to choose, and denormals are 0: docs of numerics in ir.h. */
+const char *const nvrtc_options[] = {"--fmad=false", "--ftz=true", "--prec-div=true", "--prec-sqrt=true", "--std=c++17", NULL};
+
 static bool compile_program(nvrtc_program p, const struct kind *k, int arch, struct strbuf *out, struct err *e)
 {
 	char option[32];
 	size_t bytes;
 	snprintf(option, sizeof(option), "--gpu-architecture=%s_%d", k->arch, arch);
-	const char *const options[] = {option, "--fmad=false", "--ftz=true", "--prec-div=true", "--prec-sqrt=true",
-		"--std=c++17"};
+	const char *options[NELEM(nvrtc_options)] = {option};
+	for (size_t i = 1; i < NELEM(options); i++)
+		options[i] = nvrtc_options[i - 1];
 	int result = call.compile(p, (int)NELEM(options), options);
 	if (result)
 		return compile_failed(p, result, e);

@@ -21,6 +21,9 @@ const struct nvrtc *nvrtc_open(struct err *e);
 
 bool nvrtc_knows(const struct nvrtc *n, int arch);
 
+/* How it is called, beside the architecture; for keys of what it makes. NULL ends. */
+extern const char *const nvrtc_options[];
+
 /* Appends device code of sm_ARCH. ERR_TOOL: no NVRTC, or it does not know ARCH. A source that does not compile is a bug of
  * the emitter: ERR_TOOL with the compiler's first line. */
 bool nvrtc_compile(const char *source, int arch, struct strbuf *cubin, struct err *e);

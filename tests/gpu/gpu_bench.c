@@ -12,11 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "arch.h"
 #include "cuda.h"
 #include "forward.h"
+#include "gpu_clock.h"
 #include "gpu_trial.h"
 #include "test.h"
 
@@ -34,25 +34,6 @@ static const struct {
 } classes[] = {{"bf16", NUMERICS_BF16}, {"int8", NUMERICS_INT8}, {"int4", NUMERICS_INT4}, {"f32", NUMERICS_F32}};
 
 enum { CONTEXT = 2048, POSITION = 64, DECODED = 50, PREFILLS = 5, TRIES = 5 };
-
-static double now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static int by_size(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-static double median(double *x, int n)
-{
-	qsort(x, (size_t)n, sizeof(*x), by_size);
-	return x[n / 2];
-}
 
 /* ---- a program with its memory ---- */
 

@@ -12,9 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "arch.h"
+#include "gpu_clock.h"
 #include "splitmix.h"
 #include "trainer.h"
 
@@ -85,19 +85,6 @@ static struct pack_batch batch_of(struct subject *m)
 	return b;
 }
 
-static double now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static int by_size(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
 static bool measure(struct subject *m, const struct trainer_options *o, struct err *e)
 {
 	struct trainer *t = NULL;
@@ -115,8 +102,7 @@ static bool measure(struct subject *m, const struct trainer_options *o, struct e
 	trainer_free(t);
 	if (!ok)
 		return false;
-	qsort(took + WARM, STEPS - WARM, sizeof(*took), by_size);
-	double step = took[WARM + (STEPS - WARM) / 2], flops = 2 * (m->matrices + m->passed + m->trained) * (double)m->rows;
+	double step = median(took + WARM, STEPS - WARM), flops = 2 * (m->matrices + m->passed + m->trained) * (double)m->rows;
 	printf("{\"device\":\"%s\",\"rows\":%lld,\"seconds\":%.6f,\"tokens_per_second\":%.0f,\"counted_flops\":%.4g,\"loss\":%.6f}\n",
 		device_name(o->device), (long long)m->rows, step, (double)m->rows / step, flops / step, loss);
 	return isfinite(loss) || err_set(e, ERR_NUMERIC, "the loss is %g", loss);

@@ -11,12 +11,12 @@
 
 #include "arch.h"
 #include "digest.h"
+#include "emit.h"
 #include "file.h"
 #include "program.h"
 #include "rate.h"
 #include "safetensors.h"
 #include "test.h"
-#include "emit.h"
 #include "trainer.h"
 
 static const char *const cases[] = {"mha-tied", "gqa-untied", "dropped", "frozen", "no-attention",
