@@ -44,30 +44,16 @@ static void draw(const char *name, const struct model_config *c, size_t inputs, 
 	}
 }
 
-struct making {
-	struct rule_call *c;
-	struct state *s;
-	uint64_t seed;
-	struct err *e;
-};
-
-static bool put_tensor(void *ctx, const struct arch_tensor *row, int layer)
+static bool put_tensors(struct rule_call *c, struct state *s, uint64_t seed, struct err *e)
 {
-	struct making *m = ctx;
-	char name[64];
-	size_t bytes;
-	arch_name(row->name, layer, name, sizeof(name));
-	struct state_tensor t = {.name = arena_strdup(call_arena(m->c), name), .dtype = MODEL_F32};
-	for (; t.ndim < 2 && row->dims[t.ndim] != DIM_NONE; t.ndim++)
-		t.dims[t.ndim] = arch_dim_size(&m->s->config, row->dims[t.ndim]);
-	if (!stored_size(t.dims, t.ndim, sizeof(float), &bytes))
-		return err_set(m->e, ERR_SPEC, "tensor '%s' is too large", name);
-	float *w = xmalloc(bytes);
-	draw(name, &m->s->config, t.dims[t.ndim - 1], m->seed, w, bytes / sizeof(*w));
-	t.bytes = bytes;
-	bool ok = call_put(m->c, (struct buf){w, bytes}, &t.digest, m->e);
-	free(w);
-	*arena_push(call_arena(m->c), m->s->tensor, m->s->ntensor) = t;
+	bool ok = state_list(call_arena(c), s, e);
+	for (size_t i = 0; i < s->ntensor && ok; i++) {
+		struct state_tensor *t = &s->tensor[i];
+		float *w = xmalloc(t->bytes);
+		draw(t->name, &s->config, t->dims[t->ndim - 1], seed, w, t->bytes / sizeof(*w));
+		ok = call_put(c, (struct buf){w, t->bytes}, &t->digest, e);
+		free(w);
+	}
 	return ok;
 }
 
@@ -94,9 +80,8 @@ static bool run(struct rule_call *c, struct err *e)
 	s.config.bos_id = tok.start_id == TOKENIZER_NONE ? -1 : (int)tok.start_id;
 	if (tok.end_id != TOKENIZER_NONE)
 		s.config.eos_id[s.config.neos++] = (int)tok.end_id;
-	struct making making = {c, &s, (uint64_t)fields_int(param, "seed"), e};
-	return arch_finish_config(&s.config, NULL, e) &&
-		arch_each_tensor(&s.config, put_tensor, &making) && rule_output_state(c, &s, e);
+	return arch_finish_config(&s.config, NULL, e) && put_tensors(c, &s, (uint64_t)fields_int(param, "seed"), e) &&
+		rule_output_state(c, &s, e);
 }
 
 static const char *const outputs[] = {"state", NULL};

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "arch.h"
+#include "stored.h"
 
 static const char *const dtype_names[MODEL_NDTYPE] = {"f32", "f16", "bf16"};
 static const char *const rope_names[] = {"plain", "linear", "llama3"};
@@ -271,4 +272,32 @@ uint64_t state_import_bytes(const struct state *s, enum model_dtype dtype)
 		bytes += elements * model_dtypes[dtype].bytes;
 	}
 	return bytes;
+}
+
+struct listing {
+	struct arena *arena;
+	struct state *s;
+	struct err *e;
+};
+
+static bool list_tensor(void *ctx, const struct arch_tensor *row, int layer)
+{
+	struct listing *l = ctx;
+	char name[64];
+	size_t bytes;
+	arch_name(row->name, layer, name, sizeof(name));
+	struct state_tensor t = {.name = arena_strdup(l->arena, name), .dtype = MODEL_F32};
+	for (; t.ndim < 2 && row->dims[t.ndim] != DIM_NONE; t.ndim++)
+		t.dims[t.ndim] = arch_dim_size(&l->s->config, row->dims[t.ndim]);
+	if (!stored_size(t.dims, t.ndim, sizeof(float), &bytes))
+		return err_set(l->e, ERR_SPEC, "tensor '%s' is too large", name);
+	t.bytes = bytes;
+	*arena_push(l->arena, l->s->tensor, l->s->ntensor) = t;
+	return true;
+}
+
+bool state_list(struct arena *a, struct state *s, struct err *e)
+{
+	struct listing l = {a, s, e};
+	return arch_each_tensor(&s->config, list_tensor, &l);
 }

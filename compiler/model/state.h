@@ -52,6 +52,9 @@ bool state_read(struct arena *a, struct buf text, const char *file, struct state
 /* s without what generated code does not depend on: bytes, dtypes in store, order of dropping, tokens. In the arena. */
 struct state state_shape(struct arena *a, const struct state *s);
 
+/* Lists the tensors that a whole model of s->config has, f32 and without digests. In the arena. ERR_SPEC: one is too large. */
+bool state_list(struct arena *a, struct state *s, struct err *e);
+
 const struct state_tensor *state_find(const struct state *s, const char *name); /* NULL: gone */
 
 /* s without the unit: its tensors, norm included, are gone. ERR_SPEC when it is gone already. */

@@ -26,30 +26,8 @@ struct subject {
 	int64_t rows;
 	int first; /* block that trains */
 	void *bytes;
-	double passed, trained; /* parameters: a gradient passes; they train */
-	double matrices;
+	double matrices, trained; /* parameters; where a gradient passes they train too */
 };
-
-static bool put_tensor(void *ctx, const struct arch_tensor *row, int layer)
-{
-	struct subject *m = ctx;
-	char name[64];
-	arch_name(row->name, layer, name, sizeof(name));
-	struct state_tensor t = {.name = arena_strdup(&m->a, name), .dtype = MODEL_F32, .bytes = sizeof(float)};
-	for (; t.ndim < 2 && row->dims[t.ndim] != DIM_NONE; t.ndim++) {
-		t.dims[t.ndim] = arch_dim_size(&m->s.config, row->dims[t.ndim]);
-		t.bytes *= t.dims[t.ndim];
-	}
-	*arena_push(&m->a, m->s.tensor, m->s.ntensor) = t;
-	if (t.ndim == 2) {
-		double n = (double)t.bytes / sizeof(float);
-		bool back = layer < 0 || layer >= m->first;
-		m->matrices += n;
-		m->passed += back ? n : 0;
-		m->trained += back ? n : 0;
-	}
-	return true;
-}
 
 static bool read_tensor(void *ctx, const struct state_tensor *t, struct buf *out, struct err *e)
 {
@@ -69,6 +47,16 @@ static bool trains(void *ctx, const char *name)
 	const struct subject *m = ctx;
 	struct unit u;
 	return !unit_of_tensor(name, &u) || u.layer >= m->first;
+}
+
+static void count(struct subject *m)
+{
+	for (size_t i = 0; i < m->s.ntensor; i++) {
+		const struct state_tensor *t = &m->s.tensor[i];
+		double n = t->ndim == 2 ? (double)t->bytes / sizeof(float) : 0;
+		m->matrices += n;
+		m->trained += trains(m, t->name) ? n : 0;
+	}
 }
 
 static struct pack_batch batch_of(struct subject *m)
@@ -102,7 +90,7 @@ static bool measure(struct subject *m, const struct trainer_options *o, struct e
 	trainer_free(t);
 	if (!ok)
 		return false;
-	double step = median(took + WARM, STEPS - WARM), flops = 2 * (m->matrices + m->passed + m->trained) * (double)m->rows;
+	double step = median(took + WARM, STEPS - WARM), flops = 2 * (m->matrices + 2 * m->trained) * (double)m->rows;
 	printf("{\"device\":\"%s\",\"rows\":%lld,\"seconds\":%.6f,\"tokens_per_second\":%.0f,\"counted_flops\":%.4g,\"loss\":%.6f}\n",
 		device_name(o->device), (long long)m->rows, step, (double)m->rows / step, flops / step, loss);
 	return isfinite(loss) || err_set(e, ERR_NUMERIC, "the loss is %g", loss);
@@ -127,11 +115,13 @@ int main(int argc, char **argv)
 	m.s.has_mlp = arena_array(&m.a, bool, layers);
 	memset(m.s.has_attn, 1, (size_t)layers);
 	memset(m.s.has_mlp, 1, (size_t)layers);
-	arch_each_tensor(&m.s.config, put_tensor, &m);
 	struct trainer_options o = {.weights = {&m.s, read_tensor, &m}, .trains = trains, .ctx = &m, .numerics = NUMERICS_BF16,
 		.rows = m.rows, .device = strcmp(argv[1], "cuda") ? DEVICE_CPU : DEVICE_CUDA, .nthreads = 2, .beta1 = 0.9, .beta2 = 0.999,
 		.eps = 1e-8, .decay = 0.01};
-	bool ok = measure(&m, &o, &e);
+	bool ok = state_list(&m.a, &m.s, &e);
+	if (ok)
+		count(&m);
+	ok = ok && measure(&m, &o, &e);
 	if (!ok)
 		fprintf(stderr, "gpu_tune: %s\n", e.msg);
 	free(m.bytes);
