@@ -18,7 +18,7 @@ static const char *measure_name(const struct chain *c, struct found s, enum nume
 
 enum device_kind chain_device(const struct chain *c, const struct plan_target *t)
 {
-	return t->hardware.ngpu ? c->device : DEVICE_CPU;
+	return t->hardware.ngpu && c->device != DEVICE_CPU ? DEVICE_CUDA : DEVICE_CPU;
 }
 
 struct action *chain_measure(struct chain *c, struct found s, const struct plan_target *t, enum split split, int set)
@@ -449,13 +449,18 @@ static bool imported(struct build *b, void *ctx, const struct buf *input, struct
 	return take_state(c, e);
 }
 
+static enum device_kind training_device(const struct spec_schedule *s)
+{
+	return s->math == MATH_CUBLASLT ? DEVICE_CUBLASLT : device_find(spec_devices[s->device]);
+}
+
 static bool start_chain(struct plan *p, const struct spec_schedule *s,
 	void (*found)(struct plan *p, struct plan_target *t), struct err *e)
 {
 	struct chain *c = arena_new(p->arena, struct chain);
 	bool used = false;
 	*c = (struct chain){.p = p, .spec = s, .found = found,
-		.device = s ? device_find(spec_devices[s->device]) : DEVICE_CPU,
+		.device = s ? training_device(s) : DEVICE_CPU,
 		.passed = arena_array(p->arena, struct found, p->ntarget),
 		.speed = arena_array(p->arena, double, p->ntarget)};
 	if (s && p->o->lineage)

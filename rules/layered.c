@@ -41,11 +41,12 @@ static void plan_pieces(struct layered *l)
 	struct forward f = {.config = &l->o.weights.state->config, .numerics = l->o.numerics,
 		.max_rows = l->o.rows, .max_out = l->o.outs, .slots = l->o.slots};
 	struct arena *a = &l->arena;
-	l->plan[PIECE_EMBED] = graph_plan(a, forward_piece_embed(a, &f));
-	l->plan[PIECE_ATTN] = graph_plan(a, forward_piece_half(a, &f, HALF_ATTN));
-	l->plan[PIECE_MLP] = graph_plan(a, forward_piece_half(a, &f, HALF_MLP));
-	l->plan[PIECE_HEAD] = graph_plan(a, forward_piece_head(a, &f));
-	l->plan[PIECE_COMPARE] = graph_plan(a, importance_compare(a, &f));
+	enum device_kind on = l->o.device;
+	l->plan[PIECE_EMBED] = device_plan(on, a, forward_piece_embed(a, &f));
+	l->plan[PIECE_ATTN] = device_plan(on, a, forward_piece_half(a, &f, HALF_ATTN));
+	l->plan[PIECE_MLP] = device_plan(on, a, forward_piece_half(a, &f, HALF_MLP));
+	l->plan[PIECE_HEAD] = device_plan(on, a, forward_piece_head(a, &f));
+	l->plan[PIECE_COMPARE] = device_plan(on, a, importance_compare(a, &f));
 }
 
 /* How often a piece is bound: halves once a layer that has them. */

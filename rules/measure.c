@@ -28,7 +28,7 @@ static const struct graph *plan_step(struct arena *a, const struct measurer_opti
 	struct forward f = {.config = o->config, .has_attn = o->has_attn, .has_mlp = o->has_mlp,
 		.numerics = o->numerics, .max_rows = MAX_ROWS, .max_out = max_out(o->config->vocab),
 		.slots = slots_of(o)};
-	return graph_plan(a, forward_step(a, &f));
+	return device_plan(o->device, a, forward_step(a, &f));
 }
 
 /* A session's program on a device: inputs go there with every call, and logits come back. */

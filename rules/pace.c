@@ -65,7 +65,7 @@ double pace_measure(const char *kind, int threads)
 	struct forward f = {.config = &config, .max_rows = ROWS, .max_out = ROWS, .slots = ROWS};
 	if (!find_kind(kind, &f.numerics, &device))
 		return 0;
-	const struct graph *plan = graph_plan(&a, forward_piece_half(&a, &f, HALF_MLP));
+	const struct graph *plan = device_plan(device, &a, forward_piece_half(&a, &f, HALF_MLP));
 	const struct effort_sizes sizes = {.rows = ROWS};
 	double rate = 0;
 	if (device_open(&d, device, threads, NULL) && device_load(d, &plan, 1, NULL))

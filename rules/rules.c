@@ -41,12 +41,14 @@ void rule_numerics_tools(struct arena *a, const struct fields *param, const void
 {
 	enum numerics n;
 	(void)env;
-	int device = device_version(rule_device(param));
+	int device = device_version(rule_device(param)), library = device_library(rule_device(param));
 	if (numerics_find(fields_get(param, "numerics"), &n))
 		fields_add(a, out, "numerics version",
 			arena_printf(a, "%d", numerics_classes[n].version));
 	if (device)
 		fields_add(a, out, "device version", arena_printf(a, "%d", device));
+	if (library)
+		fields_add(a, out, "library version", arena_printf(a, "%d", library));
 }
 
 bool rule_state(struct rule_call *c, const char *name, struct state *out, struct err *e)

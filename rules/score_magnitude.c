@@ -20,7 +20,7 @@ struct magnitude {
 static const struct graph *plan_half(struct arena *a, const struct score *s, enum half half)
 {
 	struct forward f = {.config = &s->state.config, .numerics = s->numerics, .max_rows = 1, .max_out = 1};
-	return graph_plan(a, importance_magnitude(a, &f, half));
+	return device_plan(s->device, a, importance_magnitude(a, &f, half));
 }
 
 /* One half's weights, packed by one thread, beside a tensor of the state. */

@@ -157,7 +157,7 @@ static struct piece *piece_of(struct trainer *t, struct graph *g, int layer)
 	if (!p) {
 		p = arena_new(&t->arena, struct piece);
 		*p = (struct piece){.text = {arena_copy(&t->arena, text.s, text.n + 1), text.n},
-			.plan = graph_plan(&t->arena, g), .number = (int)t->npiece, .layer = layer};
+			.plan = device_plan(t->o.device, &t->arena, g), .number = (int)t->npiece, .layer = layer};
 		*arena_push(&t->arena, t->piece, t->npiece) = p;
 	}
 	strbuf_release(&text);

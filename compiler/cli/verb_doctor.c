@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cpu.h"
+#include "cublaslt.h"
 #include "emit.h"
 #include "gpu_run.h"
 #include "link.h"
@@ -81,6 +82,14 @@ static void tell_nvrtc(struct report *r)
 	strbuf_release(&text);
 }
 
+/* What only schedules with math="cublaslt" need. */
+static void tell_cublaslt(struct report *r)
+{
+	struct err e = {0};
+	int version = cublaslt_version(&e);
+	tell(r, "GPU products", version ? arena_printf(r->cli->arena, "cuBLASLt %d", version) : NULL, e.msg);
+}
+
 static void tell_devices(struct report *r)
 {
 	struct err e = {0};
@@ -129,6 +138,7 @@ int verb_doctor(struct cli *c)
 		tell(&r, what, link_runtime_folder(c->arena, (enum target_arch)arch, &e), e.msg);
 	}
 	tell_nvrtc(&r);
+	tell_cublaslt(&r);
 	tell_devices(&r);
 	tell_store(&r);
 	if (c->json)

@@ -12,7 +12,7 @@
  *   attention        slots in ranges of PV_CHUNK from slot 0 on; weights of a range relative to the largest score
  *                    until then, what was added before scaled down to it. Over bf16 by mma: ranges of 64 slots, a range in
  *                    two steps, from nothing; weights rounded to bf16; ranges added in order, scaled likewise
- *                    (cuda_attention_mma.c).
+ *                    (cuda_attention_mma.c). Its gradients likewise (cuda_attention_grad_mma.c).
  */
 #ifndef CUDA_H
 #define CUDA_H
@@ -21,9 +21,27 @@
 #include "ir.h"
 
 enum {
-	GPU_CLASS_VERSION = 1, /* of the above: goes up when bits change */
+	GPU_CLASS_VERSION = 2, /* of the above: goes up when bits change */
 	GPU_CHUNKS = 8,
 	GPU_FEW_ROWS = 8, /* a program whose dynamic axes have no more is one kernel too (gpu_code.h) */
+};
+
+/* A dot that a library is to multiply, of operands of f32 or bf16: result[m][n] = sum over k of rows[m][k] * lanes[n][k],
+ * f32, where neighbours in n are neighbours. Places are as a kernel's arguments are, strides in elements. */
+struct cuda_extent {
+	int64_t fixed;
+	int dim; /* times this dimension of the call; -1: none */
+};
+struct cuda_product {
+	uint32_t before; /* the kernel that it comes just before; nkernel: behind all */
+	enum dtype dtype;
+	struct cuda_extent m, n, k;
+	int64_t rows_m, rows_k, lanes_n, lanes_k, result_m;
+	struct program_arg rows, lanes, result;
+};
+struct cuda_products {
+	struct cuda_product *product; /* in the order in which they run */
+	size_t n;
 };
 
 struct cuda_source {
@@ -31,9 +49,12 @@ struct cuda_source {
 	size_t text_bytes;
 	struct gpu_program *program; /* one for each graph */
 	int nprogram;
+	struct cuda_products *of; /* each program's; cuda_emit: none */
 };
 
 /* Everything in the arena. Deterministic. */
 struct cuda_source cuda_emit(struct arena *a, const struct graph *const *graph, int ngraph);
+/* The same of graphs that graph_plan_rows made, without code for dots whose operands have no blocks: a library makes them. */
+struct cuda_source cuda_emit_products(struct arena *a, const struct graph *const *graph, int ngraph);
 
 #endif

@@ -1,12 +1,12 @@
 /*
- * Gradients of attention as CUDA C, by two kernels. Part 0: a block takes a row of a query head, finds its largest score,
+ * Gradients of attention as CUDA C, by plain arithmetic where keys are not of bf16 (cuda_attention_grad_mma.c), by two kernels. Part 0: a block takes a row of a query head, finds its largest score,
  * sum and delta, which it leaves in scratch, and the gradient of q. Part 1: a block takes TILE slots of a query head, and
  * walks rows in tiles: weights and their gradients of a tile, then what they add to the gradients of k and v. Scores are
  * computed again wherever they are wanted, so memory does not grow with rows times slots.
  */
 #include "cuda_heads.h"
 
-enum { TILE = 32, KEPT = 3 /* of a row: the largest score, 1 / sum, delta */ };
+enum { TILE = 32, KEPT = KEPT_OF_ROW };
 
 static int wanted(const struct cuda_fn *f, enum op op)
 {
@@ -211,7 +211,12 @@ void cuda_attention_grad(struct cuda_fn *f, int part)
 {
 	struct cuda_heads h = cuda_heads(f->g, &f->g->node[f->region->node[0]]);
 	f->scratch_bytes = h.h.batches * h.h.groups * f->g->axis[h.row].extent * KEPT * 4;
-	if (part == 0)
+	bool by_mma = cuda_attention_grad_by_mma(f->g, &f->g->node[f->region->node[0]]);
+	if (by_mma && part == 0)
+		cuda_attention_grad_rows_mma(f);
+	else if (by_mma)
+		cuda_attention_grad_slots_mma(f);
+	else if (part == 0)
 		rows_part(f, &h);
 	else
 		slots_part(f, &h);

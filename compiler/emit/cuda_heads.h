@@ -26,4 +26,11 @@ const char *cuda_heads_slot(struct cuda_fn *f, const struct cuda_heads *h, int n
 bool cuda_attention_by_mma(const struct graph *g, const struct node *n);
 void cuda_attention_mma(struct cuda_fn *f);
 
+/* cuda_attention_grad_mma.c: both kernels of its gradients, likewise. */
+bool cuda_attention_grad_by_mma(const struct graph *g, const struct node *n);
+void cuda_attention_grad_rows_mma(struct cuda_fn *f);
+void cuda_attention_grad_slots_mma(struct cuda_fn *f);
+
+enum { KEPT_OF_ROW = 3 }; /* what rows leave for slots, in scratch: the largest score, 1 / sum of weights, delta */
+
 #endif

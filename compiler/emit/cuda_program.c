@@ -1,9 +1,11 @@
 /* Programs of the CUDA emitter: a function for each distinct region (region_key.h), and tables of what calls them. */
 #include "cuda_kernel.h"
+#include "cuda_product.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#include "layout.h"
 #include "region_key.h"
 
 static cuda_region *const emitters[NREGION_KINDS] = {
@@ -27,6 +29,7 @@ struct unit {
 	struct strbuf text;
 	struct compiled *compiled;
 	int ncompiled;
+	bool of_library; /* products are a library's */
 };
 
 static void touch(struct cuda_fn *f, int n)
@@ -53,7 +56,10 @@ static void emit_function(struct unit *u, struct cuda_fn *f, const char *name, i
 	f->out = &body;
 	for (int i = 0; i < f->region->nnode; i++)
 		touch(f, f->region->node[i]);
-	emitters[f->region->kind](f, part);
+	if (u->of_library && cuda_is_product(f->g, f->region))
+		cuda_behind_products(f);
+	else
+		emitters[f->region->kind](f, part);
 	strbuf_addf(&u->text, "\nDEVICE void %s_body(u8 *const *arg, const i64 *dim, u8 *shared)\n{\n", name);
 	for (int i = 0; i < f->narg; i++)
 		strbuf_addf(&u->text, "\tu8 *const t%d = arg[%d];\n", i, i);
@@ -106,6 +112,7 @@ struct tables {
 	bool *waits; /* of each kernel: it must not run beside those since the last that waited */
 	int nkernel;
 	int64_t scratch_bytes;
+	struct cuda_products products;
 };
 
 static void add_external(struct tables *t, const char *name, enum program_external_kind kind, int node)
@@ -130,23 +137,51 @@ static void list_externals(struct tables *t)
 		add_external(t, g->output[i].name, EXTERNAL_OUTPUT, g->output[i].node);
 }
 
+static struct program_arg place_in_scratch(const struct tables *t, int64_t offset)
+{
+	return (struct program_arg){(uint64_t)t->nexternal + 1, (uint64_t)offset};
+}
+
+static struct program_arg place_of(const struct tables *t, int n)
+{
+	int slot = t->slot[n];
+	if (!slot && t->g->node[n].offset < 0)
+		BUG("graph '%s': %%%d has no memory", t->g->name, n);
+	return (struct program_arg){(uint64_t)slot, slot ? 0 : (uint64_t)t->g->node[n].offset};
+}
+
 static void add_kernel(struct tables *t, const struct compiled *c, const struct region_key *key, bool waits)
 {
 	int nwaits = t->nkernel;
 	struct program_arg *arg = arena_array(t->a, struct program_arg, c->narg + 1);
 	uint32_t narg = (uint32_t)c->narg;
-	for (int i = 0; i < c->narg; i++) {
-		int n = key->external[c->arg[i]], slot = t->slot[n];
-		if (!slot && t->g->node[n].offset < 0)
-			BUG("graph '%s': %%%d has no memory", t->g->name, n);
-		arg[i] = (struct program_arg){(uint64_t)slot, slot ? 0 : (uint64_t)t->g->node[n].offset};
-	}
+	for (int i = 0; i < c->narg; i++)
+		arg[i] = place_of(t, key->external[c->arg[i]]);
 	if (c->scratch_bytes)
-		arg[narg++] = (struct program_arg){(uint64_t)t->nexternal + 1, 0};
+		arg[narg++] = place_in_scratch(t, 0);
 	if (c->scratch_bytes > t->scratch_bytes)
 		t->scratch_bytes = c->scratch_bytes;
 	*arena_push(t->a, t->waits, nwaits) = waits;
 	*arena_push(t->a, t->kernel, t->nkernel) = (struct gpu_kernel){c->name, narg, arg, (uint64_t)c->shared_bytes};
+}
+
+static void add_products(struct tables *t, const struct region *r)
+{
+	const struct graph *g = t->g;
+	bool in_scratch = !cuda_is_only_products(g, r);
+	int ndot = 0;
+	for (int i = 0; i < r->nnode; i++) {
+		const struct node *n = &g->node[r->node[i]];
+		if (n->op != OP_DOT)
+			continue;
+		int lane = dot_lane_source(g, n);
+		struct cuda_product p = cuda_product_of(g, n);
+		p.before = (uint32_t)t->nkernel;
+		p.rows = place_of(t, state_of(g, n->src[1 - lane]));
+		p.lanes = place_of(t, state_of(g, n->src[lane]));
+		p.result = in_scratch ? place_in_scratch(t, cuda_product_place(g, r, ndot++)) : place_of(t, r->node[i]);
+		*arena_push(t->a, t->products.product, t->products.n) = p;
+	}
 }
 
 /* ---- one kernel for all ---- */
@@ -197,7 +232,7 @@ static const char *emit_all(struct unit *u, const struct tables *t, int number, 
 	return name;
 }
 
-static struct gpu_program emit_program(struct unit *u, const struct graph *g, int number)
+static struct gpu_program emit_program(struct unit *u, const struct graph *g, int number, struct cuda_products *products)
 {
 	struct tables t = {.a = u->arena, .g = g};
 	struct program_dim *dim = NULL;
@@ -208,6 +243,11 @@ static struct gpu_program emit_program(struct unit *u, const struct graph *g, in
 	list_externals(&t);
 	for (int r = 0; r < g->nregion; r++) {
 		struct region_key key = region_key(u->arena, g, r);
+		bool of_library = u->of_library && cuda_is_product(g, &g->region[r]);
+		if (of_library)
+			add_products(&t, &g->region[r]);
+		if (of_library && cuda_is_only_products(g, &g->region[r]))
+			continue;
 		for (int part = 0; part < cuda_parts(g, &g->region[r]); part++)
 			add_kernel(&t, compile(u, g, r, part, &key), &key, part || waits[r]);
 	}
@@ -216,25 +256,39 @@ static struct gpu_program emit_program(struct unit *u, const struct graph *g, in
 			*arena_push(u->arena, dim, ndim) = (struct program_dim){g->axis[i].name, g->axis[i].extent};
 	if (ndim > GPU_MAX_DIMS)
 		BUG("graph '%s' has more than %d dynamic axes", g->name, GPU_MAX_DIMS);
-	if (has_few_rows(g))
+	*products = t.products;
+	if (has_few_rows(g) && !u->of_library)
 		all = emit_all(u, &t, number, &nwait);
 	return (struct gpu_program){.head = {.abi = PROGRAM_ABI, .nexternal = (uint32_t)t.nexternal, .ndim = ndim, .name = g->name,
 		.external = t.external, .dim = dim, .slab_bytes = (uint64_t)g->slab_bytes, .scratch_bytes = (uint64_t)t.scratch_bytes},
 		.kernel = t.kernel, .nkernel = (uint32_t)t.nkernel, .all = all, .nwait = nwait};
 }
 
+static struct cuda_source emit(struct unit *u, const struct graph *const *graph, int ngraph)
+{
+	struct arena *a = u->arena;
+	struct cuda_source out = {.program = arena_array(a, struct gpu_program, ngraph), .nprogram = ngraph,
+		.of = arena_array(a, struct cuda_products, ngraph)};
+	strbuf_init(&u->text);
+	strbuf_adds(&u->text, cuda_prelude);
+	cuda_recipe(&u->text, a, OP_EXP);
+	strbuf_adds(&u->text, cuda_behind_exp);
+	for (int i = 0; i < ngraph; i++)
+		out.program[i] = emit_program(u, graph[i], i, &out.of[i]);
+	out.text = arena_strndup(a, u->text.s, u->text.n);
+	out.text_bytes = u->text.n;
+	strbuf_release(&u->text);
+	return out;
+}
+
 struct cuda_source cuda_emit(struct arena *a, const struct graph *const *graph, int ngraph)
 {
 	struct unit u = {.arena = a};
-	struct cuda_source out = {.program = arena_array(a, struct gpu_program, ngraph), .nprogram = ngraph};
-	strbuf_init(&u.text);
-	strbuf_adds(&u.text, cuda_prelude);
-	cuda_recipe(&u.text, a, OP_EXP);
-	strbuf_adds(&u.text, cuda_behind_exp);
-	for (int i = 0; i < ngraph; i++)
-		out.program[i] = emit_program(&u, graph[i], i);
-	out.text = arena_strndup(a, u.text.s, u.text.n);
-	out.text_bytes = u.text.n;
-	strbuf_release(&u.text);
-	return out;
+	return emit(&u, graph, ngraph);
+}
+
+struct cuda_source cuda_emit_products(struct arena *a, const struct graph *const *graph, int ngraph)
+{
+	struct unit u = {.arena = a, .of_library = true};
+	return emit(&u, graph, ngraph);
 }

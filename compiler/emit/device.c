@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct device_ops *const devices[NDEVICES] = {[DEVICE_CPU] = &device_cpu, [DEVICE_CUDA] = &device_cuda};
+static const struct device_ops *const devices[NDEVICES] = {[DEVICE_CPU] = &device_cpu, [DEVICE_CUDA] = &device_cuda,
+	[DEVICE_CUBLASLT] = &device_cublaslt};
 
 const char *device_name(enum device_kind kind)
 {
@@ -21,6 +22,16 @@ enum device_kind device_find(const char *name)
 int device_version(enum device_kind kind)
 {
 	return devices[kind]->version;
+}
+
+int device_library(enum device_kind kind)
+{
+	return devices[kind]->library ? devices[kind]->library(NULL) : 0;
+}
+
+struct graph *device_plan(enum device_kind kind, struct arena *a, const struct graph *g)
+{
+	return devices[kind]->plan(a, g);
 }
 
 bool device_open(struct device **out, enum device_kind kind, int nthreads, struct err *e)

@@ -14,20 +14,26 @@
 #include "ir.h"
 #include "program.h"
 
-enum device_kind { DEVICE_CPU, DEVICE_CUDA, NDEVICES };
+/* DEVICE_CUBLASLT: a CUDA device where NVIDIA's library multiplies. */
+enum device_kind { DEVICE_CPU, DEVICE_CUDA, DEVICE_CUBLASLT, NDEVICES };
 
 const char *device_name(enum device_kind kind); /* as a spec says it: "cuda" */
 enum device_kind device_find(const char *name); /* BUG on a name that no row has */
 /* Of the numerics classes where they are not the CPU's, for keys; else 0. Neither the model of the device nor its compiler
  * enters a key: what one GPU made is an artifact like any other. */
 int device_version(enum device_kind kind);
+/* Of the library that has a part in the numbers that come out; 0: none has, or it is not there. For keys as well. */
+int device_library(enum device_kind kind);
+
+/* A graph as its programs are planned. */
+struct graph *device_plan(enum device_kind kind, struct arena *a, const struct graph *g);
 
 struct device;
 /* ERR_TOOL: it is not there, or no code can be made for it. */
 bool device_open(struct device **out, enum device_kind kind, int nthreads, struct err *e);
 void device_free(struct device *d); /* with all of its memory; NULL is allowed */
 
-/* Code of all programs that will run, once, before any memory is allocated: program i is that of graph_plan's graph i. */
+/* Code of all programs that will run, once, before any memory is allocated: program i is that of device_plan's graph i. */
 bool device_load(struct device *d, const struct graph *const *graph, int ngraph, struct err *e);
 /* Its externals and dimensions, in the order that device_run has them. */
 const struct program *device_program(const struct device *d, int i);
@@ -60,6 +66,8 @@ bool device_ok(const struct device *d, struct err *e);
 struct device_ops {
 	const char *name;
 	int version; /* of its numerics classes; 0: they are those of arch.h */
+	int (*library)(struct err *e); /* its version; NULL: there is none */
+	struct graph *(*plan)(struct arena *a, const struct graph *g);
 	bool (*open)(struct device *d, struct err *e);
 	void (*close)(struct device *d);
 	bool (*load)(struct device *d, const struct graph *const *graph, int ngraph, struct err *e);
@@ -75,7 +83,7 @@ struct device_ops {
 	bool (*run)(struct device *d, int i, void **t, const int64_t *dim);
 	bool host_follows; /* its pointers */
 };
-extern const struct device_ops device_cpu, device_cuda;
+extern const struct device_ops device_cpu, device_cuda, device_cublaslt;
 
 struct device {
 	const struct device_ops *ops;

@@ -100,5 +100,5 @@ static bool cpu_run(struct device *d, int i, void **t, const int64_t *dim)
 	return true;
 }
 
-const struct device_ops device_cpu = {"cpu", 0, cpu_open, cpu_close, cpu_load, cpu_shared_bytes, cpu_has_room, cpu_alloc,
+const struct device_ops device_cpu = {"cpu", 0, NULL, graph_plan, cpu_open, cpu_close, cpu_load, cpu_shared_bytes, cpu_has_room, cpu_alloc,
 	cpu_release, cpu_move, cpu_move, cpu_move, cpu_clear, cpu_run, true};

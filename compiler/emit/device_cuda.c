@@ -1,7 +1,7 @@
 /*
  * A CUDA device, and code of the CUDA emitter, compiled here by NVRTC for exactly that device: a module for each program,
  * kept as objects of the CPU's are (code_keep.h). Everything goes through one stream, so nothing has to wait but the host
- * for what it reads.
+ * for what it reads. Two rows: products are code like all else, or cuBLASLt makes them between the kernels.
  *
  * The driver's context of the first device that it shows is opened once and stays until the process ends.
  */
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "code_keep.h"
+#include "cublaslt.h"
 #include "cuda.h"
 #include "device.h"
 #include "gpu_device.h"
@@ -26,7 +27,13 @@ struct cuda_device {
 	struct gpu_program *program;
 	uint64_t **t;        /* of each program, for launches */
 	uint64_t slab, scratch;
+	struct cublaslt library; /* zeros: all is code */
+	struct cuda_products *products;
+	struct cublaslt_way ***way; /* of each program's products */
 };
+
+/* What the library's documentation recommends for its fastest kernels. */
+enum { WORKSPACE_BYTES = 32 << 20 };
 
 static bool open_first(struct err *e)
 {
@@ -57,10 +64,25 @@ static bool cuda_open(struct device *d, struct err *e)
 		gpu_ok(own->g.d, own->g.d->stream_new(&own->stream, STREAM_NON_BLOCKING), "making a stream", e);
 }
 
+static bool cublaslt_device_open(struct device *d, struct err *e)
+{
+	return cuda_open(d, e) && cublaslt_open(&((struct cuda_device *)d->own)->library, e);
+}
+
+static void free_ways(struct device *d)
+{
+	struct cuda_device *own = d->own;
+	for (int i = 0; i < d->nprogram && own->way; i++)
+		for (size_t k = 0; own->way[i] && k < own->products[i].n; k++)
+			cublaslt_way_free(own->way[i][k]);
+	cublaslt_close(&own->library);
+}
+
 static void cuda_close(struct device *d)
 {
 	struct cuda_device *own = d->own;
 	const struct gpu_driver *driver = own->g.d;
+	free_ways(d);
 	for (int i = 0; i < d->nprogram && own->module; i++) {
 		gpu_functions_close(&own->code[i]);
 		if (own->module[i])
@@ -171,10 +193,12 @@ static bool compile(const struct cuda_source *s, const struct gpu_device *g, str
 static bool load_one(struct device *d, const struct graph *g, int i, struct err *e)
 {
 	struct cuda_device *own = d->own;
-	struct cuda_source source = cuda_emit(&d->arena, &g, 1);
+	struct cuda_source source = own->library.handle ? cuda_emit_products(&d->arena, &g, 1) : cuda_emit(&d->arena, &g, 1);
 	struct strbuf cubin;
 	strbuf_init(&cubin);
 	own->program[i] = source.program[0];
+	own->products[i] = source.of[0];
+	own->way[i] = arena_array(&d->arena, struct cublaslt_way *, source.of[0].n + 1);
 	d->program[i] = &own->program[i].head;
 	own->t[i] = arena_array(&d->arena, uint64_t, own->program[i].head.nexternal + 2);
 	bool ok = compile(&source, &own->g, &cubin, e) &&
@@ -192,6 +216,8 @@ static bool cuda_load(struct device *d, const struct graph *const *graph, int ng
 	own->code = arena_array(&d->arena, struct gpu_functions, ngraph);
 	own->program = arena_array(&d->arena, struct gpu_program, ngraph);
 	own->t = arena_array(&d->arena, uint64_t *, ngraph);
+	own->products = arena_array(&d->arena, struct cuda_products, ngraph);
+	own->way = arena_array(&d->arena, struct cublaslt_way **, ngraph);
 	for (int i = 0; i < ngraph; i++) {
 		if (!load_one(d, graph[i], i, e))
 			return false;
@@ -201,21 +227,54 @@ static bool cuda_load(struct device *d, const struct graph *const *graph, int ng
 	}
 	own->slab = address(device_alloc(d, slab));
 	own->scratch = address(device_alloc(d, scratch));
+	if (own->library.handle) {
+		own->library.workspace = address(device_alloc(d, WORKSPACE_BYTES));
+		own->library.workspace_bytes = WORKSPACE_BYTES;
+	}
 	return device_ok(d, e);
 }
 
-static uint64_t cuda_shared_bytes(const struct graph *const *graph, int ngraph, int nthreads)
+typedef struct cuda_source emit_fn(struct arena *a, const struct graph *const *graph, int ngraph);
+
+static uint64_t shared_bytes(const struct graph *const *graph, int ngraph, emit_fn *emit)
 {
 	uint64_t slab = 0, scratch = 0;
-	(void)nthreads;
 	for (int i = 0; i < ngraph; i++) {
 		struct arena a = {0};
-		uint64_t own = cuda_emit(&a, &graph[i], 1).program[0].head.scratch_bytes;
+		uint64_t own = emit(&a, &graph[i], 1).program[0].head.scratch_bytes;
 		slab = (uint64_t)graph[i]->slab_bytes > slab ? (uint64_t)graph[i]->slab_bytes : slab;
 		scratch = own > scratch ? own : scratch;
 		arena_release(&a);
 	}
 	return slab + scratch;
+}
+
+static uint64_t cuda_shared_bytes(const struct graph *const *graph, int ngraph, int nthreads)
+{
+	(void)nthreads;
+	return shared_bytes(graph, ngraph, cuda_emit);
+}
+
+static uint64_t cublaslt_shared_bytes(const struct graph *const *graph, int ngraph, int nthreads)
+{
+	(void)nthreads;
+	return shared_bytes(graph, ngraph, cuda_emit_products) + WORKSPACE_BYTES;
+}
+
+static int64_t extent(struct cuda_extent x, const int64_t *dim)
+{
+	return x.dim < 0 ? x.fixed : x.fixed * dim[x.dim];
+}
+
+static bool multiply(struct device *d, int i, size_t k, const int64_t *dim)
+{
+	struct cuda_device *own = d->own;
+	const struct cuda_product *p = &own->products[i].product[k];
+	const uint64_t *t = own->t[i];
+	const struct cublaslt_product product = {.dtype = p->dtype, .m = extent(p->m, dim), .n = extent(p->n, dim),
+		.k = extent(p->k, dim), .a_m = p->rows_m, .a_k = p->rows_k, .b_n = p->lanes_n, .b_k = p->lanes_k, .d_m = p->result_m,
+		.a = t[p->rows.slot] + p->rows.offset, .b = t[p->lanes.slot] + p->lanes.offset, .d = t[p->result.slot] + p->result.offset};
+	return cublaslt_multiply(&own->library, &product, &own->way[i][k], own->stream, &d->error);
 }
 
 static bool cuda_run(struct device *d, int i, void **t, const int64_t *dim)
@@ -226,8 +285,18 @@ static bool cuda_run(struct device *d, int i, void **t, const int64_t *dim)
 	for (uint32_t k = 0; k <= p->nexternal; k++)
 		own->t[i][k] = address(t[k]);
 	own->t[i][p->nexternal + 1] = own->scratch;
-	return gpu_launch(&own->code[i], own->t[i], dim, own->stream, &d->error);
+	uint32_t done = 0, all = own->program[i].nkernel;
+	for (size_t k = 0; k < own->products[i].n; k++) {
+		uint32_t before = own->products[i].product[k].before;
+		if (!gpu_launch_some(&own->code[i], done, before, own->t[i], dim, own->stream, &d->error) || !multiply(d, i, k, dim))
+			return false;
+		done = before;
+	}
+	return gpu_launch_some(&own->code[i], done, all, own->t[i], dim, own->stream, &d->error);
 }
 
-const struct device_ops device_cuda = {"cuda", GPU_CLASS_VERSION, cuda_open, cuda_close, cuda_load, cuda_shared_bytes, cuda_has_room,
-	cuda_alloc, cuda_release, cuda_write, cuda_read, cuda_copy, cuda_clear, cuda_run, false};
+const struct device_ops device_cuda = {"cuda", GPU_CLASS_VERSION, NULL, graph_plan, cuda_open, cuda_close, cuda_load,
+	cuda_shared_bytes, cuda_has_room, cuda_alloc, cuda_release, cuda_write, cuda_read, cuda_copy, cuda_clear, cuda_run, false};
+const struct device_ops device_cublaslt = {"cuda-cublaslt", GPU_CLASS_VERSION, cublaslt_version, graph_plan_rows,
+	cublaslt_device_open, cuda_close, cuda_load, cublaslt_shared_bytes, cuda_has_room, cuda_alloc, cuda_release, cuda_write,
+	cuda_read, cuda_copy, cuda_clear, cuda_run, false};

@@ -28,8 +28,7 @@ static struct type axis_group(const struct graph *g, const struct node *n, const
 		group.axis[group.naxis++] = t->axis[i];
 		last = i;
 	}
-	if (stride)
-		*stride = last < 0 ? 0 : stride_behind(g, n, last);
+	*stride = last < 0 ? 0 : stride_behind(g, n, last);
 	return group;
 }
 
@@ -43,7 +42,7 @@ struct dot dot_shape(const struct graph *g, const struct node *n)
 	const struct node *rows = &g->node[d.broadcast], *lanes = &g->node[d.lane];
 	d.m = axis_group(g, rows, &n->type, true, &d.m_stride);
 	d.r = axis_group(g, rows, &n->type, false, &d.k_stride);
-	d.n = axis_group(g, lanes, &n->type, true, NULL);
+	d.n = axis_group(g, lanes, &n->type, true, &d.lane_stride);
 	struct type r = axis_group(g, lanes, &n->type, false, &d.row_stride);
 	if (r.naxis != d.r.naxis || memcmp(r.axis, d.r.axis, (size_t)r.naxis))
 		BUG("graph '%s': a dot's sources order the reduced axes differently", g->name);

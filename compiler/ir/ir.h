@@ -313,8 +313,10 @@ int state_of(const struct graph *g, int i);
 /* Removes nodes that no output, assign or put needs, and equal nodes (same op, sources, type). */
 struct graph *graph_simplify(struct arena *a, const struct graph *g);
 
+/* How dots want the source of their lanes: with lanes side by side, or, without blocks, in rows of either order. */
+enum dot_lanes { LANES_SIDE_BY_SIDE, LANES_IN_ROWS };
 /* layout.c: a new graph with node.layout, and copies of what is wanted in two layouts. */
-struct graph *graph_layouts(struct arena *a, const struct graph *g);
+struct graph *graph_layouts(struct arena *a, const struct graph *g, enum dot_lanes lanes);
 void graph_regions(struct graph *g); /* region.c: fills region, node.region, node.stored */
 void graph_slab(struct graph *g);    /* slab.c: fills node.offset, slab_bytes; 64-byte aligned */
 
@@ -324,6 +326,7 @@ bool *graph_waits(struct arena *a, const struct graph *g, int most);
 
 /* All of the above in order: the form that emitters take. */
 struct graph *graph_plan(struct arena *a, const struct graph *g);
+struct graph *graph_plan_rows(struct arena *a, const struct graph *g); /* LANES_IN_ROWS: for a library that multiplies */
 
 /* ---- text form (text.c): what --emit prints is exactly what graph_parse reads ---- */
 void graph_print(struct strbuf *out, const struct graph *g);

@@ -22,7 +22,8 @@ int dot_lane_source(const struct graph *g, const struct node *n)
 	return type_has_axis(&g->node[n->src[0]].type, lane) ? 0 : 1;
 }
 
-struct layout source_layout(const struct graph *g, const struct node *n, int s)
+/* The layout in which node n reads source s from memory, when it does not read elementwise. */
+static struct layout source_layout(const struct graph *g, const struct node *n, int s, enum dot_lanes lanes)
 {
 	const struct type *t = &g->node[n->src[s]].type;
 	if (n->op == OP_ATTENTION && s == 1) {
@@ -31,7 +32,7 @@ struct layout source_layout(const struct graph *g, const struct node *n, int s)
 	}
 	if (n->op != OP_DOT || s != dot_lane_source(g, n) || !t->naxis)
 		return row;
-	if (type_has_axis(&n->type, t->axis[t->naxis - 1]))
+	if (type_has_axis(&n->type, t->axis[t->naxis - 1]) || (lanes == LANES_IN_ROWS && !dtype_has_blocks(t->dtype)))
 		return row;
 	uint8_t kept = 0;
 	while (type_has_axis(&n->type, t->axis[kept]))
@@ -95,7 +96,7 @@ static bool given_panels(const struct node *n)
 	return (n->op == OP_PARAM || n->op == OP_STATE) && n->layout.kind == LAYOUT_PANEL;
 }
 
-struct graph *graph_layouts(struct arena *a, const struct graph *g)
+struct graph *graph_layouts(struct arena *a, const struct graph *g, enum dot_lanes lanes)
 {
 	struct arena scratch = {0};
 	uint8_t *want = arena_array(&scratch, uint8_t, g->nnode);
@@ -108,7 +109,7 @@ struct graph *graph_layouts(struct arena *a, const struct graph *g)
 			if (reads_elementwise(n, s))
 				continue;
 			int from = state_of(g, n->src[s]);
-			struct layout l = source_layout(g, n, s);
+			struct layout l = source_layout(g, n, s, lanes);
 			if ((n->op == OP_PUT || n->op == OP_ASSIGN) && s == 0)
 				continue;
 			if (l.kind == LAYOUT_PANEL && want[from] & WANT_PANEL && !same_layout(l, panel[from]))
@@ -137,7 +138,7 @@ struct graph *graph_layouts(struct arena *a, const struct graph *g)
 			int from = n.src[s];
 			/* Of the old node: sources of n are numbers of the new graph already. */
 			bool other = !reads_elementwise(&g->node[i], s) &&
-				(source_layout(g, &g->node[i], s).kind == LAYOUT_PANEL) != given_panels(&g->node[from]);
+				(source_layout(g, &g->node[i], s, lanes).kind == LAYOUT_PANEL) != given_panels(&g->node[from]);
 			n.src[s] = other && copy[from] ? copy[from] : map[from];
 		}
 		if (n.name)

@@ -7,9 +7,6 @@
 /* Which source of a dot has the result's last axis: its lanes. The other one is broadcast. */
 int dot_lane_source(const struct graph *g, const struct node *n);
 
-/* The layout in which node n reads source s from memory, when it does not read elementwise. */
-struct layout source_layout(const struct graph *g, const struct node *n, int s);
-
 /* Whether source s is read element by element, in whatever layout it has. */
 bool reads_elementwise(const struct node *n, int s);
 

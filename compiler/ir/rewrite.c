@@ -119,10 +119,20 @@ struct graph *graph_simplify(struct arena *a, const struct graph *g)
 	return to;
 }
 
-struct graph *graph_plan(struct arena *a, const struct graph *g)
+static struct graph *plan(struct arena *a, const struct graph *g, enum dot_lanes lanes)
 {
-	struct graph *to = graph_layouts(a, graph_simplify(a, graph_lower(a, g)));
+	struct graph *to = graph_layouts(a, graph_simplify(a, graph_lower(a, g)), lanes);
 	graph_regions(to);
 	graph_slab(to);
 	return to;
+}
+
+struct graph *graph_plan(struct arena *a, const struct graph *g)
+{
+	return plan(a, g, LANES_SIDE_BY_SIDE);
+}
+
+struct graph *graph_plan_rows(struct arena *a, const struct graph *g)
+{
+	return plan(a, g, LANES_IN_ROWS);
 }

@@ -126,6 +126,7 @@ struct spec_schedule {
 	struct spec_keep keep;
 	enum spec_unit unit;
 	enum spec_device device;
+	enum spec_math math; /* of score and tune; evaluate has the kernels that ship */
 	enum spec_dtype arithmetic; /* DTYPE_F32 or DTYPE_BF16 */
 	int64_t per_round;      /* units; 0: */
 	double per_round_share; /* of the imported bytes */

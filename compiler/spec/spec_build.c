@@ -225,6 +225,7 @@ static void build_schedule(struct build *b, const struct xml_node *n, struct spe
 		.keep = get_keep(b, n),
 		.unit = (enum spec_unit)get_word(n, "unit", spec_units),
 		.device = (enum spec_device)get_word(n, "device", spec_devices),
+		.math = (enum spec_math)get_word(n, "math", spec_maths),
 		.arithmetic = (enum spec_dtype)get_word(n, "arithmetic", spec_dtypes),
 		.per_round = per_round->kind == VALUE_COUNT ? per_round->count : 0,
 		.per_round_share = per_round->kind == VALUE_SHARE ? per_round->number : 0,

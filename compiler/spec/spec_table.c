@@ -12,6 +12,7 @@ const char *const spec_row_units[] = {
 	[ROW_BLANK_LINE] = "blank-line", [ROW_LINE] = "line", [ROW_FILE] = "file", NULL};
 const char *const spec_units[] = {[UNIT_HALF] = "half", [UNIT_BLOCK] = "block", NULL};
 const char *const spec_devices[] = {[ON_CPU] = "cpu", [ON_CUDA] = "cuda", NULL};
+const char *const spec_maths[] = {[MATH_OWN] = "own", [MATH_CUBLASLT] = "cublaslt", NULL};
 const char *const spec_dtypes[] = {[DTYPE_F32] = "f32", [DTYPE_BF16] = "bf16",
 	[DTYPE_INT8] = "int8", [DTYPE_INT4] = "int4", [DTYPE_F16] = "f16", NULL};
 const char *const spec_states_words[] = {
@@ -152,6 +153,8 @@ static const struct spec_attr schedule_attrs[] = {
 		.doc = "what one drop removes"),
 	A("device", enum, .values = spec_devices, .deflt = "cpu",
 		.doc = "where score and tune run, and evaluate for targets with a GPU"),
+	A("math", enum, .values = spec_maths, .when = "device=cuda", .deflt = "own",
+		.doc = "who multiplies in score and tune: trim's kernels, or NVIDIA's cuBLASLt"),
 	A("arithmetic", enum, .values = arithmetics, .deflt = "f32",
 		.doc = "numerics class of score, tune and evaluate"),
 	A("per-round", amount, .deflt = "1", .min = 1, .max = 1000,

@@ -107,6 +107,7 @@ enum spec_on_long { SPEC_LONG_ERROR, SPEC_LONG_CUT_PROMPT, SPEC_LONG_SKIP };
 enum spec_row_unit { ROW_BLANK_LINE, ROW_LINE, ROW_FILE };
 enum spec_unit { UNIT_HALF, UNIT_BLOCK };
 enum spec_device { ON_CPU, ON_CUDA };
+enum spec_math { MATH_OWN, MATH_CUBLASLT };
 enum spec_dtype { DTYPE_F32, DTYPE_BF16, DTYPE_INT8, DTYPE_INT4, DTYPE_F16 };
 enum spec_states { STATES_ALL, STATES_TARGETS };
 enum spec_score_method {
@@ -126,7 +127,7 @@ enum spec_metric { METRIC_ACCURACY, METRIC_NLL, METRIC_PERPLEXITY };
 
 /* Their words, indexed by the enums above, NULL-terminated. */
 extern const char *const spec_formats[], *const spec_task_kinds[], *const spec_on_longs[],
-	*const spec_row_units[], *const spec_units[], *const spec_devices[], *const spec_dtypes[],
+	*const spec_row_units[], *const spec_units[], *const spec_devices[], *const spec_maths[], *const spec_dtypes[],
 	*const spec_states_words[], *const spec_score_methods[], *const spec_tie_breaks[],
 	*const spec_tune_methods[], *const spec_pers[], *const spec_counts[], *const spec_decays[], *const spec_new_rows_words[],
 	*const spec_references[], *const spec_metrics[];

@@ -15,7 +15,8 @@ verdict() { # verdict NAME STATUS
 }
 on() { # on COMMAND...: with a driver and an NVRTC
 	env TRIM_CUDA_DRIVER="$tree/.build/tests/fake-cuda.so" TRIM_NVRTC="$tree/.build/tests/fake-nvrtc.so" \
-		TRIM_FAKE_NVRTC="$tree $TMP/fake" TRIM_FAKE_CUDA="${fake:-90 268435456 0}" "$@"
+		TRIM_CUBLASLT="$tree/.build/tests/fake-cublaslt.so" TRIM_FAKE_NVRTC="$tree $TMP/fake" \
+		TRIM_FAKE_CUDA="${fake:-90 268435456 0}" "$@"
 }
 spec() { # spec NAME DEVICE HARDWARE
 	cat >"$1.xml" <<-XML
@@ -66,6 +67,17 @@ python3 compare.py >log 2>&1; verdict results-are-the-cpu-s $?
 # Which actions are whose: evaluations of GPU targets run on the device, and their names and keys say so.
 "$TRIM" graph gpu.xml --format json >graph 2>log
 grep -q '"a/round-0/evaluate-f32-cuda"' graph && ! grep -q '"a/round-0/evaluate-f32"' graph; verdict names $?
+# Products by NVIDIA's library, in score and tune; its version is part of what they are, and evaluate stays with what ships.
+sed 's/name="gpu"/name="library"/; s/device="cuda"/& math="cublaslt"/' gpu.xml >library.xml
+on env TRIM_CUBLASLT=none.so "$TRIM" build library.xml >log 2>&1; rc=$?
+[ $rc -eq 36 ] && grep -q 'trim: [ab]/[a-z0-9/-]*: unable to open cuBLASLt: none.so' log; verdict no-library $?
+on "$TRIM" build library.xml --json --events events >gpu.json 2>log; verdict builds-by-library $?
+mv library.lock gpu.lock
+python3 compare.py >log 2>&1; verdict results-by-library-are-the-cpu-s $?
+on env TRIM_FAKE_CUBLASLT=990001 "$TRIM" build -n library.xml >log 2>&1
+grep -q "^run .* a/parent/score .*'library version' changed from '990000' to '990001'" log &&
+	! grep -q '^run .*evaluate' log; verdict library-in-the-key $?
+
 # A CPU target of such a schedule ships code for the CPU, so that is what is measured.
 sed 's/name="gpu"/name="both"/; s/<\/trim>/<target name="c" schedule="a" hardware="x86-64-v3" weights="f32" keep="3 units"\/><\/trim>/' \
 	gpu.xml >both.xml

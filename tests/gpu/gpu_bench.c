@@ -179,7 +179,7 @@ static double copy_rate(struct gpu_device *g)
 	const struct program_dim dim[] = {{"N", bytes / 16}};
 	struct gpu_kernel kernel = {"copy", 2, arg, 0};
 	struct gpu_program p = {.head = {PROGRAM_ABI, 0, 2, 1, "copy", NULL, external, dim, 0, 0}, .kernel = &kernel, .nkernel = 1, .all = ""};
-	struct cuda_source source = {copy_text, sizeof(copy_text) - 1, &p, 1};
+	struct cuda_source source = {.text = copy_text, .text_bytes = sizeof(copy_text) - 1, .program = &p, .nprogram = 1};
 	struct gpu_trial_code code;
 	struct gpu_run run;
 	struct err e;

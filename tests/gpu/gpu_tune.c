@@ -101,7 +101,7 @@ int main(int argc, char **argv)
 	struct subject m = {0};
 	struct err e;
 	if (argc != 10) {
-		fprintf(stderr, "gpu_tune cuda|cpu LAYERS WIDTH FFN HEADS KV-HEADS VOCABULARY ROWS SHARE\n");
+		fprintf(stderr, "gpu_tune cuda|cuda-cublaslt|cpu LAYERS WIDTH FFN HEADS KV-HEADS VOCABULARY ROWS SHARE\n");
 		return 2;
 	}
 	int layers = atoi(argv[2]), width = atoi(argv[3]), heads = atoi(argv[5]);
@@ -116,7 +116,7 @@ int main(int argc, char **argv)
 	memset(m.s.has_attn, 1, (size_t)layers);
 	memset(m.s.has_mlp, 1, (size_t)layers);
 	struct trainer_options o = {.weights = {&m.s, read_tensor, &m}, .trains = trains, .ctx = &m, .numerics = NUMERICS_BF16,
-		.rows = m.rows, .device = strcmp(argv[1], "cuda") ? DEVICE_CPU : DEVICE_CUDA, .nthreads = 2, .beta1 = 0.9, .beta2 = 0.999,
+		.rows = m.rows, .device = device_find(argv[1]), .nthreads = 2, .beta1 = 0.9, .beta2 = 0.999,
 		.eps = 1e-8, .decay = 0.01};
 	bool ok = state_list(&m.a, &m.s, &e);
 	if (ok)

@@ -16,21 +16,65 @@
 #include "nvrtc.h"
 #include "shim_program.h"
 #include "test.h"
+#include "train.h"
 
 enum { NBLOCKS = 3 };
 
-static bool run_program(struct shim *shim, struct memory *m)
+static int64_t extent(struct cuda_extent x, const int64_t *dim)
+{
+	return x.dim < 0 ? x.fixed : x.fixed * dim[x.dim];
+}
+
+static float element(const void *p, enum dtype dtype, int64_t i)
+{
+	float x;
+	uint32_t bits = dtype == DT_BF16 ? (uint32_t)((const uint16_t *)p)[i] << 16 : ((const uint32_t *)p)[i];
+	memcpy(&x, &bits, sizeof(x));
+	return x;
+}
+
+static void multiply(const struct cuda_product *p, void **t, const int64_t *dim)
+{
+	const char *rows = (const char *)t[p->rows.slot] + p->rows.offset, *lanes = (const char *)t[p->lanes.slot] + p->lanes.offset;
+	float *result = (float *)((char *)t[p->result.slot] + p->result.offset);
+	for (int64_t m = 0; m < extent(p->m, dim); m++)
+		for (int64_t n = 0; n < extent(p->n, dim); n++) {
+			double sum = 0;
+			for (int64_t k = 0; k < extent(p->k, dim); k++)
+				sum += (double)element(rows, p->dtype, m * p->rows_m + k * p->rows_k) *
+					element(lanes, p->dtype, n * p->lanes_n + k * p->lanes_k);
+			result[m * p->result_m + n] = (float)sum;
+		}
+}
+
+/* Kernels [first, last) of p. */
+static void run_some(const struct program *p, uint32_t first, uint32_t last, struct pool *pool, void **t, const int64_t *dim,
+	void *scratch)
+{
+	struct program some = *p;
+	some.kernel += first;
+	some.nkernel = last - first;
+	program_run(&some, pool, t, dim, scratch);
+}
+
+static bool run_program(struct shim *shim, const struct cuda_products *products, struct memory *m)
 {
 	const struct program *p = shim->program[0];
 	void *t[128] = {aligned_alloc(64, p->slab_bytes + 64)}, *scratch = aligned_alloc(64, program_scratch_bytes(p) + 64);
 	struct pool *pool = pool_new(1);
+	uint32_t done = 0;
 	int64_t dim[GPU_MAX_DIMS];
 	memset(t[0], 0xee, p->slab_bytes); /* nothing may rely on a clean slab */
 	memset(scratch, 0xee, program_scratch_bytes(p));
 	for (int i = 0; i < m->ntensor; i++)
 		t[1 + program_external_find(p, m->tensor[i].name)] = m->tensor[i].p;
 	memory_dims(m, dim);
-	program_run(p, pool, t, dim, scratch);
+	t[p->nexternal + 1] = scratch;
+	for (size_t i = 0; i < products->n; done = products->product[i++].before) {
+		run_some(p, done, products->product[i].before, pool, t, dim, scratch);
+		multiply(&products->product[i], t, dim);
+	}
+	run_some(p, done, p->nkernel, pool, t, dim, scratch);
 	pool_free(pool);
 	free(t[0]);
 	free(scratch);
@@ -42,6 +86,7 @@ static bool run_program(struct shim *shim, struct memory *m)
 
 /* Equal bits, or within a tolerance where a class of its own or a sum of it is in between. */
 static double tolerance;
+static bool by_library; /* products of numbers are not code */
 
 /* Attention is on tensor cores where keys and values are bf16. */
 static bool has_attention_of(const struct graph *g, bool bf16)
@@ -59,8 +104,8 @@ static double tolerance_of(const struct graph *g)
 
 static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
 {
-	const struct graph *plan = graph_plan(a, g);
-	struct cuda_source source = cuda_emit(a, &plan, 1);
+	const struct graph *plan = by_library ? graph_plan_rows(a, g) : graph_plan(a, g);
+	struct cuda_source source = by_library ? cuda_emit_products(a, &plan, 1) : cuda_emit(a, &plan, 1);
 	struct memory want, first;
 	void (*init)(struct memory *, const struct graph *, const int64_t *, uint64_t) = tolerance ? memory_init_plain : memory_init;
 	char name[128];
@@ -72,7 +117,7 @@ static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uin
 		shim_order(&shim, order, order ? NBLOCKS : 1);
 		snprintf(name, sizeof(name), "%s, seed %llu, order %d", g->name, (unsigned long long)seed, order);
 		init(&got, plan, rows, seed);
-		ok = run_program(&shim, &got) &&
+		ok = run_program(&shim, &source.of[0], &got) &&
 			(tolerance ? memory_close(&want, &got, tolerance_of(g), name) : memory_same(&want, &got, name));
 		/* Whatever the order and the blocks: the same bits. */
 		if (ok && order)
@@ -117,6 +162,7 @@ CLOSE(memory, 4, 4e-3)
 CLOSE(attention, 10, 8e-3)
 CLOSE(attention_rows, 4, 8e-3)
 CLOSE(attention_grad, 8, 8e-3)
+CLOSE(attention_grad_bf16, 8, 8e-3)
 
 TEST(cuda_training)
 {
@@ -128,6 +174,18 @@ TEST(cuda_importance)
 {
 	tolerance = 4e-3;
 	emit_case_importance(test_seeds(3), try);
+}
+
+/* What is left of dots whose products a library makes, and where it is told to find and to put what. */
+TEST(cuda_products)
+{
+	static const char *const cases[] = {"dot_f32", "dot_bf16", "quantised", "backward", "loss"};
+	tolerance = 4e-3;
+	by_library = true;
+	for (size_t i = 0; i < NELEM(cases); i++)
+		emit_case(cases[i], test_seeds(3), try);
+	emit_case_training(1, try);
+	by_library = false;
 }
 
 /* ---- NVRTC: what needs no other compiler than gcc is asked of one configuration ---- */
@@ -178,7 +236,7 @@ static bool compile(struct arena *a, const struct graph *g, const int64_t *rows,
 TEST(cuda_ops_compile)
 {
 	static const char *const cases[] = {"maps", "recipes", "halves", "norm", "sums", "loss", "dot_f32", "dot_bf16", "quantised",
-		"backward", "memory", "attention", "attention_rows", "attention_grad"};
+		"backward", "memory", "attention", "attention_rows", "attention_grad", "attention_grad_bf16"};
 	if (!nvrtc_here())
 		return;
 	for (size_t i = 0; i < NELEM(cases); i++)
@@ -196,6 +254,26 @@ static struct cuda_source model_source(struct arena *a, enum numerics numerics)
 	return cuda_emit(a, &plan, 1);
 }
 
+static bool all_train(void *ctx, const char *name)
+{
+	(void)ctx;
+	return strcmp(name, "rope.freq") != 0;
+}
+
+/* Its tune's walk back through attention, with features of 64 and of 128. */
+static struct cuda_source back_source(struct arena *a, int head_dim)
+{
+	static bool has[] = {true};
+	struct state *state = arena_new(a, struct state);
+	*state = (struct state){.config = {.arch = &arch_llama, .layers = 1, .width = 2048, .ffn = 5632, .heads = 2048 / head_dim,
+		.kv_heads = 4, .head_dim = head_dim, .vocab = 32000, .context = 4096, .rms_eps = 1e-5f, .rope_theta = 10000,
+		.rope_factor = 1, .tied = true}, .has_attn = has, .has_mlp = has};
+	struct train t = {.state = state, .numerics = NUMERICS_BF16, .max_rows = 1024, .trains = all_train, .beta1 = 0.9, .beta2 = 0.999,
+		.eps = 1e-8, .decay = 0.01};
+	const struct graph *plan = graph_plan(a, train_half_back(a, &t, HALF_ATTN, 0));
+	return cuda_emit(a, &plan, 1);
+}
+
 /* Registers and stack of its kernels on sm_90, and the shared memory that they ask for. */
 static void add_resources(struct strbuf *out, struct arena *a, const struct cuda_source *s, struct buf cubin, const char *class)
 {
@@ -209,7 +287,7 @@ static void add_resources(struct strbuf *out, struct arena *a, const struct cuda
 	for (size_t i = 0; i < n; i++)
 		for (uint32_t r = 0; r < s->program[0].nkernel; r++)
 			if (!strcmp(s->program[0].kernel[r].name, k[i].name)) {
-				strbuf_addf(out, "%-6s %-14s %4d %6d %7llu\n", class, k[i].name, k[i].registers, k[i].stack_bytes,
+				strbuf_addf(out, "%-7s %-14s %4d %6d %7llu\n", class, k[i].name, k[i].registers, k[i].stack_bytes,
 					(unsigned long long)s->program[0].kernel[r].shared_bytes);
 				break;
 			}
@@ -263,6 +341,16 @@ TEST(cuda_models_compile)
 			strbuf_release(&cubin);
 			strbuf_release(&again);
 		}
+		arena_release(&a);
+	}
+	for (int head_dim = 64; head_dim <= 128; head_dim *= 2) {
+		struct arena a = {0};
+		struct cuda_source source = back_source(&a, head_dim);
+		struct strbuf cubin;
+		strbuf_init(&cubin);
+		if (compile_for(&source, "walk back", 90, &cubin))
+			add_resources(&table, &a, &source, strbuf_buf(&cubin), head_dim == 64 ? "back64" : "back128");
+		strbuf_release(&cubin);
 		arena_release(&a);
 	}
 	check_table(&table);

@@ -350,14 +350,12 @@ static void case_attention_rows(struct graph *g, struct rng *r)
 }
 
 /* Packed rows that attend to each other, and the gradients of it. */
-static void case_attention_grad(struct graph *g, struct rng *r)
+static void attention_gradients(struct graph *g, struct rng *r, enum dtype t, int64_t nrows, int64_t features)
 {
-	static const enum dtype dtypes[] = {DT_F32, DT_BF16, DT_F16};
-	enum dtype t = dtypes[rng_below(r, NELEM(dtypes))];
-	int rows = graph_axis(g, "R", rng_below(r, 3) ? 20 : 50, true);
+	int rows = graph_axis(g, "R", nrows, true);
 	graph_axis(g, "K", 1 + (int64_t)rng_below(r, 3), false);
 	graph_axis(g, "G", 1 + (int64_t)rng_below(r, 3), false);
-	graph_axis(g, "E", 1 + (int64_t)rng_below(r, 40), false);
+	graph_axis(g, "E", features, false);
 	int lo = leaf(g, "lo", DT_I32, "R"), hi = leaf(g, "hi", DT_I32, "R");
 	/* hi is 4 + the row: the row itself is among its slots, and rows that do not exist never are. */
 	hi = ir_map(g, OP_MAX, ir_map(g, OP_SUB, hi, ir_const_i32(g, 3), -1), ir_const_i32(g, 1), -1);
@@ -373,6 +371,19 @@ static void case_attention_grad(struct graph *g, struct rng *r)
 	if (rng_below(r, 3))
 		graph_add_output(g, "dv", ir_attention_grad(g, OP_ATTENTION_DV, o, dout));
 	graph_add_output(g, "o", o);
+}
+
+static void case_attention_grad(struct graph *g, struct rng *r)
+{
+	static const enum dtype dtypes[] = {DT_F32, DT_BF16, DT_F16};
+	enum dtype t = dtypes[rng_below(r, NELEM(dtypes))];
+	attention_gradients(g, r, t, rng_below(r, 3) ? 20 : 50, 1 + (int64_t)rng_below(r, 40));
+}
+
+/* As tensor cores have it: whole steps of features, and rows of several blocks. */
+static void case_attention_grad_bf16(struct graph *g, struct rng *r)
+{
+	attention_gradients(g, r, DT_BF16, rng_below(r, 2) ? 40 : 300, 16 * (1 + (int64_t)rng_below(r, 8)));
 }
 
 static bool trains_block_1(void *ctx, const char *name)
@@ -466,6 +477,7 @@ static const struct {
 	{"attention", case_attention},
 	{"attention_rows", case_attention_rows},
 	{"attention_grad", case_attention_grad},
+	{"attention_grad_bf16", case_attention_grad_bf16},
 };
 
 void emit_case(const char *name, int nseed, emit_try *try)

@@ -29,7 +29,7 @@ bool memory_interpret(struct memory *m);                /* false after FAIL */
 /* States and outputs by name, element by element: equal bits; NaN equals NaN. False after FAIL. */
 bool memory_same(const struct memory *want, const struct memory *got, const char *what);
 
-/* The same, each within `tolerance` of the largest number that stands in its tensor. */
+/* The same, each within `tolerance` of the largest number that stands in its tensor, or of a hundredth. */
 bool memory_close(const struct memory *want, const struct memory *got, double tolerance, const char *what);
 
 #endif
