@@ -138,10 +138,9 @@ static bool estimate(const struct estimate_call *c, struct estimate *out)
 	of_full.numerics = NUMERICS_F32;
 	measurer_foretell(&of_full, known ? &t : NULL, &full);
 	measurer_foretell(&o, known ? &t : NULL, &quantised);
-	struct foretold_code code = foretell_code(full.nregion + quantised.nregion);
-	*out = (struct estimate){.memory_bytes = full.memory_bytes + quantised.memory_bytes + code.bytes, .base_bytes = code.bytes,
-		.work = full.effort + quantised.effort + (known ? kl_effort(&t, &o) : 0),
-		.kind = foretell_kind(o.numerics, DEVICE_CPU), .fixed_seconds = code.seconds, .lower = "a smaller length of the tasks"};
+	*out = (struct estimate){.memory_bytes = full.memory_bytes + quantised.memory_bytes,
+		.work = full.effort + quantised.effort + (known ? kl_effort(&t, &o) : 0), .lower = "a smaller length of the tasks"};
+	foretell_code(out, "cost", foretell_kind(o.numerics, DEVICE_CPU), &s.config, full.nregion + quantised.nregion);
 	return true;
 }
 

@@ -157,11 +157,8 @@ static bool estimate(const struct estimate_call *c, struct estimate *out)
 	o.has_mlp = s.has_mlp;
 	o.longest_slots = known ? measure_longest(&t) : (uint64_t)s.config.context;
 	measurer_foretell(&o, known ? &t : NULL, &needs);
-	struct foretold_code code = foretell_code(needs.nregion);
-	*out = (struct estimate){.memory_bytes = code.bytes, .base_bytes = code.bytes,
-		.work = needs.effort,
-		.kind = foretell_kind(o.numerics, o.device), .fixed_seconds = code.seconds,
-		.lower = "another class of weights, or a smaller length of the tasks"};
+	*out = (struct estimate){.work = needs.effort, .lower = "another class of weights, or a smaller length of the tasks"};
+	foretell_code(out, "evaluate", foretell_kind(o.numerics, o.device), &s.config, needs.nregion);
 	foretell_memory(out, o.device, needs.memory_bytes, needs.weight_bytes);
 	return true;
 }

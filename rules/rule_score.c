@@ -318,10 +318,8 @@ static bool estimate(const struct estimate_call *call, struct estimate *out)
 		list_records(&c, fields_int(param, "rows"));
 	list_candidates(&c, param);
 	of(&c.s, &needs);
-	struct foretold_code code = foretell_code(needs.nregion);
-	*out = (struct estimate){.memory_bytes = code.bytes, .base_bytes = code.bytes,
-		.work = needs.effort,
-		.kind = foretell_kind(c.s.numerics, c.s.device), .fixed_seconds = code.seconds, .lower = "a smaller length of the tasks"};
+	*out = (struct estimate){.work = needs.effort, .lower = "a smaller length of the tasks"};
+	foretell_code(out, fields_get(param, "method"), foretell_kind(c.s.numerics, c.s.device), &c.s.state.config, needs.nregion);
 	foretell_memory(out, c.s.device, needs.memory_bytes, foretell_largest(&c.s.state));
 	return true;
 }

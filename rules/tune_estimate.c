@@ -174,11 +174,10 @@ bool tune_estimate(const struct estimate_call *c, struct estimate *out)
 	if (!anything_trains(&t) || (t.loaded && !t.steps))
 		return false;
 	trainer_foretell(&t.o, &t.load, &needs);
-	struct foretold_code code = foretell_code(needs.nregion);
-	*out = (struct estimate){.memory_bytes = code.bytes, .base_bytes = code.bytes,
+	*out = (struct estimate){
 		.lower = t.o.rows > fields_int(t.param, "micro") ? "a smaller length of the tasks, or a smaller share trainable"
-								: "a smaller share trainable, or method=\"lora\"",
-		.kind = foretell_kind(t.o.numerics, t.o.device), .fixed_seconds = code.seconds};
+								: "a smaller share trainable, or method=\"lora\""};
+	foretell_code(out, "tune", foretell_kind(t.o.numerics, t.o.device), &t.state.config, needs.nregion);
 	foretell_memory(out, t.o.device, needs.memory_bytes, foretell_largest(&t.state));
 	if (t.loaded)
 		out->work = (double)t.steps * (t.adds * needs.add + needs.update);

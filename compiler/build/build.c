@@ -115,6 +115,8 @@ void build_free(struct build *b)
 		statcache_free(b->stat);
 	digest_map_release(&b->by_name);
 	digest_map_release(&b->by_path);
+	digest_map_release(&b->made);
+	digest_map_release(&b->ahead);
 	strbuf_release(&b->scratch);
 	pthread_mutex_destroy(&b->mutex);
 	pthread_mutex_destroy(&b->event_mutex);

@@ -55,6 +55,7 @@ struct estimate {
 	double work;           /* actions of one rule and kind do as much of it a second on one machine; 0: not known */
 	const char *kind;      /* of the work: "bf16"; NULL: one for the rule. It lives as long as the rule */
 	double fixed_seconds;  /* beside it, however much work there is: generating code */
+	struct digest fixed;   /* of what these make: only the first of a process's actions with an equal one takes them. Zeros: each */
 };
 struct estimate_call;
 

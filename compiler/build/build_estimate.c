@@ -89,7 +89,17 @@ const struct estimate_call *estimate_maker(const struct estimate_call *c, size_t
 	return of;
 }
 
-struct estimate estimate_of(struct build *b, struct action *a)
+static void make_once(struct digest_map *made, struct estimate *e)
+{
+	if (e->fixed_seconds <= 0 || digest_equal(e->fixed, (struct digest){0}))
+		return;
+	uint64_t *seen = digest_map_put(made, e->fixed);
+	if (*seen)
+		e->fixed_seconds = 0;
+	*seen = 1;
+}
+
+struct estimate estimate_of(struct build *b, struct action *a, struct digest_map *made)
 {
 	struct arena arena = {0};
 	struct mapped *mapped = NULL;
@@ -97,6 +107,7 @@ struct estimate estimate_of(struct build *b, struct action *a)
 	const struct estimate_call c = {b, a, &arena, &mapped};
 	if (a->kind != ACTION_RULE || !a->rule->estimate || !a->rule->estimate(&c, &e))
 		e = (struct estimate){0};
+	make_once(made, &e);
 	uint64_t has = e.base_bytes ? memory_resident() : 0;
 	if (has > e.base_bytes)
 		e.memory_bytes += has - e.base_bytes;
@@ -184,7 +195,7 @@ static bool look_ahead(struct build *b, struct action *a)
 	if (a->looked_at)
 		return false;
 	a->looked_at = true;
-	a->estimate = estimate_of(b, a);
+	a->estimate = estimate_of(b, a, &b->ahead);
 	a->expected_s = estimate_seconds(b, a, &a->estimate);
 	strbuf_clear(&b->scratch);
 	if (estimate_too_large(b, &a->estimate, &b->scratch))
@@ -201,7 +212,7 @@ double estimate_foreseen(struct build *b, const struct action *a)
 		if (!a->foreseen[i].times)
 			continue;
 		if (!seconds) {
-			struct estimate e = estimate_of(b, like);
+			struct estimate e = estimate_of(b, like, &b->ahead);
 			seconds = estimate_seconds(b, like, &e);
 		}
 		if (!seconds)
@@ -251,6 +262,6 @@ void estimate_before(struct build *b, struct action *a)
 	if (more && !b->expected)
 		say_ahead(b);
 	/* Its inputs are all here by now. */
-	a->estimate = estimate_of(b, a);
+	a->estimate = estimate_of(b, a, &b->made);
 	a->expected_s = estimate_seconds(b, a, &a->estimate);
 }

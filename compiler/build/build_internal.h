@@ -211,6 +211,7 @@ struct build {
 	struct strbuf scratch;
 
 	struct journal *journal;
+	struct digest_map made, ahead; /* struct estimate.fixed of actions that began; of all that estimates were made of */
 
 	pthread_mutex_t event_mutex;
 
@@ -270,8 +271,9 @@ uint64_t memory_available_below(const char *root); /* the same by the files belo
 uint64_t memory_resident(void); /* that it has; 0: not known */
 
 /* build_estimate.c */
-/* Of an action that has not run; zeros where nothing is known. In the build's arena. */
-struct estimate estimate_of(struct build *b, struct action *a);
+/* Of an action that has not run; zeros where nothing is known. In the build's arena. What others in `made` (of struct
+ * build) have made is not made again, and what this one makes is put there. */
+struct estimate estimate_of(struct build *b, struct action *a, struct digest_map *made);
 /* Seconds by earlier runs of the rule, else by the machine's rate; 0: not known. */
 double estimate_seconds(struct build *b, const struct action *a, const struct estimate *e);
 /* Seconds of what a generator will add; 0: not known. */

@@ -24,7 +24,7 @@ struct planned {
 /* Seconds by the rule's estimate, else what it took before, else what its rule takes on average. */
 static struct row row_of(struct build *b, struct arena *a, struct action *of)
 {
-	struct estimate e = estimate_of(b, of);
+	struct estimate e = estimate_of(b, of, &b->ahead);
 	struct row r = {.action = of, .memory_bytes = e.memory_bytes, .device_bytes = e.device_bytes,
 		.seconds = estimate_seconds(b, of, &e)};
 	const struct journal_entry *old = b->journal ? journal_find(b->journal, of->name, JOURNAL_NEWEST, a) : NULL;
