@@ -1,7 +1,6 @@
 /*
- * A CUDA device, and code of the CUDA emitter, compiled here by NVRTC for exactly that device: a module for each program,
- * kept as objects of the CPU's are (code_keep.h). Everything goes through one stream, so nothing has to wait but the host
- * for what it reads. Two rows: products are code like all else, or cuBLASLt makes them between the kernels.
+ * A CUDA device, and code of the CUDA emitter, compiled for exactly that device: a module for each program. Everything goes
+ * through one stream, so nothing has to wait but the host for what it reads. Two rows: products are code like all else, or cuBLASLt makes them between the kernels.
  *
  * The driver's context of the first device that it shows is opened once and stays until the process ends.
  */
@@ -9,12 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "code_keep.h"
 #include "cublaslt.h"
-#include "cuda.h"
+#include "cuda_code.h"
 #include "device.h"
-#include "gpu_device.h"
-#include "nvrtc.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct gpu_device first; /* d NULL: not open */
@@ -151,60 +147,32 @@ static bool cuda_clear(struct device *d, void *p, size_t bytes)
 
 /* ---- code ---- */
 
-/* The device's own architecture, else the nearest one below of the same generation: its code runs too. */
-static int choose_arch(const struct nvrtc *n, int arch)
-{
-	int best = 0;
-	for (int i = 0; i < n->narch; i++)
-		if (n->arch[i] / 10 == arch / 10 && n->arch[i] <= arch && n->arch[i] > best)
-			best = n->arch[i];
-	return best;
-}
-
-static struct digest code_key(const struct cuda_source *s, const struct nvrtc *n, int arch)
-{
-	struct hasher *h = hasher_new();
-	hasher_adds(h, "cubin");
-	hasher_add_field(h, (const int[]){n->major, n->minor, arch}, 3 * sizeof(int));
-	for (const char *const *option = nvrtc_options; *option; option++)
-		hasher_adds(h, *option);
-	hasher_add_field(h, s->text, s->text_bytes);
-	return hasher_end(h);
-}
-
-static bool compile(const struct cuda_source *s, const struct gpu_device *g, struct strbuf *cubin, struct err *e)
-{
-	const char *folder = getenv("TRIM_KEEP_CODE");
-	const struct nvrtc *n = nvrtc_open(e);
-	if (!n)
-		return false;
-	int arch = choose_arch(n, g->arch);
-	if (!arch)
-		return err_set(e, ERR_TOOL, "NVRTC %d.%d makes no code for sm_%d, which %s is", n->major, n->minor, g->arch, g->name);
-	struct digest key = code_key(s, n, arch);
-	if (code_get(folder ? folder : "", key, cubin))
-		return true;
-	if (!nvrtc_compile(s->text, arch, cubin, e))
-		return false;
-	code_put(folder ? folder : "", key, strbuf_buf(cubin));
-	return true;
-}
-
-static bool load_one(struct device *d, const struct graph *g, int i, struct err *e)
+/* Program i from its code. */
+static bool load_one(struct device *d, int i, const struct cuda_code *code, struct err *e)
 {
 	struct cuda_device *own = d->own;
-	struct cuda_source source = own->library.handle ? cuda_emit_products(&d->arena, &g, 1) : cuda_emit(&d->arena, &g, 1);
-	struct strbuf cubin;
-	strbuf_init(&cubin);
-	own->program[i] = source.program[0];
-	own->products[i] = source.of[0];
-	own->way[i] = arena_array(&d->arena, struct cublaslt_way *, source.of[0].n + 1);
+	own->program[i] = code->source.program[0];
+	own->products[i] = code->source.of[0];
+	own->way[i] = arena_array(&d->arena, struct cublaslt_way *, own->products[i].n + 1);
 	d->program[i] = &own->program[i].head;
 	own->t[i] = arena_array(&d->arena, uint64_t, own->program[i].head.nexternal + 2);
-	bool ok = compile(&source, &own->g, &cubin, e) &&
-		gpu_ok(own->g.d, own->g.d->module_load(&own->module[i], cubin.s), "loading GPU code", e) &&
+	return gpu_ok(own->g.d, own->g.d->module_load(&own->module[i], code->cubin.s), "loading GPU code", e) &&
 		gpu_functions_open(&own->code[i], &own->g, own->module[i], &own->program[i], GPU_ONE_BY_ONE, e);
-	strbuf_release(&cubin);
+}
+
+static bool load_all(struct device *d, const struct graph *const *graph, int ngraph, struct err *e)
+{
+	struct cuda_device *own = d->own;
+	struct cuda_code *code = arena_array(&d->arena, struct cuda_code, ngraph);
+	for (int i = 0; i < ngraph; i++) {
+		code[i].source = own->library.handle ? cuda_emit_products(&d->arena, &graph[i], 1) : cuda_emit(&d->arena, &graph[i], 1);
+		strbuf_init(&code[i].cubin);
+	}
+	bool ok = cuda_code_make(code, ngraph, &own->g, d->nthreads, e);
+	for (int i = 0; i < ngraph; i++) {
+		ok = ok && load_one(d, i, &code[i], e);
+		strbuf_release(&code[i].cubin);
+	}
 	return ok;
 }
 
@@ -218,9 +186,9 @@ static bool cuda_load(struct device *d, const struct graph *const *graph, int ng
 	own->t = arena_array(&d->arena, uint64_t *, ngraph);
 	own->products = arena_array(&d->arena, struct cuda_products, ngraph);
 	own->way = arena_array(&d->arena, struct cublaslt_way **, ngraph);
+	if (!load_all(d, graph, ngraph, e))
+		return false;
 	for (int i = 0; i < ngraph; i++) {
-		if (!load_one(d, graph[i], i, e))
-			return false;
 		const struct program *p = d->program[i];
 		slab = p->slab_bytes > slab ? p->slab_bytes : slab;
 		scratch = p->scratch_bytes > scratch ? p->scratch_bytes : scratch;

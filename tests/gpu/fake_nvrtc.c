@@ -39,7 +39,7 @@ int nvrtcDestroyProgram(struct program **p)
 static int make_library(struct program *p, const char *tree)
 {
 	char file[4300], command[20000];
-	snprintf(file, sizeof(file), "%s.%d.c", p->path, (int)getpid());
+	snprintf(file, sizeof(file), "%s.%d.%p.c", p->path, (int)getpid(), (void *)p); /* several at once */
 	FILE *f = fopen(file, "w");
 	if (!f)
 		return COMPILATION;
