@@ -6,8 +6,8 @@
 #include "arch.h"
 
 /* The generator's own memory, and for each region that it is given bytes and seconds. */
-enum { EMITTER_BYTES = 76 << 20, REGION_BYTES = 40 << 10 };
-static const double EMITTER_S = 0.05, REGION_S = 0.012;
+enum { EMITTER_BYTES = 76 << 20, FUNCTION_BYTES = 40 << 10 };
+static const double EMITTER_S = 0.05, FUNCTION_S = 0.012;
 
 bool foretell_state(const struct estimate_call *c, const char *name, struct state *out)
 {
@@ -76,17 +76,17 @@ uint64_t foretell_largest(const struct state *s)
 	return 3 * most;
 }
 
-void foretell_code(struct estimate *out, const char *rule, const char *kind, const struct model_config *config, size_t nregion)
+void foretell_code(struct estimate *out, const char *rule, const char *kind, const struct model_config *config, size_t nfunction)
 {
 	struct strbuf text;
-	uint64_t bytes = FORETELL_PROCESS_BYTES + EMITTER_BYTES + nregion * REGION_BYTES;
+	uint64_t bytes = FORETELL_PROCESS_BYTES + EMITTER_BYTES + nfunction * FUNCTION_BYTES;
 	strbuf_init(&text);
-	strbuf_addf(&text, "%s %s %s %zu", rule, kind, config->arch->name, nregion);
+	strbuf_addf(&text, "%s %s %s %zu", rule, kind, config->arch->name, nfunction);
 	for (const struct arch_key *k = config->arch->key; k < config->arch->key + config->arch->nkey; k++)
 		strbuf_addf(&text, " %.17g", arch_get(config, k));
 	out->memory_bytes += bytes;
 	out->base_bytes += bytes;
-	out->fixed_seconds = EMITTER_S + (double)nregion * REGION_S;
+	out->fixed_seconds = EMITTER_S + (double)nfunction * FUNCTION_S;
 	out->fixed = digest_of(text.s, text.n);
 	out->kind = kind;
 	strbuf_release(&text);

@@ -34,9 +34,9 @@ uint64_t foretell_largest(const struct state *s);
 /* This process before a rule has done anything. */
 enum { FORETELL_PROCESS_BYTES = 14 << 20 };
 
-/* What generating programs of so many regions takes for a call of `rule` on models of that config: seconds, once a process,
+/* What generating so many functions takes for a call of `rule` on models of that config: seconds, once a process,
  * and for good the bytes of the code generator, its code mapped and what it leaves on the heap, and of the process itself.
- * `kind` is the work's. Rounds of a chain are taken to have the same programs where they have as many regions. */
-void foretell_code(struct estimate *out, const char *rule, const char *kind, const struct model_config *config, size_t nregion);
+ * `kind` is the work's. Rounds of a chain are taken to have the same programs where they have as many functions. */
+void foretell_code(struct estimate *out, const char *rule, const char *kind, const struct model_config *config, size_t nfunction);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "effort.h"
 #include "importance.h"
+#include "region_key.h"
 
 enum piece { PIECE_EMBED, PIECE_ATTN, PIECE_MLP, PIECE_HEAD, PIECE_COMPARE, NPIECES };
 
@@ -80,7 +81,7 @@ void layered_foretell(const struct layered_options *o, const struct layered_load
 	for (int p = 0; p < NPIECES; p++) {
 		const struct graph *g = l.plan[p];
 		out->memory_bytes += times_bound(o->weights.state, (enum piece)p) * bound_bytes(g);
-		out->nregion += (size_t)g->nregion;
+		out->nfunction += region_functions(g);
 		*effort[p] = graph_effort(g, &sizes);
 	}
 	out->memory_bytes += device_shared_bytes(o->device, l.plan, NPIECES, o->nthreads);

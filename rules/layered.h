@@ -37,7 +37,7 @@ struct layered_load {
 struct layered_needs {
 	uint64_t memory_bytes; /* without residual streams */
 	double embed, half[NHALVES], head, compare;
-	size_t nregion;        /* what code is generated for */
+	size_t nfunction;      /* what code is generated for */
 };
 void layered_foretell(const struct layered_options *o, const struct layered_load *load, struct layered_needs *out);
 

@@ -5,6 +5,7 @@
 
 #include "flat.h"
 #include "json.h"
+#include "region_key.h"
 #include "sample.h"
 #include "score.h"
 
@@ -165,7 +166,7 @@ void measurer_foretell(const struct measurer_options *o, const struct token_tabl
 	if (t)
 		l = load_of(t, slots_of(o));
 	double outs = l.fed > 0 ? l.outs / l.fed * MAX_ROWS : 0, rows = l.fed / l.calls;
-	*out = (struct measurer_needs){.nregion = (size_t)plan->nregion,
+	*out = (struct measurer_needs){.nfunction = region_functions(plan),
 		.memory_bytes = device_shared_bytes(o->device, &plan, 1, o->threads)};
 	for (int i = 0; i < plan->nnode; i++) {
 		const struct node *n = &plan->node[i];

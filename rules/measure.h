@@ -51,7 +51,7 @@ struct measurer_needs {
 	uint64_t memory_bytes; /* that is touched, weights too; of a device that is not the CPU, all that is allocated */
 	uint64_t weight_bytes; /* of that, weights */
 	double effort;         /* effort.h */
-	size_t nregion;        /* what code is generated for */
+	size_t nfunction;      /* what code is generated for */
 };
 void measurer_foretell(const struct measurer_options *o, const struct token_table *t, struct measurer_needs *out);
 

@@ -84,7 +84,7 @@ void pass_foretell(const struct pass_options *o, const struct pass_records *r, s
 		l = load_of(&p, r, o->first_only);
 	double calls = l.calls > 0 ? l.calls : 1, rows = l.rows > 0 ? l.rows : 1;
 	layered_foretell(&options, &(struct layered_load){l.rows / calls, l.outs / calls, l.attended / rows}, &one);
-	*out = (struct pass_needs){.memory_bytes = one.memory_bytes, .nregion = one.nregion, .embed = l.calls * one.embed,
+	*out = (struct pass_needs){.memory_bytes = one.memory_bytes, .nfunction = one.nfunction, .embed = l.calls * one.embed,
 		.half = {l.calls * one.half[0], l.calls * one.half[1]}, .head = l.calls * one.head,
 		.compare = l.calls * one.compare};
 	uint64_t residual = (uint64_t)options.rows * (uint64_t)p.state->config.width * sizeof(float);

@@ -46,7 +46,7 @@ struct pass_options {
 struct pass_needs {
 	uint64_t memory_bytes;
 	double embed, half[NHALVES], head, compare;
-	size_t nregion;
+	size_t nfunction;
 };
 struct pass_records {
 	const struct token_table *t;

@@ -140,7 +140,7 @@ static bool estimate(const struct estimate_call *c, struct estimate *out)
 	measurer_foretell(&o, known ? &t : NULL, &quantised);
 	*out = (struct estimate){.memory_bytes = full.memory_bytes + quantised.memory_bytes,
 		.work = full.effort + quantised.effort + (known ? kl_effort(&t, &o) : 0), .lower = "a smaller length of the tasks"};
-	foretell_code(out, "cost", foretell_kind(o.numerics, DEVICE_CPU), &s.config, full.nregion + quantised.nregion);
+	foretell_code(out, "cost", foretell_kind(o.numerics, DEVICE_CPU), &s.config, full.nfunction + quantised.nfunction);
 	return true;
 }
 

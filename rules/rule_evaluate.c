@@ -158,7 +158,7 @@ static bool estimate(const struct estimate_call *c, struct estimate *out)
 	o.longest_slots = known ? measure_longest(&t) : (uint64_t)s.config.context;
 	measurer_foretell(&o, known ? &t : NULL, &needs);
 	*out = (struct estimate){.work = needs.effort, .lower = "another class of weights, or a smaller length of the tasks"};
-	foretell_code(out, "evaluate", foretell_kind(o.numerics, o.device), &s.config, needs.nregion);
+	foretell_code(out, "evaluate", foretell_kind(o.numerics, o.device), &s.config, needs.nfunction);
 	foretell_memory(out, o.device, needs.memory_bytes, needs.weight_bytes);
 	return true;
 }

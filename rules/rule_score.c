@@ -319,7 +319,7 @@ static bool estimate(const struct estimate_call *call, struct estimate *out)
 	list_candidates(&c, param);
 	of(&c.s, &needs);
 	*out = (struct estimate){.work = needs.effort, .lower = "a smaller length of the tasks"};
-	foretell_code(out, fields_get(param, "method"), foretell_kind(c.s.numerics, c.s.device), &c.s.state.config, needs.nregion);
+	foretell_code(out, fields_get(param, "method"), foretell_kind(c.s.numerics, c.s.device), &c.s.state.config, needs.nfunction);
 	foretell_memory(out, c.s.device, needs.memory_bytes, foretell_largest(&c.s.state));
 	return true;
 }

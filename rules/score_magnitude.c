@@ -8,6 +8,7 @@
 
 #include "device.h"
 #include "importance.h"
+#include "region_key.h"
 #include "score_method.h"
 
 struct magnitude {
@@ -35,7 +36,7 @@ static void foretell(const struct score *s, struct score_needs *out)
 		for (int i = 0; i < g->nnode; i++)
 			if (g->node[i].op == OP_PARAM)
 				half_bytes[half] += (uint64_t)tensor_bytes(g, &g->node[i]);
-		out->nregion += (size_t)g->nregion;
+		out->nfunction += region_functions(g);
 	}
 	for (size_t i = 0; i < s->state.ntensor; i++) {
 		const struct state_tensor *t = &s->state.tensor[i];

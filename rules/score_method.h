@@ -36,7 +36,7 @@ struct score {
 struct score_needs {
 	uint64_t memory_bytes; /* that it allocates or maps */
 	double effort;         /* effort.h */
-	size_t nregion;        /* what code is generated for */
+	size_t nfunction;      /* what code is generated for */
 };
 typedef void score_foretell(const struct score *s, struct score_needs *out);
 

@@ -25,7 +25,7 @@ static void foretell(const struct score *s, struct score_needs *out)
 	const struct pass_options o = score_pass_options(s, PASS_FIRST_ONLY);
 	struct pass_needs n;
 	pass_foretell(&o, s->nrecord ? &(struct pass_records){&s->tokens, s->record, s->nrecord} : NULL, 0, &n);
-	*out = (struct score_needs){n.memory_bytes, n.embed + (double)s->n * n.compare, n.nregion};
+	*out = (struct score_needs){n.memory_bytes, n.embed + (double)s->n * n.compare, n.nfunction};
 	for (int i = 0; i < s->state.config.layers; i++)
 		out->effort += s->state.has_attn[i] * n.half[HALF_ATTN] + s->state.has_mlp[i] * n.half[HALF_MLP];
 }

@@ -74,7 +74,7 @@ static void foretell(const struct score *s, struct score_needs *out)
 	const struct pass_options o = score_pass_options(s, PASS_ALL_ANSWERS);
 	struct pass_needs n;
 	pass_foretell(&o, s->nrecord ? &(struct pass_records){&s->tokens, s->record, s->nrecord} : NULL, 2, &n);
-	*out = (struct score_needs){n.memory_bytes, n.embed + halves_effort(&n, &s->state, 0, NULL) + n.head, n.nregion};
+	*out = (struct score_needs){n.memory_bytes, n.embed + halves_effort(&n, &s->state, 0, NULL) + n.head, n.nfunction};
 	for (size_t i = 0; i < s->n; i++) {
 		const struct candidate *c = &s->candidate[i];
 		out->effort += n.compare + halves_effort(&n, &s->state, pass_place(c->half[0]), c) + n.head;

@@ -136,7 +136,7 @@ static void foretell(const struct score *s, struct score_needs *out)
 	load.rows /= batches > 0 ? batches : 1;
 	load.outs /= batches > 0 ? batches : 1;
 	trainer_foretell(&o, &load, &needs);
-	*out = (struct score_needs){needs.memory_bytes, batches > 0 ? batches * needs.add + needs.update : 0, needs.nregion};
+	*out = (struct score_needs){needs.memory_bytes, batches > 0 ? batches * needs.add + needs.update : 0, needs.nfunction};
 }
 
 static bool measure(struct score *s, struct scores *out, struct err *e)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "effort.h"
+#include "region_key.h"
 
 /* What a leaf or an output of some program is bound to; one of a name, whichever programs have it. */
 struct memory {
@@ -353,7 +354,7 @@ void trainer_foretell(const struct trainer_options *o, const struct trainer_load
 	plan(&t);
 	*out = (struct trainer_needs){.memory_bytes = memory_bytes(&t)};
 	for (size_t i = 0; i < t.npiece; i++)
-		out->nregion += (size_t)t.piece[i]->plan->nregion;
+		out->nfunction += region_functions(t.piece[i]->plan);
 	sum_effort(&t, l, out);
 	arena_release(&t.arena);
 }

@@ -36,7 +36,7 @@ struct trainer_load {
 struct trainer_needs {
 	uint64_t memory_bytes;  /* all that a trainer allocates of the device's memory */
 	double add, update;     /* effort (effort.h) of one micro-batch, and of what ends a step */
-	size_t nregion;         /* of all programs: what code is generated for */
+	size_t nfunction;       /* of all programs: what code is generated for */
 };
 void trainer_foretell(const struct trainer_options *o, const struct trainer_load *l, struct trainer_needs *out);
 

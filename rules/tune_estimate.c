@@ -177,7 +177,7 @@ bool tune_estimate(const struct estimate_call *c, struct estimate *out)
 	*out = (struct estimate){
 		.lower = t.o.rows > fields_int(t.param, "micro") ? "a smaller length of the tasks, or a smaller share trainable"
 								: "a smaller share trainable, or method=\"lora\""};
-	foretell_code(out, "tune", foretell_kind(t.o.numerics, t.o.device), &t.state.config, needs.nregion);
+	foretell_code(out, "tune", foretell_kind(t.o.numerics, t.o.device), &t.state.config, needs.nfunction);
 	foretell_memory(out, t.o.device, needs.memory_bytes, foretell_largest(&t.state));
 	if (t.loaded)
 		out->work = (double)t.steps * (t.adds * needs.add + needs.update);

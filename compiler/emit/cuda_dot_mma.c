@@ -10,6 +10,9 @@
  * Up to 8 tokens (decode): a block takes two panels, each of its 8 warps one range of k. More: a block takes 128 outputs
  * by 64 tokens, a warp 32 by 32, and goes through all ranges; tokens come by way of shared memory. The sums of ranges are
  * added in order either way, so that a token's bits are the same.
+ *
+ * Many tokens of bf16: while a slab of tokens is multiplied, the next one is on its way to the other half of shared memory, where
+ * tokens lie in whole lines of 16 bytes along k, and a thread has asked for the next step's outputs.
  */
 #include "cuda_dot.h"
 
@@ -23,8 +26,12 @@ enum {
 	TILES = 4,           /* of tokens, of a warp */
 	BLOCK_N = WARPS_N * LANES, BLOCK_M = WARPS_M * TILES * TOKENS,
 	SLAB = 64,           /* words of tokens in shared memory at a time */
-	SLAB_STRIDE = SLAB + 8, /* 8 rows of 4 double words in 64 different banks */
+	AHEAD = SLAB / 2,    /* the same where the next ones are on their way */
+	LINE = 4,            /* words that are copied at once */
 };
+/* Words from token to token in shared memory: 8 of 4 double words lie in 64 different banks; or 32 neighbours do, where they
+ * are written as neighbours. */
+enum { ALONG = SLAB + 8, ALONG_AHEAD = AHEAD + 8, ACROSS = SLAB + 9 };
 _Static_assert((int)GPU_CHUNKS == (int)WARPS, "a range a warp");
 
 /* What differs between kinds of operands. */
@@ -35,6 +42,9 @@ struct operand {
 	bool chunks;        /* more than one range */
 	int64_t chunk;      /* words of a range */
 	const char *nw, *nk;/* words, elements */
+	bool ahead;         /* the next slab of tokens is copied meanwhile */
+	bool across;        /* neighbours in memory are tokens, not k */
+	int slab, stride;   /* words of a token at a time, and to the next token */
 	int64_t panel_words;/* of bf16 in a panel */
 };
 
@@ -50,6 +60,10 @@ static struct operand describe(struct cuda_fn *f, const struct dot *d)
 	if (!nw)
 		o.chunk = DOT_CHUNK / 2;
 	o.chunks = !nw || nw > o.chunk;
+	o.ahead = !o.q && d->k_stride == 1 && d->m_stride % (2 * LINE) == 0 && inner && inner % (2 * LINE) == 0;
+	o.across = !o.q && d->k_stride != 1 && d->m_stride == 1;
+	o.slab = o.ahead ? AHEAD : SLAB;
+	o.stride = o.ahead ? ALONG_AHEAD : o.across ? ACROSS : ALONG;
 	o.panel_words = (type_extents(f->g, &d->r, 0, d->r.naxis) + 1) / 2;
 	return o;
 }
@@ -207,9 +221,12 @@ static void load_slab(struct cuda_fn *f, const struct operand *o)
 {
 	cuda_line(f, "sync_block();");
 	cuda_open(f, "for (int i = THREAD; i < %d; i += THREADS)", BLOCK_M * SLAB);
-	cuda_line(f, "const i64 m = m0 + i / %d, w = w0 + i %% %d;", SLAB, SLAB);
-	cuda_line(f, "slab[i / %d * %d + i %% %d] = m < nm && w < to ? %s : 0;", SLAB, SLAB_STRIDE, SLAB,
-		token_word(f, o, "m", "w"));
+	if (o->across)
+		cuda_line(f, "const int row = i %% %d, word = i / %d;", BLOCK_M, BLOCK_M);
+	else
+		cuda_line(f, "const int row = i / %d, word = i %% %d;", SLAB, SLAB);
+	cuda_line(f, "const i64 m = m0 + row, w = w0 + word;");
+	cuda_line(f, "slab[row * %d + word] = m < nm && w < to ? %s : 0;", o->stride, token_word(f, o, "m", "w"));
 	cuda_close(f);
 	if (o->q) {
 		cuda_open(f, "for (int i = THREAD; i < %d; i += THREADS)", BLOCK_M * SLAB / STEP);
@@ -222,17 +239,61 @@ static void load_slab(struct cuda_fn *f, const struct operand *o)
 	cuda_line(f, "sync_block();");
 }
 
+/* Words [from, from + AHEAD) of the range that ends at `end` begin to come to the half `half`. */
+static void copy_slab(struct cuda_fn *f, const struct operand *o, const char *half, const char *from, const char *end)
+{
+	cuda_open(f, "for (int i = THREAD; i < %d; i += THREADS)", BLOCK_M * AHEAD / LINE);
+	cuda_line(f, "const int row = i / %d, word = i %% %d * %d;", AHEAD / LINE, AHEAD / LINE, LINE);
+	cuda_line(f, "const i64 m = m0 + row, w = %s + word;", from);
+	cuda_line(f, "const int known = m < nm && w < %s;", end);
+	cuda_line(f, "copy_line(slab + %s * %d + row * %d + word, %s + (known ? m * %lld + w * 2 : 0) * 2, known);", half,
+		BLOCK_M * o->stride, o->stride, cuda_memory(f, o->d->broadcast), (long long)o->d->m_stride);
+	cuda_close(f);
+}
+
+/* Those that are not the last ones of all ask for what comes behind them. */
+static void next_slab(struct cuda_fn *f, const struct operand *o)
+{
+	cuda_line(f, "const i64 w1 = w0 + %d < to ? w0 + %d : to;", AHEAD, AHEAD);
+	cuda_line(f, "const i64 to1 = w1 < to || to + %lld > nw ? (w1 < to ? to : nw) : to + %lld;", (long long)o->chunk,
+		(long long)o->chunk);
+	cuda_open(f, "if (w1 < nw)");
+	copy_slab(f, o, "(1 - half)", "w1", "to1");
+	cuda_close(f);
+	cuda_line(f, "copy_end();");
+	cuda_line(f, "copy_wait();");
+	cuda_line(f, "sync_block();");
+}
+
+/* Sets ahead_p and ahead_q to words from step `w` on; bf16. */
+static void ask_for_lanes(struct cuda_fn *f, const struct operand *o, const char *w)
+{
+	cuda_block(f);
+	load_lanes(f, o, w);
+	cuda_line(f, "ahead_p = p;");
+	cuda_line(f, "ahead_q = q;");
+	cuda_close(f);
+}
+
 static void multiply(struct cuda_fn *f, const struct operand *o)
 {
-	load_slab(f, o);
-	cuda_line(f, "const int end = to - w0 < %d ? (int)(to - w0) : %d;", SLAB, SLAB);
+	if (o->ahead)
+		next_slab(f, o);
+	else
+		load_slab(f, o);
+	cuda_line(f, "const int end = to - w0 < %d ? (int)(to - w0) : %d;", o->slab, o->slab);
 	cuda_open(f, "for (int w = 0; w < end; w += %d)", STEP);
-	load_lanes(f, o, "w0 + w + 2 * t");
-	if (o->q)
+	if (o->q) {
+		load_lanes(f, o, "w0 + w + 2 * t");
 		load_scales(f, o, "(w0 + w) / 8");
+	} else {
+		cuda_line(f, "const struct words4 p = ahead_p, q = ahead_q;");
+		ask_for_lanes(f, o, cuda_text(f, "w0 + w + %d + 2 * t", STEP));
+	}
 	cuda_line(f, "UNROLL");
 	cuda_open(f, "for (int j = 0; j < %d; j++)", TILES);
-	cuda_line(f, "const u32 *const b = slab + (m4 + j * 8 + g) * %d + w + 2 * t;", SLAB_STRIDE);
+	cuda_line(f, "const u32 *const b = slab + %s(m4 + j * 8 + g) * %d + w + 2 * t;",
+		o->ahead ? cuda_text(f, "half * %d + ", BLOCK_M * o->stride) : "", o->stride);
 	cuda_line(f, "const u32 b0 = b[0], b1 = b[1];");
 	if (o->q) {
 		cuda_line(f, "const int at = (m4 + j * 8 + 2 * t) * %d + w / 8;", SLAB / STEP);
@@ -242,6 +303,10 @@ static void multiply(struct cuda_fn *f, const struct operand *o)
 	step(f, o, "acc[j]");
 	cuda_close(f);
 	cuda_close(f);
+	if (o->ahead) {
+		cuda_line(f, "sync_block();");
+		cuda_line(f, "half = 1 - half;");
+	}
 }
 
 static void many_tokens(struct cuda_fn *f, const struct cuda_dots *d)
@@ -263,10 +328,19 @@ static void many_tokens(struct cuda_fn *f, const struct cuda_dots *d)
 		if (o.chunks)
 			cuda_line(f, "float total[%d][2][4];", TILES);
 		declare_lanes(f, &o);
+		if (!o.q) {
+			cuda_line(f, "struct words4 ahead_p, ahead_q;");
+			ask_for_lanes(f, &o, "2 * t");
+		}
+		if (o.ahead) {
+			cuda_line(f, "int half = 0;");
+			copy_slab(f, &o, "half", "0", cuda_text(f, "(%lldL < nw ? %lldL : nw)", (long long)o.chunk, (long long)o.chunk));
+			cuda_line(f, "copy_end();");
+		}
 		cuda_open(f, "for (i64 from = 0; from < nw; from += %lld)", (long long)o.chunk);
 		cuda_line(f, "const i64 to = from + %lld < nw ? from + %lld : nw;", (long long)o.chunk, (long long)o.chunk);
 		cuda_line(f, "UNROLL for (int i = 0; i < %d; i++) acc[i / 8][i / 4 %% 2][i %% 4] = 0;", elements);
-		cuda_open(f, "for (i64 w0 = from; w0 < to; w0 += %d)", SLAB);
+		cuda_open(f, "for (i64 w0 = from; w0 < to; w0 += %d)", o.slab);
 		multiply(f, &o);
 		cuda_close(f);
 		if (o.chunks)
@@ -298,12 +372,16 @@ static void many_tokens(struct cuda_fn *f, const struct cuda_dots *d)
 void cuda_dot_mma(struct cuda_fn *f, const struct cuda_dots *d)
 {
 	bool few = true, q = false;
+	int line = 0; /* words of a token in shared memory */
 	for (int i = 0; i < d->ndot; i++) {
+		struct operand o = describe(f, &d->dot[i]);
+		int own = o.ahead ? 2 * o.stride : o.stride;
 		few = few && dot_static_inner(f->g, &d->dot[i]);
-		q = q || dtype_has_blocks(d->dot[i].dtype);
+		q = q || o.q;
+		line = own > line ? own : line;
 	}
 	bool many = !few || type_extents(f->g, &d->dot[0].m, 0, d->dot[0].m.naxis) > TOKENS;
-	int64_t slab = many ? BLOCK_M * SLAB_STRIDE * 4 : 0, records = many && q ? BLOCK_M * SLAB / STEP * 8 : 0;
+	int64_t slab = many ? BLOCK_M * line * 4 : 0, records = many && q ? BLOCK_M * SLAB / STEP * 8 : 0;
 	int64_t part = few ? (int64_t)d->ndot * WARPS * TOKENS * LANES * 4 : 0;
 	int64_t done = many ? (int64_t)d->ndot * BLOCK_M * BLOCK_N * 4 : 0;
 	f->shared_bytes = slab + records + (part > done ? part : done);

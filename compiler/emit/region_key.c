@@ -1,5 +1,7 @@
 #include "region_key.h"
 
+#include <string.h>
+
 #include "strbuf.h"
 
 struct key {
@@ -95,4 +97,21 @@ int region_key_tensor(const struct region_key *key, int n, const char *kernel)
 	if (i == key->nexternal)
 		BUG("kernel %s touches %%%d, which its key does not name", kernel, n);
 	return i;
+}
+
+size_t region_functions(const struct graph *g)
+{
+	struct arena a = {0};
+	const char **text = arena_array(&a, const char *, g->nregion + 1);
+	size_t n = 0;
+	for (int r = 0; r < g->nregion; r++) {
+		const char *own = region_key(&a, g, r).text;
+		size_t i = 0;
+		while (i < n && strcmp(text[i], own))
+			i++;
+		if (i == n)
+			text[n++] = own;
+	}
+	arena_release(&a);
+	return n;
 }

@@ -15,6 +15,9 @@ struct region_key {
 /* Axis numbers mean the same within one graph only, so do texts. In the arena. */
 struct region_key region_key(struct arena *a, const struct graph *g, int region);
 
+/* How many functions the graph's regions come to: blocks that are alike share theirs. */
+size_t region_functions(const struct graph *g);
+
 /* The number of node n among the key's tensors; `kernel` is for the message if it is none of them. */
 int region_key_tensor(const struct region_key *key, int n, const char *kernel);
 

@@ -25,7 +25,8 @@
 #define BLOCKS shim_blocks
 
 enum { SHIM_THREADS = 256, SHIM_WARP = 32, SHIM_STACK = 64 << 10, SHIM_BLOCKS = 4 /* side by side, at most */ };
-/* In what order fibres and blocks take their turns. */
+/* In what order fibres and blocks take their turns. In reverse a warp goes on until it waits for others, before the next one begins;
+ * else all go at one pace. */
 enum shim_order { SHIM_FORWARD, SHIM_REVERSE, SHIM_STRIDED };
 
 static unsigned char *shim_shared;
@@ -116,6 +117,61 @@ static void sync_block(void)
 static void sync_grid(void)
 {
 	shim_yield(SHIM_GRID_BARRIER);
+}
+
+/*
+ * Copies that go on beside their thread: made at once, or in the strided order no sooner than the thread waits for them. So one that
+ * is read without a wait is seen, and one into what a warp that is behind still reads.
+ */
+enum { SHIM_COPIES = 64 };
+static int shim_copies_wait;
+static struct shim_copies {
+	struct {
+		void *to;
+		const void *from;
+		int there, group;
+	} copy[SHIM_COPIES];
+	int n, group;
+} shim_copies[SHIM_THREADS * SHIM_BLOCKS];
+
+static void shim_copy(void *to, const void *from, int there)
+{
+	if (there)
+		memcpy(to, from, 16);
+	else
+		memset(to, 0, 16);
+}
+
+static void copy_line(uint32_t *to, const unsigned char *from, int there)
+{
+	struct shim_copies *c = &shim_copies[shim_me];
+	if (((uintptr_t)to | (there ? (uintptr_t)from : 0)) % 16 || c->n == SHIM_COPIES)
+		abort();
+	if (!shim_copies_wait) {
+		shim_copy(to, from, there);
+		return;
+	}
+	c->copy[c->n].to = to;
+	c->copy[c->n].from = from;
+	c->copy[c->n].there = there;
+	c->copy[c->n++].group = c->group;
+}
+
+static void copy_end(void)
+{
+	shim_copies[shim_me].group++;
+}
+
+static void copy_wait(void)
+{
+	struct shim_copies *c = &shim_copies[shim_me];
+	int kept = 0;
+	for (int i = 0; i < c->n; i++)
+		if (c->copy[i].group < c->group - 1)
+			shim_copy(c->copy[i].to, c->copy[i].from, c->copy[i].there);
+		else
+			c->copy[kept++] = c->copy[i];
+	c->n = kept;
 }
 
 /* Two areas in turn: a lane that is ahead writes what comes next while others still read. */

@@ -35,6 +35,7 @@ static void shim_start(int fibre)
 	p[11] = (void *)(uintptr_t)shim_run_fibre; /* x30 */
 #endif
 	shim_fibre[fibre] = (struct shim_fibre){.stack_pointer = p};
+	shim_copies[fibre].n = shim_copies[fibre].group = 0;
 }
 
 static int shim_all(int first, int n, enum shim_state state)
@@ -74,6 +75,8 @@ static int shim_run_blocks(enum shim_order order, int first, int n, unsigned cha
 			shim_shared = shared + (size_t)(f / SHIM_THREADS) * shared_bytes;
 			shim_switch(&shim_main, shim_fibre[f].stack_pointer);
 			went = 1;
+			if (order == SHIM_REVERSE && f % SHIM_WARP == 0 && shim_release(f, SHIM_WARP, SHIM_WARP_BARRIER))
+				i -= SHIM_WARP;
 		}
 		for (int b = 0; b < nfibre; b += SHIM_THREADS)
 			went |= shim_release(b, SHIM_THREADS, SHIM_BLOCK_BARRIER);
@@ -104,6 +107,7 @@ static void shim_run_kernel(int together, size_t shared_bytes)
 #endif
 	enum shim_order order = (enum shim_order)shim_chosen_order;
 	size_t each = (shared_bytes + 127) / 64 * 64;
+	shim_copies_wait = order == SHIM_STRIDED;
 	unsigned char *shared = aligned_alloc(64, each * (size_t)together);
 	shim_stacks = shim_stacks ? shim_stacks : aligned_alloc(64, (size_t)SHIM_THREADS * SHIM_BLOCKS * SHIM_STACK);
 	for (int i = 0; i < shim_blocks && !shim_was_wrong; i += together) {
