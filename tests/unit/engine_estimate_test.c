@@ -163,6 +163,65 @@ TEST(what_is_ahead_is_said_before_it_begins)
 	world_release(&w);
 }
 
+static bool foretell_making(const struct estimate_call *c, struct estimate *out)
+{
+	const char *p = fields_get(estimate_params(c), "p");
+	*out = (struct estimate){.work = 1e11, .kind = "thinking", .fixed_seconds = 10, .fixed = digest_of(p, strlen(p))};
+	return true;
+}
+
+static const struct rule make_rule = {.name = "make", .version = 1, .pool = "compute", .run = run_slowly,
+	.estimate = foretell_making};
+
+static double expected(struct world *w, const char *action)
+{
+	struct strbuf out;
+	struct arena a = {0};
+	strbuf_init(&out);
+	CHECK(world_log(w, action, REPORT_JSON, &out, &w->err));
+	double seconds = number(item(json_get(json_of(&a, &out), "log"), 0), "expected_seconds");
+	strbuf_release(&out);
+	arena_release(&a);
+	return seconds;
+}
+
+/* What the first one makes, the second one has: in a plan, in what is said before, and when they run. Nobody has the third's. */
+TEST(what_is_made_once_is_expected_once)
+{
+	struct world w;
+	struct heard h = {.n = 0};
+	struct strbuf out;
+	struct arena a = {0};
+	int nasked = 0;
+	world_init(&w, "w");
+	w.on_event = hear;
+	w.on_event_ctx = &h;
+	strbuf_init(&out);
+	for (int dry = 1; dry >= 0; dry--) {
+		w.flags = dry ? BUILD_DRY_RUN : 0;
+		REQUIRE(world_open(&w));
+		w.build->o.rate = a_billion_a_second;
+		w.build->o.rate_ctx = &nasked;
+		world_action(&w, "first", &make_rule, "7", "");
+		world_action(&w, "second", &make_rule, "7", "first");
+		world_action(&w, "third", &make_rule, "8", "second");
+		world_run(&w);
+		CHECK(w.ok);
+		if (dry) {
+			build_plan(w.build, REPORT_JSON, &out);
+			CHECK(number(json_of(&a, &out), "seconds") == 320);
+		}
+		world_close(&w);
+	}
+	CHECK(strstr(h.text, "expect -: about 5 min ahead"));
+	CHECK(expected(&w, "first") == 110);
+	/* The journal's rate by now, of a run of next to no time: only what is made is left. */
+	CHECK(expected(&w, "second") < 10 && expected(&w, "third") >= 10);
+	strbuf_release(&out);
+	arena_release(&a);
+	world_release(&w);
+}
+
 /* What follows from a generator is counted by what is like it. */
 TEST(plan_adds_what_is_foreseen)
 {
