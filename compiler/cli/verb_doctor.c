@@ -137,6 +137,7 @@ int verb_doctor(struct cli *c)
 		/* only targets of that architecture need it */
 		tell(&r, what, link_runtime_folder(c->arena, (enum target_arch)arch, &e), e.msg);
 	}
+	tell(&r, "runtime for GPUs", link_gpu_runtime_folder(c->arena, &e), e.msg);
 	tell_nvrtc(&r);
 	tell_cublaslt(&r);
 	tell_devices(&r);

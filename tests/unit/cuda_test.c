@@ -13,6 +13,7 @@
 #include "emit_memory.h"
 #include "file.h"
 #include "forward.h"
+#include "gpu_device.h"
 #include "nvrtc.h"
 #include "shim_program.h"
 #include "test.h"
@@ -245,11 +246,11 @@ TEST(cuda_ops_compile)
 }
 
 /* A block of the 1.1B shape, with its embedding and head. */
-static struct cuda_source model_source(struct arena *a, enum numerics numerics)
+static struct cuda_source model_source(struct arena *a, enum numerics numerics, int rows)
 {
 	struct model_config c = {.arch = &arch_llama, .layers = 1, .width = 2048, .ffn = 5632, .heads = 32, .kv_heads = 4,
 		.head_dim = 64, .vocab = 32000, .context = 4096, .rms_eps = 1e-5f, .rope_theta = 10000, .rope_factor = 1, .tied = true};
-	struct forward f = {.config = &c, .numerics = numerics, .max_rows = 512, .max_out = 512, .slots = 4096};
+	struct forward f = {.config = &c, .numerics = numerics, .max_rows = rows, .max_out = rows, .slots = 4096};
 	const struct graph *plan = graph_plan(a, forward_step(a, &f));
 	return cuda_emit(a, &plan, 1);
 }
@@ -284,13 +285,24 @@ static void add_resources(struct strbuf *out, struct arena *a, const struct cuda
 		FAIL("%s", e.msg);
 		return;
 	}
-	for (size_t i = 0; i < n; i++)
-		for (uint32_t r = 0; r < s->program[0].nkernel; r++)
-			if (!strcmp(s->program[0].kernel[r].name, k[i].name)) {
-				strbuf_addf(out, "%-7s %-14s %4d %6d %7llu\n", class, k[i].name, k[i].registers, k[i].stack_bytes,
-					(unsigned long long)s->program[0].kernel[r].shared_bytes);
-				break;
-			}
+	const struct gpu_program *p = &s->program[0];
+	for (size_t i = 0; i < n; i++) {
+		uint32_t r = 0;
+		while (r < p->nkernel && strcmp(p->kernel[r].name, k[i].name))
+			r++;
+		if (*p->all ? !strcmp(p->all, k[i].name) : r < p->nkernel)
+			strbuf_addf(out, "%-7s %-14s %4d %6d %7llu\n", class, k[i].name, k[i].registers, k[i].stack_bytes,
+				(unsigned long long)(*p->all ? gpu_most_shared(p) : p->kernel[r].shared_bytes));
+	}
+}
+
+static void add_source(struct strbuf *out, struct arena *a, struct cuda_source source, const char *what)
+{
+	struct strbuf cubin;
+	strbuf_init(&cubin);
+	if (compile_for(&source, what, 90, &cubin))
+		add_resources(out, a, &source, strbuf_buf(&cubin), what);
+	strbuf_release(&cubin);
 }
 
 /* TRIM_BLESS=1 writes it. Another NVRTC's registers are others. */
@@ -311,8 +323,8 @@ static void check_table(const struct strbuf *want)
 	strbuf_release(&have);
 }
 
-/* One class for every architecture, and twice, to the same bytes. What sm_90's kernels need stands in a
- * table. */
+/* One class for every architecture, and twice, to the same bytes. What sm_90's kernels need stands in a table, of a program for
+ * few rows the one that does what all do. */
 TEST(cuda_models_compile)
 {
 	static const enum numerics classes[] = {NUMERICS_F32, NUMERICS_BF16, NUMERICS_INT8, NUMERICS_INT4};
@@ -325,7 +337,7 @@ TEST(cuda_models_compile)
 		nvrtc->minor);
 	for (size_t c = 0; c < NELEM(classes); c++) {
 		struct arena a = {0};
-		struct cuda_source source = model_source(&a, classes[c]);
+		struct cuda_source source = model_source(&a, classes[c], 512);
 		for (size_t i = 0; i < NELEM(wanted); i++) {
 			struct strbuf cubin, again;
 			strbuf_init(&cubin);
@@ -341,16 +353,12 @@ TEST(cuda_models_compile)
 			strbuf_release(&cubin);
 			strbuf_release(&again);
 		}
+		add_source(&table, &a, model_source(&a, classes[c], GPU_FEW_ROWS), numerics_classes[classes[c]].name);
 		arena_release(&a);
 	}
 	for (int head_dim = 64; head_dim <= 128; head_dim *= 2) {
 		struct arena a = {0};
-		struct cuda_source source = back_source(&a, head_dim);
-		struct strbuf cubin;
-		strbuf_init(&cubin);
-		if (compile_for(&source, "walk back", 90, &cubin))
-			add_resources(&table, &a, &source, strbuf_buf(&cubin), head_dim == 64 ? "back64" : "back128");
-		strbuf_release(&cubin);
+		add_source(&table, &a, back_source(&a, head_dim), head_dim == 64 ? "back64" : "back128");
 		arena_release(&a);
 	}
 	check_table(&table);
