@@ -11,8 +11,8 @@
  * by 64 tokens, a warp 32 by 32, and goes through all ranges; tokens come by way of shared memory. The sums of ranges are
  * added in order either way, so that a token's bits are the same.
  *
- * Many tokens of bf16: while a slab of tokens is multiplied, the next one is on its way to the other half of shared memory, where
- * tokens lie in whole lines of 16 bytes along k, and a thread has asked for the next step's outputs.
+ * Nothing waits for memory that can be asked before: few tokens have several steps on their way, many the next step's outputs. Where
+ * tokens of bf16 lie in whole lines of 16 bytes along k, the next slab of them comes to the other half of shared memory meanwhile.
  */
 #include "cuda_dot.h"
 
@@ -83,35 +83,57 @@ static void declare_lanes(struct cuda_fn *f, const struct operand *o)
 		cuda_line(f, "const int there = panel < %lld;", npanels);
 }
 
-/* Declares words4 p and q: of word `w` and the one behind it. */
-static void load_lanes(struct cuda_fn *f, const struct operand *o, const char *w)
+/*
+ * What a step takes of outputs is asked for some steps before it is wanted, as it lies in memory, since whatever is done with it
+ * waits for it: words4 ahead_p and ahead_q, of word `w` and the one behind it, and of integers words2 ahead_scale. `at` is
+ * "[i]" or "". Then they become operands.
+ */
+static void declare_ahead(struct cuda_fn *f, const struct operand *o, const char *size)
 {
-	cuda_line(f, "struct words4 p = no_words(), q = no_words();");
-	if (o->d->dtype == DT_Q4) {
-		cuda_open(f, "if (there)");
-		cuda_line(f, "q = panel_words(lanes + o4 * 4, (%s) / 2);", w);
-		cuda_line(f, "p = high_nibbles(q, 4);");
-		cuda_line(f, "q = high_nibbles(q, 0);");
-		cuda_close(f);
-	} else if (o->q) {
-		cuda_open(f, "if (there)");
-		cuda_line(f, "p = panel_words(lanes + o4 * 4, %s);", w);
-		cuda_line(f, "q = panel_words(lanes + o4 * 4, %s + 1);", w);
-		cuda_close(f);
-	} else if (o->d->panels) {
-		const char *names[] = {"p", "q"};
-		for (int i = 0; i < 2; i++) {
-			cuda_line(f, "if (there && %s + %d < nw)", w, i);
-			cuda_line(f, "\t%s = panel_words(lanes, %s + %d);", names[i], w, i);
-			if (o->odd)
-				cuda_line(f, "if (%s + %d == nw - 1) %s = low_halves(%s);", w, i, names[i], names[i]);
-		}
-	} else {
-		const char *lane = cuda_memory(f, o->d->lane), *names[] = {"p", "q"};
-		for (int i = 0; i < 2; i++)
-			cuda_line(f, "%s = row_words(%s, %lld, panel * 16 + o4, %lld, %s + %d, nk);", names[i], lane,
+	cuda_line(f, "struct words4 ahead_p%s, ahead_q%s;", size, size);
+	if (o->q)
+		cuda_line(f, "struct words2 ahead_scale%s;", size);
+}
+
+static void ask_for_lanes(struct cuda_fn *f, const struct operand *o, const char *w, const char *at)
+{
+	const char *const names[] = {cuda_text(f, "ahead_p%s", at), cuda_text(f, "ahead_q%s", at)};
+	bool both = o->d->dtype != DT_Q4; /* else one line has both */
+	for (int i = 0; i < 2; i++)
+		cuda_line(f, "%s = no_words();", names[i]);
+	for (int i = both ? 0 : 1; i < 2; i++)
+		if (o->q)
+			cuda_line(f, "if (there && %s < nw) %s = panel_words(lanes + o4 * 4, (%s + %d) / %d);", w, names[i], w, both ? i : 0,
+				both ? 1 : 2);
+		else if (o->d->panels)
+			cuda_line(f, "if (there && %s + %d < nw) %s = panel_words(lanes, %s + %d);", w, i, names[i], w, i);
+		else
+			cuda_line(f, "%s = row_words(%s, %lld, panel * 16 + o4, %lld, %s + %d, nk);", names[i], cuda_memory(f, o->d->lane),
 				(long long)o->d->row_stride, (long long)o->d->nlanes, w, i);
+	if (o->q) {
+		cuda_line(f, "ahead_scale%s.x = ahead_scale%s.y = 0;", at, at);
+		cuda_line(f, "if (there && %s < nw) ahead_scale%s = *(const struct words2 *)(lanes + %lld + ((%s) / 8 * 16 + o4) * 2);", w, at,
+			(long long)o->d->panels_shape.scales, w);
 	}
+}
+
+/* Declares words4 p and q, and of integers scale[4], of the thread's 4 outputs. */
+static void take_lanes(struct cuda_fn *f, const struct operand *o, const char *w, const char *at)
+{
+	static const char *const half[] = {"x", "x >> 16", "y", "y >> 16"};
+	if (o->d->dtype == DT_Q4)
+		cuda_line(f, "const struct words4 p = high_nibbles(ahead_q%s, 4), q = high_nibbles(ahead_q%s, 0);", at, at);
+	else
+		cuda_line(f, "%sstruct words4 p = ahead_p%s, q = ahead_q%s;", o->odd && o->d->panels ? "" : "const ", at, at);
+	if (o->odd && o->d->panels) {
+		cuda_line(f, "if (%s == nw - 1) p = low_halves(p);", w);
+		cuda_line(f, "if (%s + 1 == nw - 1) q = low_halves(q);", w);
+	}
+	if (!o->q)
+		return;
+	cuda_line(f, "float scale[4];");
+	for (int i = 0; i < 4; i++)
+		cuda_line(f, "scale[%d] = half_to_float((u16)(ahead_scale%s.%s));", i, at, half[i]);
 }
 
 /* An expression: word w of row m of the tokens. */
@@ -129,14 +151,6 @@ static const char *record(struct cuda_fn *f, const struct operand *o, const char
 {
 	return cuda_text(f, "%s + %s * %lld + %lld + (%s) * 8", cuda_memory(f, o->d->broadcast), m,
 		(long long)o->d->rows_shape.bytes, (long long)o->d->rows_shape.scales, block);
-}
-
-/* Scales of a thread's 4 outputs in a block. */
-static void load_scales(struct cuda_fn *f, const struct operand *o, const char *block)
-{
-	cuda_line(f, "float scale[4];");
-	cuda_line(f, "UNROLL for (int i = 0; i < 4; i++) scale[i] = there ? load_f16(lanes + %lld, (%s) * 16 + o4 + i) : 0.0f;",
-		(long long)o->d->panels_shape.scales, block);
 }
 
 /* acc[2], of a thread: outputs 0, 1 and 2, 3 with tokens 2t, 2t + 1; b0, b1: the token's words. Of integers also sum[2],
@@ -158,6 +172,52 @@ static void step(struct cuda_fn *f, const struct operand *o, const char *acc)
 
 /* ---- few tokens ---- */
 
+/* Steps that are on their way: so many bytes must be, of all warps that a multiprocessor has room for. */
+static int steps_ahead(const struct operand *o)
+{
+	return o->d->dtype == DT_Q4 ? 6 : 4;
+}
+
+/* Declares what step w of few tokens takes of those. They are in reach: all blocks read the same. */
+static void take_tokens(struct cuda_fn *f, const struct operand *o)
+{
+	for (int i = 0; i < 2; i++) {
+		const char *word = token_word(f, o, "g", cuda_text(f, "w + 2 * t + %d", i));
+		cuda_line(f, "const u32 b%d = g < nm ? %s : 0;", i, word);
+	}
+	if (!o->q)
+		return;
+	const char *of = record(f, o, "m", "w / 8");
+	cuda_line(f, "int sum[2];");
+	cuda_line(f, "float by[2];");
+	cuda_open(f, "UNROLL for (int j = 0; j < 2; j++)");
+	cuda_line(f, "const int m = 2 * t + j;");
+	cuda_line(f, "by[j] = m < nm ? load_f32(%s, 0) : 0.0f;", of);
+	cuda_line(f, "sum[j] = m < nm ? load_i32(%s, 1) : 0;", of);
+	cuda_close(f);
+}
+
+static void multiply_few(struct cuda_fn *f, const struct operand *o)
+{
+	int depth = steps_ahead(o);
+	declare_ahead(f, o, cuda_text(f, "[%d]", depth));
+	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", depth);
+	cuda_line(f, "const i64 w = from + i * %d;", STEP);
+	ask_for_lanes(f, o, "w + 2 * t", "[i]");
+	cuda_close(f);
+	cuda_open(f, "for (i64 w0 = from; w0 < to; w0 += %d)", depth * STEP);
+	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", depth);
+	cuda_line(f, "const i64 w = w0 + i * %d;", STEP);
+	cuda_open(f, "if (w < to)");
+	take_tokens(f, o);
+	take_lanes(f, o, "w + 2 * t", "[i]");
+	step(f, o, "acc");
+	ask_for_lanes(f, o, cuda_text(f, "w + %d + 2 * t", depth * STEP), "[i]");
+	cuda_close(f);
+	cuda_close(f);
+	cuda_close(f);
+}
+
 static void few_tokens(struct cuda_fn *f, const struct cuda_dots *d)
 {
 	long long stride = WARPS * TOKENS * LANES;
@@ -174,22 +234,7 @@ static void few_tokens(struct cuda_fn *f, const struct cuda_dots *d)
 		cuda_line(f, "(void)nk;");
 		cuda_line(f, "UNROLL for (int i = 0; i < 8; i++) acc[i / 4][i %% 4] = 0;");
 		declare_lanes(f, &o);
-		cuda_open(f, "for (i64 w = from; w < to; w += %d)", STEP);
-		load_lanes(f, &o, "w + 2 * t");
-		cuda_line(f, "const u32 b0 = g < nm ? %s : 0, b1 = g < nm ? %s : 0;", token_word(f, &o, "g", "w + 2 * t"),
-			token_word(f, &o, "g", "w + 2 * t + 1"));
-		if (o.q) {
-			cuda_line(f, "int sum[2];");
-			cuda_line(f, "float by[2];");
-			load_scales(f, &o, "w / 8");
-			cuda_open(f, "UNROLL for (int i = 0; i < 2; i++)");
-			cuda_line(f, "const int m = 2 * t + i;");
-			cuda_line(f, "by[i] = m < nm ? load_f32(%s, 0) : 0.0f;", record(f, &o, "m", "w / 8"));
-			cuda_line(f, "sum[i] = m < nm ? load_i32(%s, 1) : 0;", record(f, &o, "m", "w / 8"));
-			cuda_close(f);
-		}
-		step(f, &o, "acc");
-		cuda_close(f);
+		multiply_few(f, &o);
 		cuda_open(f, "UNROLL for (int i = 0; i < 8; i++)");
 		cuda_line(f, "part[%lld + (warp * %d + 2 * t + i %% 2) * %d + g / 4 * 16 + o4 + i / 2] = acc[i / 4][i %% 4];",
 			stride * i, TOKENS, LANES);
@@ -265,16 +310,6 @@ static void next_slab(struct cuda_fn *f, const struct operand *o)
 	cuda_line(f, "sync_block();");
 }
 
-/* Sets ahead_p and ahead_q to words from step `w` on; bf16. */
-static void ask_for_lanes(struct cuda_fn *f, const struct operand *o, const char *w)
-{
-	cuda_block(f);
-	load_lanes(f, o, w);
-	cuda_line(f, "ahead_p = p;");
-	cuda_line(f, "ahead_q = q;");
-	cuda_close(f);
-}
-
 static void multiply(struct cuda_fn *f, const struct operand *o)
 {
 	if (o->ahead)
@@ -283,13 +318,8 @@ static void multiply(struct cuda_fn *f, const struct operand *o)
 		load_slab(f, o);
 	cuda_line(f, "const int end = to - w0 < %d ? (int)(to - w0) : %d;", o->slab, o->slab);
 	cuda_open(f, "for (int w = 0; w < end; w += %d)", STEP);
-	if (o->q) {
-		load_lanes(f, o, "w0 + w + 2 * t");
-		load_scales(f, o, "(w0 + w) / 8");
-	} else {
-		cuda_line(f, "const struct words4 p = ahead_p, q = ahead_q;");
-		ask_for_lanes(f, o, cuda_text(f, "w0 + w + %d + 2 * t", STEP));
-	}
+	take_lanes(f, o, "w0 + w + 2 * t", "");
+	ask_for_lanes(f, o, cuda_text(f, "w0 + w + %d + 2 * t", STEP), "");
 	cuda_line(f, "UNROLL");
 	cuda_open(f, "for (int j = 0; j < %d; j++)", TILES);
 	cuda_line(f, "const u32 *const b = slab + %s(m4 + j * 8 + g) * %d + w + 2 * t;",
@@ -328,10 +358,8 @@ static void many_tokens(struct cuda_fn *f, const struct cuda_dots *d)
 		if (o.chunks)
 			cuda_line(f, "float total[%d][2][4];", TILES);
 		declare_lanes(f, &o);
-		if (!o.q) {
-			cuda_line(f, "struct words4 ahead_p, ahead_q;");
-			ask_for_lanes(f, &o, "2 * t");
-		}
+		declare_ahead(f, &o, "");
+		ask_for_lanes(f, &o, "2 * t", "");
 		if (o.ahead) {
 			cuda_line(f, "int half = 0;");
 			copy_slab(f, &o, "half", "0", cuda_text(f, "(%lldL < nw ? %lldL : nw)", (long long)o.chunk, (long long)o.chunk));

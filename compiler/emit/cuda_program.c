@@ -32,6 +32,14 @@ struct unit {
 	bool of_library; /* products are a library's */
 };
 
+static bool has_few_rows(const struct graph *g)
+{
+	for (int i = 0; i < g->naxis; i++)
+		if (g->axis[i].dynamic && g->axis[i].extent > GPU_FEW_ROWS)
+			return false;
+	return true;
+}
+
 static void touch(struct cuda_fn *f, int n)
 {
 	int at = 0;
@@ -60,7 +68,8 @@ static void emit_function(struct unit *u, struct cuda_fn *f, const char *name, i
 		cuda_behind_products(f);
 	else
 		emitters[f->region->kind](f, part);
-	strbuf_addf(&u->text, "\nDEVICE void %s_body(u8 *const *arg, const i64 *dim, u8 *shared)\n{\n", name);
+	strbuf_addf(&u->text, "\n%s void %s_body(u8 *const *arg, const i64 *dim, u8 *shared)\n{\n",
+		has_few_rows(f->g) && !u->of_library ? "STEP" : "DEVICE", name);
 	for (int i = 0; i < f->narg; i++)
 		strbuf_addf(&u->text, "\tu8 *const t%d = arg[%d];\n", i, i);
 	if (f->scratch_bytes)
@@ -186,14 +195,6 @@ static void add_products(struct tables *t, const struct region *r)
 
 /* ---- one kernel for all ---- */
 
-static bool has_few_rows(const struct graph *g)
-{
-	for (int i = 0; i < g->naxis; i++)
-		if (g->axis[i].dynamic && g->axis[i].extent > GPU_FEW_ROWS)
-			return false;
-	return true;
-}
-
 /* The number of kernel k's function among those of the program. */
 static int function_number(const struct tables *t, int k)
 {
@@ -220,7 +221,7 @@ static const char *emit_all(struct unit *u, const struct tables *t, int number, 
 		at += t->kernel[k].narg;
 		*nwait += t->waits[k];
 	}
-	strbuf_addf(&u->text, "};\nKERNEL %s(struct call_all c)\n{\n\tSHARED;\n\tu32 nwait = 0;\n"
+	strbuf_addf(&u->text, "};\nKERNEL_ALL %s(struct call_all c)\n{\n\tSHARED;\n\tu32 nwait = 0;\n"
 		"\tfor (int i = 0; i < %d; i++) {\n\t\tconst struct step s = p%d_steps[i];\n"
 		"\t\tif (s.waits)\n\t\t\tsync_blocks(&c, &nwait);\n\t\telse\n\t\t\tsync_block();\n\t\tswitch (s.kernel) {\n",
 		name, t->nkernel, number);

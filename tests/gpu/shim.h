@@ -16,7 +16,9 @@
 
 #define ALIGN(n) __attribute__((aligned(n)))
 #define DEVICE static inline __attribute__((unused))
+#define STEP static __attribute__((unused))
 #define KERNEL void
+#define KERNEL_ALL void
 #define SHARED unsigned char *const shared = shim_shared
 #define UNROLL
 #define TABLE static const
