@@ -5,7 +5,7 @@
 
 #include "arch.h"
 
-/* The generator's own memory, and for each region that it is given bytes and seconds. */
+/* The generator's own memory, and for each function that it makes bytes and seconds. */
 enum { EMITTER_BYTES = 76 << 20, FUNCTION_BYTES = 40 << 10 };
 static const double EMITTER_S = 0.05, FUNCTION_S = 0.012;
 

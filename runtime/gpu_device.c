@@ -124,11 +124,11 @@ void gpu_functions_close(struct gpu_functions *f)
 	*f = (struct gpu_functions){0};
 }
 
-bool gpu_launch_some(const struct gpu_functions *f, uint32_t first, uint32_t last, const uint64_t *t, const int64_t *dim,
-	gpu_stream stream, struct err *e)
+bool gpu_launch_some(const struct gpu_functions *f, struct gpu_some part, const uint64_t *t, const int64_t *dim, gpu_stream stream,
+	struct err *e)
 {
 	const struct gpu_driver *d = f->g->d;
-	for (uint32_t i = first; i < last; i++) {
+	for (uint32_t i = part.first; i < part.last; i++) {
 		const struct gpu_kernel *k = &f->p->kernel[i];
 		struct gpu_call call = {{0}, {0}};
 		void *arg[] = {&call};
@@ -144,5 +144,5 @@ bool gpu_launch_some(const struct gpu_functions *f, uint32_t first, uint32_t las
 
 bool gpu_launch(const struct gpu_functions *f, const uint64_t *t, const int64_t *dim, gpu_stream stream, struct err *e)
 {
-	return gpu_launch_some(f, 0, f->p->nkernel, t, dim, stream, e);
+	return gpu_launch_some(f, (struct gpu_some){0, f->p->nkernel}, t, dim, stream, e);
 }

@@ -44,9 +44,12 @@ void gpu_functions_close(struct gpu_functions *f); /* zeroed is allowed */
 
 /* Kernel by kernel, each behind all before it. t: addresses as gpu_code.h has them; dim as program_run has it. */
 bool gpu_launch(const struct gpu_functions *f, const uint64_t *t, const int64_t *dim, gpu_stream stream, struct err *e);
-/* Kernels [first, last) alone. */
-bool gpu_launch_some(const struct gpu_functions *f, uint32_t first, uint32_t last, const uint64_t *t, const int64_t *dim,
-	gpu_stream stream, struct err *e);
+/* Of its kernels only those from first to before last. */
+struct gpu_some {
+	uint32_t first, last;
+};
+bool gpu_launch_some(const struct gpu_functions *f, struct gpu_some part, const uint64_t *t, const int64_t *dim, gpu_stream stream,
+	struct err *e);
 /* Dynamic shared memory of the kernel that does what all do. */
 uint64_t gpu_most_shared(const struct gpu_program *p);
 

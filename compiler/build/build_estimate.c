@@ -89,7 +89,7 @@ const struct estimate_call *estimate_maker(const struct estimate_call *c, size_t
 	return of;
 }
 
-static void make_once(struct digest_map *made, struct estimate *e)
+void estimate_make(struct digest_map *made, struct estimate *e)
 {
 	if (e->fixed_seconds <= 0 || digest_equal(e->fixed, (struct digest){0}))
 		return;
@@ -99,7 +99,13 @@ static void make_once(struct digest_map *made, struct estimate *e)
 	*seen = 1;
 }
 
-struct estimate estimate_of(struct build *b, struct action *a, struct digest_map *made)
+double estimate_rest(double seconds, double fixed)
+{
+	static const double least_share = 0.1;
+	return seconds - fixed > least_share * seconds ? seconds - fixed : least_share * seconds;
+}
+
+struct estimate estimate_of(struct build *b, struct action *a)
 {
 	struct arena arena = {0};
 	struct mapped *mapped = NULL;
@@ -107,7 +113,6 @@ struct estimate estimate_of(struct build *b, struct action *a, struct digest_map
 	const struct estimate_call c = {b, a, &arena, &mapped};
 	if (a->kind != ACTION_RULE || !a->rule->estimate || !a->rule->estimate(&c, &e))
 		e = (struct estimate){0};
-	make_once(made, &e);
 	uint64_t has = e.base_bytes ? memory_resident() : 0;
 	if (has > e.base_bytes)
 		e.memory_bytes += has - e.base_bytes;
@@ -195,7 +200,8 @@ static bool look_ahead(struct build *b, struct action *a)
 	if (a->looked_at)
 		return false;
 	a->looked_at = true;
-	a->estimate = estimate_of(b, a, &b->ahead);
+	a->estimate = estimate_of(b, a);
+	estimate_make(&b->ahead, &a->estimate);
 	a->expected_s = estimate_seconds(b, a, &a->estimate);
 	strbuf_clear(&b->scratch);
 	if (estimate_too_large(b, &a->estimate, &b->scratch))
@@ -208,16 +214,18 @@ double estimate_foreseen(struct build *b, const struct action *a)
 	double sum = 0;
 	for (size_t i = 0; i < a->nforeseen; i++) {
 		struct action *like = a->foreseen[i].like;
+		struct estimate e = like->estimate;
 		double seconds = (double)like->wall_ns / 1e9;
 		if (!a->foreseen[i].times)
 			continue;
 		if (!seconds) {
-			struct estimate e = estimate_of(b, like, &b->ahead);
+			e = estimate_of(b, like);
 			seconds = estimate_seconds(b, like, &e);
 		}
 		if (!seconds)
 			return 0;
-		sum += a->foreseen[i].times * seconds;
+		/* What it made once is there for those that are like it. */
+		sum += a->foreseen[i].times * estimate_rest(seconds, e.fixed_seconds);
 	}
 	return sum;
 }
@@ -262,6 +270,7 @@ void estimate_before(struct build *b, struct action *a)
 	if (more && !b->expected)
 		say_ahead(b);
 	/* Its inputs are all here by now. */
-	a->estimate = estimate_of(b, a, &b->made);
+	a->estimate = estimate_of(b, a);
+	estimate_make(&b->made, &a->estimate);
 	a->expected_s = estimate_seconds(b, a, &a->estimate);
 }

@@ -211,7 +211,7 @@ struct build {
 	struct strbuf scratch;
 
 	struct journal *journal;
-	struct digest_map made, ahead; /* struct estimate.fixed of actions that began; of all that estimates were made of */
+	struct digest_map made, ahead; /* struct estimate.fixed of actions that began; of those that were looked at ahead */
 
 	pthread_mutex_t event_mutex;
 
@@ -271,9 +271,12 @@ uint64_t memory_available_below(const char *root); /* the same by the files belo
 uint64_t memory_resident(void); /* that it has; 0: not known */
 
 /* build_estimate.c */
-/* Of an action that has not run; zeros where nothing is known. In the build's arena. What others in `made` (of struct
- * build) have made is not made again, and what this one makes is put there. */
-struct estimate estimate_of(struct build *b, struct action *a, struct digest_map *made);
+/* Of an action that has not run; zeros where nothing is known. In the build's arena. */
+struct estimate estimate_of(struct build *b, struct action *a);
+/* It is to run behind those that made what is in `made`: that is not made again, and what e makes is put there. */
+void estimate_make(struct digest_map *made, struct estimate *e);
+/* What is left of an action's seconds without the fixed ones, which may have been estimated as too many. */
+double estimate_rest(double seconds, double fixed);
 /* Seconds by earlier runs of the rule, else by the machine's rate; 0: not known. */
 double estimate_seconds(struct build *b, const struct action *a, const struct estimate *e);
 /* Seconds of what a generator will add; 0: not known. */

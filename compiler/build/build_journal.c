@@ -143,8 +143,7 @@ static double real(struct line l)
 /* What is not work is taken off, but never more than nearly all. */
 static void add_rate(struct journal *j, struct line rule, double wall_s, struct line rest)
 {
-	static const double least_share = 0.1;
-	double work = real(measured(rest, "work")), seconds = wall_s - real(measured(rest, "fixed"));
+	double work = real(measured(rest, "work")), seconds = estimate_rest(wall_s, real(measured(rest, "fixed")));
 	struct digest of = rate_of(rule, measured(rest, "kind"));
 	struct rule_rate *r = find_rate(j, of);
 	if (work <= 0 || wall_s <= 0)
@@ -154,7 +153,7 @@ static void add_rate(struct journal *j, struct line rule, double wall_s, struct 
 		*r = (struct rule_rate){.of = of};
 	}
 	r->work = r->work / 2 + work;
-	r->seconds = r->seconds / 2 + (seconds > least_share * wall_s ? seconds : least_share * wall_s);
+	r->seconds = r->seconds / 2 + seconds;
 }
 
 /* Names are compared in their escaped form. */

@@ -22,9 +22,10 @@ struct planned {
 };
 
 /* Seconds by the rule's estimate, else what it took before, else what its rule takes on average. */
-static struct row row_of(struct build *b, struct arena *a, struct action *of)
+static struct row row_of(struct build *b, struct arena *a, struct action *of, struct digest_map *made)
 {
-	struct estimate e = estimate_of(b, of, &b->ahead);
+	struct estimate e = estimate_of(b, of);
+	estimate_make(made, &e);
 	struct row r = {.action = of, .memory_bytes = e.memory_bytes, .device_bytes = e.device_bytes,
 		.seconds = estimate_seconds(b, of, &e)};
 	const struct journal_entry *old = b->journal ? journal_find(b->journal, of->name, JOURNAL_NEWEST, a) : NULL;
@@ -167,17 +168,19 @@ void build_plan(struct build *b, enum report_form form, struct strbuf *out)
 {
 	struct planned sum = {0};
 	struct arena arena = {0};
+	struct digest_map made = {0};
 	if (form == REPORT_JSON)
 		strbuf_adds(out, "\"actions\":[");
 	for (size_t i = 0; i < b->naction; i++) {
 		struct action *a = b->action[i];
 		if (a->kind != ACTION_RULE || (a->state != STATE_WOULD && a->state != STATE_UNKNOWN))
 			continue;
-		struct row r = row_of(b, &arena, a);
+		struct row r = row_of(b, &arena, a, &made);
 		add_up(b, &sum, &r);
 		add_row(&r, form, out);
 	}
 	arena_release(&arena);
+	digest_map_release(&made);
 	add_rest(b, &sum, form, out);
 	(form == REPORT_JSON ? add_sum_json : add_sum)(b, &sum, out);
 }

@@ -1,9 +1,10 @@
 #include "cublaslt.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "library.h"
 
 /* Of cublasLt.h, cublas_api.h and library_types.h: handles, and the numbers of what is set. 0 is success. */
 enum { REAL_F32 = 0, REAL_BF16 = 14, COMPUTE_F32 = 68, TRANSPOSED = 1 };
@@ -45,10 +46,7 @@ static struct {
 		const struct algorithm *algorithm, void *workspace, size_t workspace_bytes, gpu_stream stream);
 } call;
 
-static const struct {
-	const char *name;
-	void *to;
-} symbols[] = {
+static const struct library_symbol symbols[] = {
 	{"cublasLtGetVersion", &call.version}, {"cublasLtGetStatusString", &call.error}, {"cublasLtCreate", &call.create},
 	{"cublasLtDestroy", &call.destroy}, {"cublasLtMatmulDescCreate", &call.desc_create},
 	{"cublasLtMatmulDescSetAttribute", &call.desc_set}, {"cublasLtMatmulDescDestroy", &call.desc_destroy},
@@ -60,44 +58,27 @@ static const struct {
 };
 
 /* From new to old. */
-static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11", "libcublasLt.so"};
+static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11", "libcublasLt.so", NULL};
+
+static const struct library library = {"cuBLASLt", "TRIM_CUBLASLT", names, symbols, NELEM(symbols), "CUDA 11.4",
+	"which math=\"cublaslt\" asks for; install libcublaslt11 of Debian's non-free, 'pip install nvidia-cublas' with TRIM_CUBLASLT set to "
+	"its libcublasLt.so, or NVIDIA's libcublas package", NULL};
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static bool opened;
-
-static bool load(const char *path, struct err *e)
-{
-	void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (!lib)
-		return err_set(e, ERR_TOOL, "unable to open cuBLASLt: %s", dlerror());
-	for (size_t i = 0; i < NELEM(symbols); i++) {
-		void *p = dlsym(lib, symbols[i].name);
-		if (!p)
-			return err_set(e, ERR_TOOL, "'%s' has no %s: a cuBLASLt of CUDA 11 or later is needed", path, symbols[i].name);
-		memcpy(symbols[i].to, &p, sizeof(p));
-	}
-	return true;
-}
-
-static bool find(struct err *e)
-{
-	const char *set = getenv("TRIM_CUBLASLT");
-	if (set && *set)
-		return load(set, e);
-	for (size_t i = 0; i < NELEM(names); i++)
-		if (load(names[i], NULL))
-			return true;
-	return err_set(e, ERR_TOOL, "no cuBLASLt here, which math=\"cublaslt\" asks for; install libcublaslt11 of Debian's non-free, "
-		"'pip install nvidia-cublas' with TRIM_CUBLASLT set to its libcublasLt.so, or NVIDIA's libcublas package");
-}
+static bool tried;
+static const char *opened;  /* NULL: it is not there, and `missing` says why */
+static struct err missing;
 
 static bool open_library(struct err *e)
 {
 	pthread_mutex_lock(&lock);
-	opened = opened || find(e);
-	bool ok = opened;
+	if (!tried)
+		opened = library_open(&library, &missing);
+	tried = true;
 	pthread_mutex_unlock(&lock);
-	return ok;
+	if (!opened && e)
+		*e = missing;
+	return opened;
 }
 
 int cublaslt_version(struct err *e)
@@ -166,18 +147,21 @@ static bool same(const struct cublaslt_product *p, const struct cublaslt_product
 		p->b_n == q->b_n && p->b_k == q->b_k && p->d_m == q->d_m && p->a == q->a && p->b == q->b && p->d == q->d;
 }
 
-/* rows x columns with strides of both: as it lies, or its transpose. */
-static bool describe(struct cublaslt_way *w, int operand, int type, int64_t rows, int64_t columns, int64_t row_stride,
-	int64_t column_stride, layout_handle *out, struct err *e)
+struct matrix {
+	int64_t rows, columns, row_stride, column_stride;
+};
+
+/* As it lies, or its transpose; `turns`: which attribute says so, 0: none can. */
+static bool describe(struct cublaslt_way *w, const struct matrix *m, int type, int turns, layout_handle *out, struct err *e)
 {
-	const int32_t turned = row_stride == 1 ? 0 : TRANSPOSED;
-	int64_t stride = turned ? row_stride : column_stride, lines = turned ? columns : rows;
-	if (turned && column_stride != 1)
-		BUG("a product's operand has strides %lld and %lld", (long long)row_stride, (long long)column_stride);
+	const int32_t turned = m->row_stride == 1 ? 0 : TRANSPOSED;
+	int64_t stride = turned ? m->row_stride : m->column_stride, lines = turned ? m->columns : m->rows;
+	if (turned && m->column_stride != 1)
+		BUG("a product's operand has strides %lld and %lld", (long long)m->row_stride, (long long)m->column_stride);
 	/* Of one column alone the stride says nothing, but it is looked at. */
-	return worked(call.layout_create(out, type, (uint64_t)lines, (uint64_t)(turned ? rows : columns), stride < lines ? lines : stride),
-			"describing a matrix", e) &&
-		(!operand || worked(call.desc_set(w->desc, operand, &turned, sizeof(turned)), "describing a product", e));
+	return worked(call.layout_create(out, type, (uint64_t)lines, (uint64_t)(turned ? m->rows : m->columns), stride < lines ? lines
+			: stride), "describing a matrix", e) &&
+		(!turns || worked(call.desc_set(w->desc, turns, &turned, sizeof(turned)), "describing a product", e));
 }
 
 static bool choose(struct cublaslt *l, struct cublaslt_way *w, struct err *e)
@@ -208,12 +192,12 @@ static bool find_way(struct cublaslt *l, const struct cublaslt_product *p, struc
 		return true;
 	cublaslt_way_free(*way);
 	struct cublaslt_way *w = *way = xcalloc(1, sizeof(*w));
+	const struct matrix a = {p->k, p->m, p->a_k, p->a_m}, b = {p->n, p->k, p->b_n, p->b_k}, d = {p->n, p->m, 1, p->d_m};
 	int type = p->dtype == DT_BF16 ? REAL_BF16 : REAL_F32;
 	w->of = of;
 	bool ok = worked(call.desc_create(&w->desc, COMPUTE_F32, REAL_F32), "describing a product", e) &&
-		describe(w, DESC_TRANSPOSES_A, type, p->n, p->k, p->b_n, p->b_k, &w->b, e) &&
-		describe(w, DESC_TRANSPOSES_B, type, p->k, p->m, p->a_k, p->a_m, &w->a, e) &&
-		describe(w, 0, REAL_F32, p->n, p->m, 1, p->d_m, &w->d, e) && choose(l, w, e);
+		describe(w, &b, type, DESC_TRANSPOSES_A, &w->b, e) && describe(w, &a, type, DESC_TRANSPOSES_B, &w->a, e) &&
+		describe(w, &d, REAL_F32, 0, &w->d, e) && choose(l, w, e);
 	if (!ok) {
 		cublaslt_way_free(w);
 		*way = NULL;
@@ -232,6 +216,8 @@ bool cublaslt_multiply(struct cublaslt *l, const struct cublaslt_product *p, str
 	const float one = 1, zero = 0;
 	if (!p->m || !p->n)
 		return true;
+	if (!p->k)
+		BUG("a product of nothing");
 	if (!find_way(l, p, way, e))
 		return false;
 	const struct cublaslt_way *w = *way;

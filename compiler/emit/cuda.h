@@ -12,7 +12,8 @@
  *   attention        slots in ranges of PV_CHUNK from slot 0 on; weights of a range relative to the largest score
  *                    until then, what was added before scaled down to it. Over bf16 by mma: ranges of 64 slots, a range in
  *                    two steps, from nothing; weights rounded to bf16; ranges added in order, scaled likewise
- *                    (cuda_attention_mma.c). Its gradients likewise (cuda_attention_grad_mma.c).
+ *                    (cuda_attention_mma.c). Its gradients over bf16, where a head
+ *                    has whole steps of 16 features, by mma in steps of 32 slots or rows (cuda_attention_grad_mma.c).
  */
 #ifndef CUDA_H
 #define CUDA_H
@@ -21,7 +22,7 @@
 #include "ir.h"
 
 enum {
-	GPU_CLASS_VERSION = 2, /* of the above: goes up when bits change */
+	GPU_CLASS_VERSION = 2, /* of the above: goes up when bits change; by a library: device_cuda.c */
 	GPU_CHUNKS = 8,
 	GPU_FEW_ROWS = 8, /* a program whose dynamic axes have no more is one kernel too (gpu_code.h) */
 };
@@ -49,7 +50,7 @@ struct cuda_source {
 	size_t text_bytes;
 	struct gpu_program *program; /* one for each graph */
 	int nprogram;
-	struct cuda_products *of; /* each program's; cuda_emit: none */
+	struct cuda_products *products; /* each program's; cuda_emit: none */
 };
 
 /* Everything in the arena. Deterministic. */

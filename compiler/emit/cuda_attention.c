@@ -20,6 +20,14 @@ struct cuda_heads cuda_heads(const struct graph *g, const struct node *n)
 	return h;
 }
 
+int cuda_heads_node(const struct cuda_fn *f, enum op op)
+{
+	for (int i = 0; i < f->region->nnode; i++)
+		if (f->g->node[f->region->node[i]].op == op)
+			return f->region->node[i];
+	return -1;
+}
+
 void cuda_heads_place(struct cuda_fn *f, const struct cuda_heads *h, struct spot *s, const char *const *at)
 {
 	if (at[AT_ROW])

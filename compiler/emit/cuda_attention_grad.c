@@ -1,20 +1,13 @@
 /*
- * Gradients of attention as CUDA C, by plain arithmetic where keys are not of bf16 (cuda_attention_grad_mma.c), by two kernels. Part 0: a block takes a row of a query head, finds its largest score,
- * sum and delta, which it leaves in scratch, and the gradient of q. Part 1: a block takes TILE slots of a query head, and
+ * Gradients of attention as CUDA C, by two kernels, and by plain arithmetic where tensor cores cannot (cuda_attention_grad_mma.c).
+ * Part 0: a block takes a row of a query head, finds its largest score, sum and delta, which it leaves in scratch, and the gradient
+ * of q. Part 1: a block takes TILE slots of a query head, and
  * walks rows in tiles: weights and their gradients of a tile, then what they add to the gradients of k and v. Scores are
  * computed again wherever they are wanted, so memory does not grow with rows times slots.
  */
 #include "cuda_heads.h"
 
 enum { TILE = 32, KEPT = KEPT_OF_ROW };
-
-static int wanted(const struct cuda_fn *f, enum op op)
-{
-	for (int i = 0; i < f->region->nnode; i++)
-		if (f->g->node[f->region->node[i]].op == op)
-			return f->region->node[i];
-	return -1;
-}
 
 static void store(struct cuda_fn *f, const struct cuda_heads *h, int n, const char *value, const char *const *at)
 {
@@ -41,7 +34,7 @@ static void rows_part(struct cuda_fn *f, const struct cuda_heads *h)
 	const struct node *n = h->h.n;
 	long long features = (long long)h->h.features, heads = (long long)(h->h.batches * h->h.groups);
 	long long most = (long long)f->g->axis[h->row].extent;
-	int dq = wanted(f, OP_ATTENTION_DQ);
+	int dq = cuda_heads_node(f, OP_ATTENTION_DQ);
 	f->shared_bytes = (4 * features + PV_CHUNK) * 4;
 	cuda_line(f, "float *const q = (float *)shared, *const dout = q + %lld, *const o = dout + %lld;", features, features);
 	cuda_line(f, "float *const sums = o + %lld, *const ds = sums + %lld;", features, features);
@@ -136,7 +129,7 @@ static void slots_part(struct cuda_fn *f, const struct cuda_heads *h)
 	const struct node *n = h->h.n;
 	long long features = (long long)h->h.features, heads = (long long)(h->h.batches * h->h.groups), row = features + 1;
 	long long most = (long long)f->g->axis[h->row].extent, each = (TILE * features + GPU_THREADS - 1) / GPU_THREADS;
-	const int out[] = {wanted(f, OP_ATTENTION_DK), wanted(f, OP_ATTENTION_DV)};
+	const int out[] = {cuda_heads_node(f, OP_ATTENTION_DK), cuda_heads_node(f, OP_ATTENTION_DV)};
 	const char *const sums[] = {"dk", "dv"}, *const with[] = {"ds", "w"}, *const of[] = {"q", "dout"};
 	f->shared_bytes = (4 * TILE * row + 2 * TILE * (TILE + 1)) * 4;
 	cuda_line(f, "float *const q = (float *)shared, *const dout = q + %lld, *const kt = dout + %lld;", TILE * row,

@@ -4,15 +4,20 @@
  * which the products of both come to lie in a thread as it needs them for the next ones: slots (or rows) 8t to 8t + 7 for rows
  * (or slots) g and g + 8, with g = lane / 4, t = lane % 4 (cuda_attention_mma.c).
  *
- * What is rounded to bf16: gradients of the result, weights, gradients of scores, and queries; of those what the rounding lost
- * counts in scores, as in the forward pass. All sums are f32, in order of slots or rows, by steps of 32.
+ * What is rounded to bf16: gradients of the result, weights before they are divided by their sum, as in the forward pass, and again
+ * behind it, gradients of scores, and queries; of those what the rounding lost counts in scores. All sums are f32, in order of slots
+ * or rows, by steps of 32.
+ *
+ * Generated code has the names g, t, warp, b and h of a place, `words` of the warp's rows (declare_words), k of a step and y of the
+ * other operand's words; what a function here emits relies on those that stand before it.
  */
 #include "cuda_heads.h"
 
 enum { STEP = 32, ROWS = 16, WARPS = GPU_THREADS / 32, BLOCK_ROWS = WARPS * ROWS, KEPT = KEPT_OF_ROW };
 
 /* Words of a warp's rows: four of each 16 features, by what they are of. */
-enum operand { OF_QUERY, OF_QUERY_REST, OF_DOUT, NOF_ROWS, OF_KEY = 0, OF_VALUE, NOF_SLOTS };
+enum { OF_QUERY, OF_QUERY_REST, OF_DOUT, NOF_ROWS };
+enum { OF_KEY, OF_VALUE, NOF_SLOTS };
 
 struct shape {
 	struct cuda_heads h;
@@ -24,19 +29,11 @@ struct shape {
 	bool spares;           /* registers: the words lie in shared memory, [step][operand][4][lane] of each warp */
 };
 
-static int wanted(const struct cuda_fn *f, enum op op)
-{
-	for (int i = 0; i < f->region->nnode; i++)
-		if (f->g->node[f->region->node[i]].op == op)
-			return f->region->node[i];
-	return -1;
-}
-
 static struct shape shape_of(const struct cuda_fn *f, int noperand)
 {
 	const struct node *n = &f->g->node[f->region->node[0]];
-	struct shape s = {.h = cuda_heads(f->g, n), .o = n->src[5], .dout = n->src[6], .dq = wanted(f, OP_ATTENTION_DQ),
-		.dk = wanted(f, OP_ATTENTION_DK), .dv = wanted(f, OP_ATTENTION_DV), .noperand = noperand};
+	struct shape s = {.h = cuda_heads(f->g, n), .o = n->src[5], .dout = n->src[6], .dq = cuda_heads_node(f, OP_ATTENTION_DQ),
+		.dk = cuda_heads_node(f, OP_ATTENTION_DK), .dv = cuda_heads_node(f, OP_ATTENTION_DV), .noperand = noperand};
 	s.groups = (long long)s.h.h.groups;
 	s.features = (long long)s.h.h.features;
 	s.slots = (long long)s.h.h.slots;
@@ -91,19 +88,25 @@ static void declare_sums(struct cuda_fn *f, const char *name, int n)
 /* Which element of mma's results is that of row g + 8r and column 8t + e. */
 static const char *const place = "[e % 4][r * 2 + e / 4]";
 
-/* sums += w times lines: w[r][j] is a word of columns 8t + 2j and 8t + 2j + 1; line an expression, the address of word 0 of line
- * 8t + 4k + i, of which the features of lanes g are taken, so many words at once, where `there` says so. */
-static void sum_lines(struct cuda_fn *f, const struct shape *s, const char *sums, const char *w, const char *line, int words,
-	const char *there)
+/* Expressions: the address of word 0 of line 8t + 4k + i, of which the features of lanes g are taken, so many words at once, where
+ * `there` says so. */
+struct lines {
+	const char *line, *there;
+	int words;
+};
+
+/* sums += w times lines; w[r][j] is a word of columns 8t + 2j and 8t + 2j + 1. */
+static void sum_lines(struct cuda_fn *f, const struct shape *s, const char *sums, const char *w, const struct lines *l)
 {
+	int words = l->words;
 	static const char *const line_types[] = {[1] = "u32", [2] = "struct words2", [4] = "struct words4"};
 	cuda_open(f, "UNROLL for (int k = 0; k < 2; k++)");
 	cuda_open(f, "UNROLL for (int part = 0; part < %d; part++)", s->each / 2 / words);
 	cuda_line(f, "u32 y[4][%d];", words);
 	cuda_open(f, "UNROLL for (int i = 0; i < 4; i++)");
 	cuda_line(f, "UNROLL for (int j = 0; j < %d; j++) y[i][j] = 0;", words);
-	cuda_open(f, "if (%s)", there);
-	cuda_line(f, "const %s from = *(const %s *)(%s + g * %d + part * %d);", line_types[words], line_types[words], line, s->each / 2,
+	cuda_open(f, "if (%s)", l->there);
+	cuda_line(f, "const %s from = *(const %s *)(%s + g * %d + part * %d);", line_types[words], line_types[words], l->line, s->each / 2,
 		words);
 	for (int j = 0; j < words; j++)
 		cuda_line(f, words == 1 ? "y[i][%d] = from;" : "y[i][%d] = from.%c;", j, "xyzw"[j]);
@@ -127,15 +130,15 @@ static int words_at_once(const struct shape *s, int most)
 	return n % most == 0 ? most : n % 2 == 0 ? 2 : 1;
 }
 
-/* Stores sums as node n, row g or g + 8 of the warp's at `row`, a text with i % 4 / 2 for which of both. */
-static void store_sums(struct cuda_fn *f, const struct shape *s, int n, const char *sums, int at, const char *row, const char *most)
+/* Stores sums as node n, of the warp's queries from q0 on or slots from s0 on: `at` is AT_ROW or AT_SLOT. */
+static void store_sums(struct cuda_fn *f, const struct shape *s, int n, const char *sums, int at)
 {
 	struct spot out;
 	const char *where[NAT] = {[AT_BATCH] = "b", [AT_GROUP] = "h", [AT_FEATURE] = "c"};
 	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", s->each * 4);
-	cuda_line(f, "const i64 row = %s + g + i / 2 %% 2 * 8;", row);
+	cuda_line(f, "const i64 row = %s + g + i / 2 %% 2 * 8;", at == AT_ROW ? "q0" : "s0");
 	cuda_line(f, "const int c = (2 * t + i %% 2) * %d + i / 4;", s->each);
-	cuda_open(f, "if (row < %s)", most);
+	cuda_open(f, "if (row < %s)", at == AT_ROW ? "nq" : "nslots");
 	cuda_line(f, "const float x = %s[i / 4][i %% 4];", sums);
 	if (at == AT_ROW) {
 		cuda_line(f, "const i64 n = row / %lld;", s->groups);
@@ -168,7 +171,7 @@ static void declare_queries(struct cuda_fn *f, const struct shape *s)
 	cuda_open(f, "for (int c = t; known && c < %lld; c += 4)", s->features);
 	const char *dout = cuda_heads_row(f, &s->h, s->dout, "n", "b", "h", "c"), *o = cuda_heads_row(f, &s->h, s->o, "n", "b", "h", "c");
 	/* As rounded as dp's is, from which it is to be taken: where one slot has all the weight nothing shall be left. */
-	cuda_line(f, "delta[r] = __fmaf_rn(from_bits(pack_bf16(%s, 0) << 16), %s, delta[r]);", dout, o);
+	cuda_line(f, "delta[r] = __fmaf_rn(round_bf16(%s), %s, delta[r]);", dout, o);
 	cuda_close(f);
 	cuda_line(f, "delta[r] = delta[r] + from_bits(shuffle_xor(to_bits(delta[r]), 1));");
 	cuda_line(f, "delta[r] = delta[r] + from_bits(shuffle_xor(to_bits(delta[r]), 2));");
@@ -244,7 +247,7 @@ static void statistics(struct cuda_fn *f, const struct shape *s)
 	cuda_line(f, "most = larger(most, from_bits(shuffle_xor(to_bits(most), 1)));");
 	cuda_line(f, "most = larger(most, from_bits(shuffle_xor(to_bits(most), 2)));");
 	cuda_line(f, "by[r] = by[r] * weight_of(m[r], most);");
-	cuda_line(f, "UNROLL for (int e = 0; e < 8; e++) by[r] = by[r] + weight_of(x[r][e], most);");
+	cuda_line(f, "UNROLL for (int e = 0; e < 8; e++) by[r] = by[r] + round_bf16(weight_of(x[r][e], most));");
 	cuda_line(f, "m[r] = most;");
 	cuda_close(f);
 	cuda_close(f);
@@ -272,15 +275,16 @@ static void query_gradients(struct cuda_fn *f, const struct shape *s)
 	cuda_line(f, "u32 w[2][4];");
 	cuda_open(f, "UNROLL for (int r = 0; r < 2; r++)");
 	cuda_line(f, "float ds[8];");
-	cuda_line(f, "UNROLL for (int e = 0; e < 8; e++) ds[e] = weight_of(x[r][e], m[r]) * by[r] * (dp%s - delta[r]);", place);
+	cuda_line(f, "UNROLL for (int e = 0; e < 8; e++) ds[e] = round_bf16(weight_of(x[r][e], m[r])) * by[r] * (dp%s - delta[r]);", place);
 	cuda_line(f, "UNROLL for (int j = 0; j < 4; j++) w[r][j] = pack_bf16(ds[j * 2], ds[j * 2 + 1]);");
 	cuda_close(f);
 	cuda_line(f, "const u32 *const lines = (const u32 *)(%s + (b * %lldLL + s0 + t * 8) * %lld);", cuda_memory(f, s->h.h.kk), s->slots,
 		s->features * 2);
-	sum_lines(f, s, "dq", "w", cuda_text(f, "lines + (k * 4 + i) * %lld", s->features / 2),
-		words_at_once(s, 4), "s0 + t * 8 + k * 4 + i >= first && s0 + t * 8 + k * 4 + i < last");
+	const struct lines keys = {cuda_text(f, "lines + (k * 4 + i) * %lld", s->features / 2),
+		"s0 + t * 8 + k * 4 + i >= first && s0 + t * 8 + k * 4 + i < last", words_at_once(s, 4)};
+	sum_lines(f, s, "dq", "w", &keys);
 	cuda_close(f);
-	store_sums(f, s, s->dq, "dq", AT_ROW, "q0", "nq");
+	store_sums(f, s, s->dq, "dq", AT_ROW);
 }
 
 void cuda_attention_grad_rows_mma(struct cuda_fn *f)
@@ -364,11 +368,10 @@ static void load_tile(struct cuda_fn *f, const struct shape *s, const struct til
 	cuda_line(f, "sync_block();");
 }
 
-/* Declares sums: of the warp's slots with rows 4g + i of the tile, of one or two parts of it. */
-static void row_products(struct cuda_fn *f, const struct shape *s, const struct tile *tile, const char *sums, int operand,
-	const char *part, const char *rest)
+/* Declares sums: of the warp's keys with queries 4g + i of the tile, or of values with gradients of the result. */
+static void row_products(struct cuda_fn *f, const struct shape *s, const struct tile *tile, const char *sums, int operand)
 {
-	const char *const parts[] = {part, rest};
+	const char *const parts[] = {operand == OF_KEY ? "query" : "dout", operand == OF_KEY ? "rest" : NULL};
 	declare_sums(f, sums, 4);
 	cuda_open(f, "UNROLL for (int k = 0; k < %d; k++)", s->steps);
 	for (int p = 0; p < 2 && parts[p]; p++) {
@@ -385,15 +388,15 @@ static void row_products(struct cuda_fn *f, const struct shape *s, const struct 
 /* Words w of weights and d of gradients of scores, of rows 8t + 2j and 8t + 2j + 1 of the tile. */
 static void weights(struct cuda_fn *f, const struct shape *s, const struct tile *tile)
 {
-	row_products(f, s, tile, "score", OF_KEY, "query", "rest");
-	row_products(f, s, tile, "dp", OF_VALUE, "dout", NULL);
+	row_products(f, s, tile, "score", OF_KEY);
+	row_products(f, s, tile, "dp", OF_VALUE);
 	cuda_line(f, "u32 w[2][4], d[2][4];");
 	cuda_open(f, "UNROLL for (int r = 0; r < 2; r++)");
 	cuda_line(f, "float x[8], y[8];");
 	cuda_open(f, "UNROLL for (int e = 0; e < 8; e++)");
 	cuda_line(f, "const int row = t * 8 + e, slot = (int)s0 + g + 8 * r;");
 	cuda_line(f, "const float *const of = kept + row * %d;", KEPT);
-	cuda_line(f, "x[e] = slot >= seen[row * 2] && slot < seen[row * 2 + 1] ? exp_f32(score%s - of[0]) * of[1] : 0.0f;", place);
+	cuda_line(f, "x[e] = slot >= seen[row * 2] && slot < seen[row * 2 + 1] ? round_bf16(exp_f32(score%s - of[0])) * of[1] : 0.0f;", place);
 	cuda_line(f, "y[e] = x[e] * (dp%s - of[2]);", place);
 	cuda_close(f);
 	cuda_open(f, "UNROLL for (int j = 0; j < 4; j++)");
@@ -432,14 +435,16 @@ void cuda_attention_grad_slots_mma(struct cuda_fn *f)
 	cuda_line(f, "if (last <= all0 || first >= all0 + %d) continue;", BLOCK_ROWS);
 	load_tile(f, &s, &tile);
 	weights(f, &s, &tile);
+	const struct lines douts = {cuda_text(f, "dout + (t * 8 + k * 4 + i) * %lld", tile.line), "1", words_at_once(&s, 2)};
+	const struct lines queries = {cuda_text(f, "query + (t * 8 + k * 4 + i) * %lld", tile.line), "1", words_at_once(&s, 2)};
 	if (s.dv >= 0)
-		sum_lines(f, &s, "dv", "w", cuda_text(f, "dout + (t * 8 + k * 4 + i) * %lld", tile.line), words_at_once(&s, 2), "1");
+		sum_lines(f, &s, "dv", "w", &douts);
 	if (s.dk >= 0)
-		sum_lines(f, &s, "dk", "d", cuda_text(f, "query + (t * 8 + k * 4 + i) * %lld", tile.line), words_at_once(&s, 2), "1");
+		sum_lines(f, &s, "dk", "d", &queries);
 	cuda_close(f);
 	if (s.dk >= 0)
-		store_sums(f, &s, s.dk, "dk", AT_SLOT, "s0", "nslots");
+		store_sums(f, &s, s.dk, "dk", AT_SLOT);
 	if (s.dv >= 0)
-		store_sums(f, &s, s.dv, "dv", AT_SLOT, "s0", "nslots");
+		store_sums(f, &s, s.dv, "dv", AT_SLOT);
 	cuda_close(f);
 }

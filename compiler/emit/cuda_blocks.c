@@ -20,7 +20,7 @@ void cuda_quantise(struct cuda_fn *f, int part)
 		inner *= f->g->axis[t->axis[a]].extent;
 	spot_init(f, &s);
 	const char *to = cuda_memory(f, n);
-	cuda_line(f, "const i64 n = (%s) * (i64)%lld;", cuda_product(f, t, 0, t->outer), (long long)shape.nblock);
+	cuda_line(f, "const i64 n = (%s) * (i64)%lld;", cuda_extents(f, t, 0, t->outer), (long long)shape.nblock);
 	cuda_line(f, "const int lane = THREAD %% 32;");
 	cuda_open(f, "for (i64 w = BLOCK * (i64)(THREADS / 32) + THREAD / 32; w < n; w += BLOCKS * (i64)(THREADS / 32))");
 	cuda_line(f, "const i64 row = w / %lld;", (long long)shape.nblock);

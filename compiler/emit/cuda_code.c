@@ -1,9 +1,8 @@
 #include "cuda_code.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
+#include "beside.h"
 #include "code_keep.h"
 #include "nvrtc.h"
 
@@ -40,42 +39,36 @@ static bool make(struct cuda_code *c, const struct nvrtc *n, int arch, struct er
 	return true;
 }
 
-struct job {
+struct making {
 	struct cuda_code *code;
-	int n, arch;
 	const struct nvrtc *nvrtc;
-	atomic_int next;
-	atomic_bool failed; /* the first to set it has e to itself */
-	struct err *e;
+	int arch;
+	struct err *error; /* of each; no message: none */
 };
 
-static void *work(void *arg)
+static bool make_one(void *making, int i)
 {
-	struct job *j = arg;
-	struct err e;
-	for (int i; (i = atomic_fetch_add(&j->next, 1)) < j->n;)
-		if (!make(&j->code[i], j->nvrtc, j->arch, &e) && !atomic_exchange(&j->failed, true) && j->e)
-			*j->e = e;
-	return NULL;
+	const struct making *m = making;
+	return make(&m->code[i], m->nvrtc, m->arch, &m->error[i]);
 }
 
 bool cuda_code_make(struct cuda_code *c, int n, const struct gpu_device *g, int nthreads, struct err *e)
 {
-	struct job j = {.code = c, .n = n, .nvrtc = nvrtc_open(e), .e = e};
-	pthread_t *thread;
-	int nstarted = 0;
-	if (!j.nvrtc)
+	struct making m = {.code = c, .nvrtc = nvrtc_open(e)};
+	const struct err *failed = NULL;
+	if (!m.nvrtc)
 		return false;
-	j.arch = choose_arch(j.nvrtc, g->arch);
-	if (!j.arch)
-		return err_set(e, ERR_TOOL, "NVRTC %d.%d makes no code for sm_%d, which %s is", j.nvrtc->major, j.nvrtc->minor, g->arch,
+	m.arch = choose_arch(m.nvrtc, g->arch);
+	if (!m.arch)
+		return err_set(e, ERR_TOOL, "NVRTC %d.%d makes no code for sm_%d, which %s is", m.nvrtc->major, m.nvrtc->minor, g->arch,
 			g->name);
-	thread = xcalloc((size_t)nthreads, sizeof(*thread));
-	while (nstarted < nthreads - 1 && nstarted < n - 1 && !pthread_create(&thread[nstarted], NULL, work, &j))
-		nstarted++;
-	work(&j); /* of those that did not start, too */
-	while (nstarted)
-		pthread_join(thread[--nstarted], NULL);
-	free(thread);
-	return !atomic_load(&j.failed);
+	m.error = xcalloc((size_t)n, sizeof(*m.error));
+	beside(n, nthreads, make_one, &m);
+	for (int i = 0; i < n && !failed; i++)
+		failed = m.error[i].msg[0] ? &m.error[i] : NULL;
+	if (failed && e)
+		*e = *failed;
+	bool ok = !failed;
+	free(m.error);
+	return ok;
 }

@@ -74,8 +74,8 @@ static void dot_f32(struct cuda_fn *f, const struct cuda_dots *d)
 	const struct dot *first = &d->dot[0];
 	const char *total[CUDA_MAX_DOTS], *value[CUDA_MAX_DOTS];
 	f->shared_bytes = (TILE_K * TILE_N + TILE_M * (TILE_K + 1)) * 4;
-	cuda_line(f, "const i64 nm = %s, nn = %lld, nk = %s, across = %lld;", cuda_product(f, &first->m, 0, first->m.naxis),
-		(long long)first->nlanes, cuda_product(f, &first->r, 0, first->r.naxis),
+	cuda_line(f, "const i64 nm = %s, nn = %lld, nk = %s, across = %lld;", cuda_extents(f, &first->m, 0, first->m.naxis),
+		(long long)first->nlanes, cuda_extents(f, &first->r, 0, first->r.naxis),
 		(long long)((first->nlanes + TILE_N - 1) / TILE_N));
 	cuda_line(f, "float *const a = (float *)shared, *const b = a + %d;", TILE_K * TILE_N);
 	cuda_line(f, "const int row = THREAD / %d, lane = THREAD %% %d * 4;", TILE_N / 4, TILE_N / 4);

@@ -29,8 +29,8 @@ enum {
 	AHEAD = SLAB / 2,    /* the same where the next ones are on their way */
 	LINE = 4,            /* words that are copied at once */
 };
-/* Words from token to token in shared memory: 8 of 4 double words lie in 64 different banks; or 32 neighbours do, where they
- * are written as neighbours. */
+/* Words from token to token in shared memory: double words of 4 tokens and 4 lanes lie in 32 different banks; or words of 32
+ * tokens do, where those are written as neighbours. */
 enum { ALONG = SLAB + 8, ALONG_AHEAD = AHEAD + 8, ACROSS = SLAB + 9 };
 _Static_assert((int)GPU_CHUNKS == (int)WARPS, "a range a warp");
 
@@ -54,7 +54,7 @@ static struct operand describe(struct cuda_fn *f, const struct dot *d)
 	int64_t inner = dot_static_inner(f->g, d);
 	int64_t nw = o.q ? d->panels_shape.nblock * STEP : (inner + 1) / 2;
 	o.odd = !o.q && inner % 2;
-	o.nk = cuda_product(f, &d->r, 0, d->r.naxis);
+	o.nk = cuda_extents(f, &d->r, 0, d->r.naxis);
 	o.nw = o.q || inner ? cuda_text(f, "%lld", (long long)nw) : cuda_text(f, "(%s + 1) / 2", o.nk);
 	o.chunk = (nw + GPU_CHUNKS * STEP - 1) / (GPU_CHUNKS * STEP) * STEP;
 	if (!nw)
@@ -296,12 +296,11 @@ static void copy_slab(struct cuda_fn *f, const struct operand *o, const char *ha
 	cuda_close(f);
 }
 
-/* Those that are not the last ones of all ask for what comes behind them. */
+/* A slab asks for the one behind it, which may be the first of the next range; the last of all for nothing. */
 static void next_slab(struct cuda_fn *f, const struct operand *o)
 {
 	cuda_line(f, "const i64 w1 = w0 + %d < to ? w0 + %d : to;", AHEAD, AHEAD);
-	cuda_line(f, "const i64 to1 = w1 < to || to + %lld > nw ? (w1 < to ? to : nw) : to + %lld;", (long long)o->chunk,
-		(long long)o->chunk);
+	cuda_line(f, "const i64 to1 = w1 < to ? to : to + %lld < nw ? to + %lld : nw;", (long long)o->chunk, (long long)o->chunk);
 	cuda_open(f, "if (w1 < nw)");
 	copy_slab(f, o, "(1 - half)", "w1", "to1");
 	cuda_close(f);
@@ -362,6 +361,8 @@ static void many_tokens(struct cuda_fn *f, const struct cuda_dots *d)
 		ask_for_lanes(f, &o, "2 * t", "");
 		if (o.ahead) {
 			cuda_line(f, "int half = 0;");
+			if (i)
+				cuda_line(f, "sync_block();"); /* the dot before may still be read */
 			copy_slab(f, &o, "half", "0", cuda_text(f, "(%lldL < nw ? %lldL : nw)", (long long)o.chunk, (long long)o.chunk));
 			cuda_line(f, "copy_end();");
 		}
@@ -413,7 +414,7 @@ void cuda_dot_mma(struct cuda_fn *f, const struct cuda_dots *d)
 	int64_t part = few ? (int64_t)d->ndot * WARPS * TOKENS * LANES * 4 : 0;
 	int64_t done = many ? (int64_t)d->ndot * BLOCK_M * BLOCK_N * 4 : 0;
 	f->shared_bytes = slab + records + (part > done ? part : done);
-	cuda_line(f, "const i64 nm = %s;", cuda_product(f, &d->dot[0].m, 0, d->dot[0].m.naxis));
+	cuda_line(f, "const i64 nm = %s;", cuda_extents(f, &d->dot[0].m, 0, d->dot[0].m.naxis));
 	cuda_line(f, "const int warp = THREAD / 32, g = THREAD %% 32 / 4, t = THREAD %% 4, o4 = g %% 4 * 4;");
 	cuda_line(f, "float *const done = (float *)(shared + %lld);", (long long)(slab + records));
 	if (many)

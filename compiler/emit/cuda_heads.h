@@ -12,6 +12,9 @@ struct cuda_heads {
 };
 struct cuda_heads cuda_heads(const struct graph *g, const struct node *n);
 
+/* The region's node of that op; -1: it has none. */
+int cuda_heads_node(const struct cuda_fn *f, enum op op);
+
 /* Variables of an element's place, any of them NULL; their axes' indices are declared. */
 enum { AT_ROW, AT_SLOT, AT_BATCH, AT_GROUP, AT_FEATURE, NAT };
 void cuda_heads_place(struct cuda_fn *f, const struct cuda_heads *h, struct spot *s, const char *const *at);

@@ -41,7 +41,7 @@ const char *cuda_text(struct cuda_fn *f, const char *fmt, ...) PRINTF_LIKE(2, 3)
 /* ---- axes ---- */
 const char *cuda_extent(struct cuda_fn *f, int axis); /* in this call: a number, or the name of a dynamic axis */
 /* The extents' product of axes [first, last) of t. */
-const char *cuda_product(struct cuda_fn *f, const struct type *t, int first, int last);
+const char *cuda_extents(struct cuda_fn *f, const struct type *t, int first, int last);
 /* Declares indices of axes [first, last) of t, by division of the variable `flat`. */
 void cuda_unflatten(struct cuda_fn *f, struct spot *s, const struct type *t, int first, int last, const char *flat);
 /* The other way round, by maximum extents; last == first: "0". */

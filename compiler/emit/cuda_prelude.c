@@ -43,6 +43,7 @@ const char cuda_prelude[] =
 "\tasm(\"cvt.rn.bf16x2.f32 %0, %1, %2;\" : \"=r\"(x) : \"f\"(high), \"f\"(low));\n"
 "\treturn x;\n"
 "}\n"
+"DEVICE float round_bf16(float x) { return from_bits(pack_bf16(x, 0.0f) << 16); }\n"
 "/* c += a b: a is 16 outputs by 16 k, b 16 k by 8 tokens. */\n"
 "DEVICE void mma_bf16(float *c, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1)\n"
 "{\n"

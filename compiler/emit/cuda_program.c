@@ -269,13 +269,13 @@ static struct cuda_source emit(struct unit *u, const struct graph *const *graph,
 {
 	struct arena *a = u->arena;
 	struct cuda_source out = {.program = arena_array(a, struct gpu_program, ngraph), .nprogram = ngraph,
-		.of = arena_array(a, struct cuda_products, ngraph)};
+		.products = arena_array(a, struct cuda_products, ngraph)};
 	strbuf_init(&u->text);
 	strbuf_adds(&u->text, cuda_prelude);
 	cuda_recipe(&u->text, a, OP_EXP);
 	strbuf_adds(&u->text, cuda_behind_exp);
 	for (int i = 0; i < ngraph; i++)
-		out.program[i] = emit_program(u, graph[i], i, &out.of[i]);
+		out.program[i] = emit_program(u, graph[i], i, &out.products[i]);
 	out.text = arena_strndup(a, u->text.s, u->text.n);
 	out.text_bytes = u->text.n;
 	strbuf_release(&u->text);

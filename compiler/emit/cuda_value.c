@@ -79,7 +79,7 @@ const char *cuda_extent(struct cuda_fn *f, int axis)
 	return cuda_text(f, "d%d", n);
 }
 
-const char *cuda_product(struct cuda_fn *f, const struct type *t, int first, int last)
+const char *cuda_extents(struct cuda_fn *f, const struct type *t, int first, int last)
 {
 	const char *text = NULL;
 	int64_t n = 1;

@@ -100,5 +100,6 @@ static bool cpu_run(struct device *d, int i, void **t, const int64_t *dim)
 	return true;
 }
 
-const struct device_ops device_cpu = {"cpu", 0, NULL, graph_plan, cpu_open, cpu_close, cpu_load, cpu_shared_bytes, cpu_has_room, cpu_alloc,
-	cpu_release, cpu_move, cpu_move, cpu_move, cpu_clear, cpu_run, true};
+const struct device_ops device_cpu = {.name = "cpu", .plan = graph_plan, .open = cpu_open, .close = cpu_close, .load = cpu_load,
+	.shared_bytes = cpu_shared_bytes, .has_room = cpu_has_room, .alloc = cpu_alloc, .release = cpu_release, .write = cpu_move,
+	.read = cpu_move, .copy = cpu_move, .clear = cpu_clear, .run = cpu_run, .host_follows = true};

@@ -30,6 +30,8 @@ struct cuda_device {
 
 /* What the library's documentation recommends for its fastest kernels. */
 enum { WORKSPACE_BYTES = 32 << 20 };
+/* Goes up when bits change by what the library is asked for: this, and all that cublaslt.c sets. */
+enum { PRODUCTS_VERSION = 1 };
 
 static bool open_first(struct err *e)
 {
@@ -65,7 +67,7 @@ static bool cublaslt_device_open(struct device *d, struct err *e)
 	return cuda_open(d, e) && cublaslt_open(&((struct cuda_device *)d->own)->library, e);
 }
 
-static void free_ways(struct device *d)
+static void close_library(struct device *d)
 {
 	struct cuda_device *own = d->own;
 	for (int i = 0; i < d->nprogram && own->way; i++)
@@ -78,7 +80,7 @@ static void cuda_close(struct device *d)
 {
 	struct cuda_device *own = d->own;
 	const struct gpu_driver *driver = own->g.d;
-	free_ways(d);
+	close_library(d);
 	for (int i = 0; i < d->nprogram && own->module; i++) {
 		gpu_functions_close(&own->code[i]);
 		if (own->module[i])
@@ -152,7 +154,7 @@ static bool load_one(struct device *d, int i, const struct cuda_code *code, stru
 {
 	struct cuda_device *own = d->own;
 	own->program[i] = code->source.program[0];
-	own->products[i] = code->source.of[0];
+	own->products[i] = code->source.products[0];
 	own->way[i] = arena_array(&d->arena, struct cublaslt_way *, own->products[i].n + 1);
 	d->program[i] = &own->program[i].head;
 	own->t[i] = arena_array(&d->arena, uint64_t, own->program[i].head.nexternal + 2);
@@ -256,15 +258,19 @@ static bool cuda_run(struct device *d, int i, void **t, const int64_t *dim)
 	uint32_t done = 0, all = own->program[i].nkernel;
 	for (size_t k = 0; k < own->products[i].n; k++) {
 		uint32_t before = own->products[i].product[k].before;
-		if (!gpu_launch_some(&own->code[i], done, before, own->t[i], dim, own->stream, &d->error) || !multiply(d, i, k, dim))
+		if (!gpu_launch_some(&own->code[i], (struct gpu_some){done, before}, own->t[i], dim, own->stream, &d->error) || !multiply(d, i, k, dim))
 			return false;
 		done = before;
 	}
-	return gpu_launch_some(&own->code[i], done, all, own->t[i], dim, own->stream, &d->error);
+	return gpu_launch_some(&own->code[i], (struct gpu_some){done, all}, own->t[i], dim, own->stream, &d->error);
 }
 
-const struct device_ops device_cuda = {"cuda", GPU_CLASS_VERSION, NULL, graph_plan, cuda_open, cuda_close, cuda_load,
-	cuda_shared_bytes, cuda_has_room, cuda_alloc, cuda_release, cuda_write, cuda_read, cuda_copy, cuda_clear, cuda_run, false};
-const struct device_ops device_cublaslt = {"cuda-cublaslt", GPU_CLASS_VERSION, cublaslt_version, graph_plan_rows,
-	cublaslt_device_open, cuda_close, cuda_load, cublaslt_shared_bytes, cuda_has_room, cuda_alloc, cuda_release, cuda_write,
-	cuda_read, cuda_copy, cuda_clear, cuda_run, false};
+/* What both have. */
+#define CUDA_OPS .close = cuda_close, .load = cuda_load, .has_room = cuda_has_room, .alloc = cuda_alloc, .release = cuda_release, \
+	.write = cuda_write, .read = cuda_read, .copy = cuda_copy, .clear = cuda_clear, .run = cuda_run
+
+const struct device_ops device_cuda = {.name = "cuda", .version = GPU_CLASS_VERSION, .plan = graph_plan, .open = cuda_open,
+	.shared_bytes = cuda_shared_bytes, CUDA_OPS};
+const struct device_ops device_cublaslt = {.name = "cuda-cublaslt", .version = GPU_CLASS_VERSION * 1000 + PRODUCTS_VERSION,
+	.library = cublaslt_version, .plan = graph_plan_rows, .open = cublaslt_device_open, .shared_bytes = cublaslt_shared_bytes,
+	CUDA_OPS};

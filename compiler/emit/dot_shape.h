@@ -12,7 +12,7 @@ struct dot {
 	int broadcast, lane;     /* nodes */
 	int64_t m_stride, k_stride; /* broadcast source, elements */
 	int64_t row_stride;      /* lane source in rows: elements from k to k + 1 */
-	int64_t lane_stride;     /* and from lane to lane; 1 but for those who planned without panels */
+	int64_t lane_stride;     /* and from lane to lane: 1 unless it was planned LANES_IN_ROWS */
 	bool panels;
 	enum dtype dtype;        /* of the lane source; the broadcast source of q4 is q8 */
 	struct block_shape rows_shape, panels_shape; /* of both sources, when they have blocks */

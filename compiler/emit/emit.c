@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "beside.h"
+
 /* Opened once per process, by whichever worker comes first. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const struct emitter *opened;
@@ -105,7 +107,7 @@ void emit_unload(struct loaded *l)
 
 struct native {
 	const struct graph *const *graph;
-	int ngraph, next; /* next: the first that no thread has taken */
+	int ngraph;
 	const struct target *target;
 	const char *kept; /* emit_request */
 	struct loaded *part;
@@ -113,36 +115,15 @@ struct native {
 };
 
 /* part[i] has a handle, or error[i] says why not. */
-static void make_one(const struct native *n, int i)
+static bool make_one(void *native, int i)
 {
+	const struct native *n = native;
 	struct emit_request r = {n->target, &n->graph[i], 1, EMIT_OBJECT, n->kept};
 	struct strbuf object;
 	strbuf_init(&object);
-	if (emit_object(&r, &object, &n->error[i]))
-		emit_load(strbuf_buf(&object), &n->part[i], &n->error[i]);
+	bool ok = emit_object(&r, &object, &n->error[i]) && emit_load(strbuf_buf(&object), &n->part[i], &n->error[i]);
 	strbuf_release(&object);
-}
-
-static void *make_some(void *arg)
-{
-	struct native *n = arg;
-	int i;
-	while ((i = __atomic_fetch_add(&n->next, 1, __ATOMIC_RELAXED)) < n->ngraph)
-		make_one(n, i);
-	return NULL;
-}
-
-/* As many threads as there are; one that does not start is no reason to fail. */
-static void make_all(struct native *n, int nthreads)
-{
-	enum { MOST_THREADS = 64 };
-	pthread_t thread[MOST_THREADS];
-	int most = nthreads < n->ngraph ? nthreads : n->ngraph, started = 0;
-	while (started < most - 1 && started < MOST_THREADS && !pthread_create(&thread[started], NULL, make_some, n))
-		started++;
-	make_some(n);
-	for (int i = 0; i < started; i++)
-		pthread_join(thread[i], NULL);
+	return ok;
 }
 
 bool emit_native(const struct graph *const *graph, int ngraph, int nthreads, struct loaded *out, struct err *e)
@@ -154,7 +135,7 @@ bool emit_native(const struct graph *const *graph, int ngraph, int nthreads, str
 		return err_set(e, ERR_TOOL, "no target runs on this CPU; it must be x86-64-v3 at least");
 	n.part = xcalloc((size_t)ngraph, sizeof(*n.part));
 	n.error = xcalloc((size_t)ngraph, sizeof(*n.error));
-	make_all(&n, nthreads);
+	beside(ngraph, nthreads, make_one, &n);
 	const struct program **program = xcalloc((size_t)ngraph, sizeof(*program));
 	for (int i = 0; i < ngraph; i++) {
 		if (n.part[i].handle)

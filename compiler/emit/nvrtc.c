@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base.h"
+#include "library.h"
 
 /* nvrtc.h of CUDA: 0 is success; a program is a handle. */
 typedef struct program_handle *nvrtc_program;
@@ -29,10 +29,7 @@ static struct {
 	int (*ptx)(nvrtc_program p, char *ptx);
 } call;
 
-static const struct {
-	const char *name;
-	void *to;
-} symbols[] = {
+static const struct library_symbol symbols[] = {
 	{"nvrtcVersion", &call.version}, {"nvrtcGetNumSupportedArchs", &call.narch},
 	{"nvrtcGetSupportedArchs", &call.arch}, {"nvrtcGetErrorString", &call.error},
 	{"nvrtcCreateProgram", &call.create}, {"nvrtcDestroyProgram", &call.destroy},
@@ -42,7 +39,7 @@ static const struct {
 };
 
 /* From new to old. */
-static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so"};
+static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so", NULL};
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct nvrtc opened;
@@ -65,41 +62,22 @@ static void load_builtins(const char *path)
 	closedir(d);
 }
 
-static bool load(const char *path, struct err *e)
+static const struct library library = {"NVRTC", "TRIM_NVRTC", names, symbols, NELEM(symbols), "CUDA 11.2",
+	"which compiles code for GPUs; install libnvrtc11.2 of Debian's non-free, 'pip install nvidia-cuda-nvrtc' with TRIM_NVRTC set to "
+	"its libnvrtc.so, or NVIDIA's cuda-nvrtc package", load_builtins};
+
+static bool find(struct err *e)
 {
-	load_builtins(path);
-	void *lib = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (!lib)
-		return err_set(e, ERR_TOOL, "unable to open NVRTC: %s", dlerror());
-	for (size_t i = 0; i < NELEM(symbols); i++) {
-		void *p = dlsym(lib, symbols[i].name);
-		if (!p)
-			return err_set(e, ERR_TOOL, "'%s' has no %s: an NVRTC of CUDA 11.2 or later is needed", path, symbols[i].name);
-		memcpy(symbols[i].to, &p, sizeof(p));
-	}
+	const char *path = library_open(&library, e);
 	int n = 0;
-	if (call.version(&opened.major, &opened.minor) || call.narch(&n) || n > (int)NELEM(arch_known) ||
-		call.arch(arch_known))
+	if (!path)
+		return false;
+	if (call.version(&opened.major, &opened.minor) || call.narch(&n) || n > (int)NELEM(arch_known) || call.arch(arch_known))
 		return err_set(e, ERR_TOOL, "'%s' does not say which version it is", path);
-	Dl_info info;
-	if (dladdr((const void *)(uintptr_t)call.version, &info))
-		path = xstrdup(info.dli_fname);
 	opened.arch = arch_known;
 	opened.narch = n;
 	opened.path = path;
 	return true;
-}
-
-static bool find(struct err *e)
-{
-	const char *set = getenv("TRIM_NVRTC");
-	if (set && *set)
-		return load(set, e);
-	for (size_t i = 0; i < NELEM(names); i++)
-		if (load(names[i], NULL))
-			return true;
-	return err_set(e, ERR_TOOL, "no NVRTC here, which compiles code for GPUs; install libnvrtc11.2 of Debian's non-free, "
-		"'pip install nvidia-cuda-nvrtc' with TRIM_NVRTC set to its libnvrtc.so, or NVIDIA's cuda-nvrtc package");
 }
 
 const struct nvrtc *nvrtc_open(struct err *e)

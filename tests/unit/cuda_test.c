@@ -85,30 +85,15 @@ static bool run_program(struct shim *shim, const struct cuda_products *products,
 	return !wrong;
 }
 
-/* Equal bits, or within a tolerance where a class of its own or a sum of it is in between. */
-static double tolerance;
+static bool exact;      /* equal bits; else within the class's tolerance */
 static bool by_library; /* products of numbers are not code */
-
-/* Attention is on tensor cores where keys and values are bf16. */
-static bool has_attention_of(const struct graph *g, bool bf16)
-{
-	for (int i = 0; i < g->nnode; i++)
-		if (op_info[g->node[i].op].class == CLASS_ATTENTION && (g->node[g->node[i].src[1]].type.dtype == DT_BF16) == bf16)
-			return true;
-	return false;
-}
-
-static double tolerance_of(const struct graph *g)
-{
-	return has_attention_of(g, false) && !has_attention_of(g, true) ? 1e-5 : tolerance;
-}
 
 static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
 {
 	const struct graph *plan = by_library ? graph_plan_rows(a, g) : graph_plan(a, g);
 	struct cuda_source source = by_library ? cuda_emit_products(a, &plan, 1) : cuda_emit(a, &plan, 1);
 	struct memory want, first;
-	void (*init)(struct memory *, const struct graph *, const int64_t *, uint64_t) = tolerance ? memory_init_plain : memory_init;
+	void (*init)(struct memory *, const struct graph *, const int64_t *, uint64_t) = exact ? memory_init : memory_init_plain;
 	char name[128];
 	init(&want, g, rows, seed);
 	struct shim shim;
@@ -118,8 +103,8 @@ static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uin
 		shim_order(&shim, order, order ? NBLOCKS : 1);
 		snprintf(name, sizeof(name), "%s, seed %llu, order %d", g->name, (unsigned long long)seed, order);
 		init(&got, plan, rows, seed);
-		ok = run_program(&shim, &source.of[0], &got) &&
-			(tolerance ? memory_close(&want, &got, tolerance_of(g), name) : memory_same(&want, &got, name));
+		ok = run_program(&shim, &source.products[0], &got) &&
+			(exact ? memory_same(&want, &got, name) : memory_close(&want, &got, tolerance_of(g), name));
 		/* Whatever the order and the blocks: the same bits. */
 		if (ok && order)
 			ok = memory_same(&first, &got, name);
@@ -140,13 +125,13 @@ static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uin
 #define EXACT(name, nseed)                        \
 	TEST(cuda_##name)                         \
 	{                                         \
-		tolerance = 0;                    \
+		exact = true;                     \
 		emit_case(#name, test_seeds(nseed), try);     \
 	}
-#define CLOSE(name, nseed, by)                    \
+#define CLOSE(name, nseed)                        \
 	TEST(cuda_##name)                         \
 	{                                         \
-		tolerance = by;                   \
+		exact = false;                    \
 		emit_case(#name, test_seeds(nseed), try);     \
 	}
 EXACT(maps, 4)
@@ -156,24 +141,24 @@ EXACT(norm, 8)
 EXACT(sums, 4)
 EXACT(loss, 3)
 EXACT(dot_f32, 5)
-CLOSE(dot_bf16, 6, 4e-3)
-CLOSE(quantised, 6, 4e-3)
-CLOSE(backward, 6, 4e-3)
-CLOSE(memory, 4, 4e-3)
-CLOSE(attention, 10, 8e-3)
-CLOSE(attention_rows, 4, 8e-3)
-CLOSE(attention_grad, 8, 8e-3)
-CLOSE(attention_grad_bf16, 8, 8e-3)
+CLOSE(dot_bf16, 6)
+CLOSE(quantised, 6)
+CLOSE(backward, 6)
+CLOSE(memory, 4)
+CLOSE(attention, 10)
+CLOSE(attention_rows, 4)
+CLOSE(attention_grad, 8)
+CLOSE(attention_grad_bf16, 8)
 
 TEST(cuda_training)
 {
-	tolerance = 4e-3;
+	exact = false;
 	emit_case_training(test_seeds(2), try);
 }
 
 TEST(cuda_importance)
 {
-	tolerance = 4e-3;
+	exact = false;
 	emit_case_importance(test_seeds(3), try);
 }
 
@@ -181,7 +166,7 @@ TEST(cuda_importance)
 TEST(cuda_products)
 {
 	static const char *const cases[] = {"dot_f32", "dot_bf16", "quantised", "backward", "loss"};
-	tolerance = 4e-3;
+	exact = false;
 	by_library = true;
 	for (size_t i = 0; i < NELEM(cases); i++)
 		emit_case(cases[i], test_seeds(3), try);

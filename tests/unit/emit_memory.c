@@ -310,9 +310,23 @@ static double largest(const struct memory *m, int t)
 	return most;
 }
 
-bool memory_close(const struct memory *want, const struct memory *got, double tolerance, const char *what)
+/* Attention is on tensor cores where keys and values are bf16. */
+static bool has_attention(const struct graph *g, enum op from, enum op to, bool bf16)
 {
-	static const double least = 1e-2; /* what is given is about 1, so where all comes to nothing it need not be 0 to the bit */
+	for (int i = 0; i < g->nnode; i++)
+		if (g->node[i].op >= from && g->node[i].op <= to && (g->node[g->node[i].src[1]].type.dtype == DT_BF16) == bf16)
+			return true;
+	return false;
+}
+
+struct tolerance tolerance_of(const struct graph *g)
+{
+	bool bf16 = has_attention(g, OP_ATTENTION, OP_ATTENTION_DV, true), other = has_attention(g, OP_ATTENTION, OP_ATTENTION_DV, false);
+	return (struct tolerance){bf16 ? 8e-3 : other ? 1e-5 : 4e-3, has_attention(g, OP_ATTENTION_DQ, OP_ATTENTION_DV, true) ? 8e-5 : 0};
+}
+
+bool memory_close(const struct memory *want, const struct memory *got, struct tolerance by, const char *what)
+{
 	for (int t = 0; t < want->ntensor; t++) {
 		const struct node *n = &want->g->node[want->node[t]];
 		int u = written(want, t, got);
@@ -322,7 +336,7 @@ bool memory_close(const struct memory *want, const struct memory *got, double to
 		int64_t index[IR_MAX_AXES] = {0};
 		do {
 			double a = number(want, t, index), b = number(got, u, index);
-			if (!(fabs(a - b) <= tolerance * (most > least ? most : least)) && !(isnan(a) && isnan(b)) && a != b) {
+			if (!(fabs(a - b) <= (by.part * most > by.least ? by.part * most : by.least)) && !(isnan(a) && isnan(b)) && a != b) {
 				FAIL("%s: '%s' at %lld,%lld,%lld,%lld: want %g, got %g, of at most %g", what, want->tensor[t].name,
 					(long long)index[0], (long long)index[1], (long long)index[2], (long long)index[3], a, b, most);
 				return false;

@@ -29,7 +29,14 @@ bool memory_interpret(struct memory *m);                /* false after FAIL */
 /* States and outputs by name, element by element: equal bits; NaN equals NaN. False after FAIL. */
 bool memory_same(const struct memory *want, const struct memory *got, const char *what);
 
-/* The same, each within `tolerance` of the largest number that stands in its tensor, or of a hundredth. */
-bool memory_close(const struct memory *want, const struct memory *got, double tolerance, const char *what);
+/* Where a class of its own or a sum of it is in between: a part of the largest number that stands in a tensor, or so much if that is
+ * more. What memory_init_plain gives is about 1; a gradient that comes to nothing need not be 0 to the bit. */
+struct tolerance {
+	double part, least;
+};
+struct tolerance tolerance_of(const struct graph *g); /* of GPU classes */
+
+/* The same, each within the tolerance. */
+bool memory_close(const struct memory *want, const struct memory *got, struct tolerance by, const char *what);
 
 #endif

@@ -77,7 +77,7 @@ static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uin
 		ok = ok && memory_interpret(&want) && run(&device, read, code.cubin, &got, &e);
 		if (e.msg[0])
 			FAIL("%s: %s", name, e.msg);
-		ok = ok && memory_close(&want, &got, 8e-3, name);
+		ok = ok && memory_close(&want, &got, tolerance_of(g), name);
 		gpu_trial_code_close(&code);
 	}
 	gpu_device_close(&device);
