@@ -12,7 +12,8 @@
  * added in order either way, so that a token's bits are the same.
  *
  * Nothing waits for memory that can be asked before: few tokens have several steps on their way, many the next step's outputs. Where
- * tokens of bf16 lie in whole lines of 16 bytes along k, the next slab of them comes to the other half of shared memory meanwhile.
+ * tokens of bf16 lie in whole lines of 16 bytes along k, the next slab of them comes to the other half of shared memory meanwhile;
+ * so do tokens of bytes, with the records of their blocks.
  */
 #include "cuda_dot.h"
 
@@ -60,7 +61,7 @@ static struct operand describe(struct cuda_fn *f, const struct dot *d)
 	if (!nw)
 		o.chunk = DOT_CHUNK / 2;
 	o.chunks = !nw || nw > o.chunk;
-	o.ahead = !o.q && d->k_stride == 1 && d->m_stride % (2 * LINE) == 0 && inner && inner % (2 * LINE) == 0;
+	o.ahead = o.q || (d->k_stride == 1 && d->m_stride % (2 * LINE) == 0 && inner && inner % (2 * LINE) == 0);
 	o.across = !o.q && d->k_stride != 1 && d->m_stride == 1;
 	o.slab = o.ahead ? AHEAD : SLAB;
 	o.stride = o.ahead ? ALONG_AHEAD : o.across ? ACROSS : ALONG;
@@ -261,7 +262,7 @@ static void few_tokens(struct cuda_fn *f, const struct cuda_dots *d)
 
 /* ---- many tokens ---- */
 
-/* Tokens' words [w0, w0 + SLAB) of the range that ends at `to`, and their records. */
+/* Tokens' words [w0, w0 + SLAB) of the range that ends at `to`. */
 static void load_slab(struct cuda_fn *f, const struct operand *o)
 {
 	cuda_line(f, "sync_block();");
@@ -273,26 +274,30 @@ static void load_slab(struct cuda_fn *f, const struct operand *o)
 	cuda_line(f, "const i64 m = m0 + row, w = w0 + word;");
 	cuda_line(f, "slab[row * %d + word] = m < nm && w < to ? %s : 0;", o->stride, token_word(f, o, "m", "w"));
 	cuda_close(f);
-	if (o->q) {
-		cuda_open(f, "for (int i = THREAD; i < %d; i += THREADS)", BLOCK_M * SLAB / STEP);
-		cuda_line(f, "const i64 m = m0 + i / %d, block = w0 / 8 + i %% %d;", SLAB / STEP, SLAB / STEP);
-		cuda_line(f, "const int known = m < nm && block * 8 < to;");
-		cuda_line(f, "scales[i] = known ? load_f32(%s, 0) : 0.0f;", record(f, o, "m", "block"));
-		cuda_line(f, "sums[i] = known ? load_i32(%s, 1) : 0;", record(f, o, "m", "block"));
-		cuda_close(f);
-	}
 	cuda_line(f, "sync_block();");
 }
 
-/* Words [from, from + AHEAD) of the range that ends at `end` begin to come to the half `half`. */
+/* Words [from, from + AHEAD) of the range that ends at `end` begin to come to the half `half`, and behind a token's words the records
+ * of their blocks. */
 static void copy_slab(struct cuda_fn *f, const struct operand *o, const char *half, const char *from, const char *end)
 {
-	cuda_open(f, "for (int i = THREAD; i < %d; i += THREADS)", BLOCK_M * AHEAD / LINE);
-	cuda_line(f, "const int row = i / %d, word = i %% %d * %d;", AHEAD / LINE, AHEAD / LINE, LINE);
-	cuda_line(f, "const i64 m = m0 + row, w = %s + word;", from);
+	enum { LINES = AHEAD / LINE, RECORDS = AHEAD / STEP };
+	int each = o->q ? LINES + RECORDS : LINES;
+	cuda_open(f, "for (int i = THREAD; i < %d; i += THREADS)", BLOCK_M * each);
+	cuda_line(f, "const int row = i / %d, line = i %% %d;", each, each);
+	cuda_line(f, "const i64 m = m0 + row, w = %s + (line < %d ? line * %d : (line - %d) * %d);", from, LINES, LINE, LINES, STEP);
 	cuda_line(f, "const int known = m < nm && w < %s;", end);
-	cuda_line(f, "copy_line(slab + %s * %d + row * %d + word, %s + (known ? m * %lld + w * 2 : 0) * 2, known);", half,
-		BLOCK_M * o->stride, o->stride, cuda_memory(f, o->d->broadcast), (long long)o->d->m_stride);
+	cuda_line(f, "u32 *const to = slab + %s * %d + row * %d;", half, BLOCK_M * o->stride, o->stride);
+	if (o->q) {
+		cuda_line(f, "const u8 *const of = %s + (known ? m * %lld : 0);", cuda_memory(f, o->d->broadcast),
+			(long long)o->d->rows_shape.bytes);
+		cuda_line(f, "if (line < %d) copy_line(to + line * %d, of + (known ? w * 4 : 0), known);", LINES, LINE);
+		cuda_line(f, "else copy_pair(to + %d + (line - %d) * 2, of + %lld + (known ? w / 8 * 8 : 0), known);", AHEAD, LINES,
+			(long long)o->d->rows_shape.scales);
+	} else {
+		cuda_line(f, "copy_line(to + line * %d, %s + (known ? m * %lld + w * 2 : 0) * 2, known);", LINE,
+			cuda_memory(f, o->d->broadcast), (long long)o->d->m_stride);
+	}
 	cuda_close(f);
 }
 
@@ -325,9 +330,10 @@ static void multiply(struct cuda_fn *f, const struct operand *o)
 		o->ahead ? cuda_text(f, "half * %d + ", BLOCK_M * o->stride) : "", o->stride);
 	cuda_line(f, "const u32 b0 = b[0], b1 = b[1];");
 	if (o->q) {
-		cuda_line(f, "const int at = (m4 + j * 8 + 2 * t) * %d + w / 8;", SLAB / STEP);
-		cuda_line(f, "const int sum[2] = {sums[at], sums[at + %d]};", SLAB / STEP);
-		cuda_line(f, "const float by[2] = {scales[at], scales[at + %d]};", SLAB / STEP);
+		cuda_line(f, "const u32 *const of = slab + half * %d + (m4 + j * 8 + 2 * t) * %d + %d + w / 8 * 2;", BLOCK_M * o->stride,
+			o->stride, AHEAD);
+		cuda_line(f, "const float by[2] = {from_bits(of[0]), from_bits(of[%d])};", o->stride);
+		cuda_line(f, "const int sum[2] = {(int)of[1], (int)of[%d]};", o->stride + 1);
 	}
 	step(f, o, "acc[j]");
 	cuda_close(f);
@@ -400,29 +406,24 @@ static void many_tokens(struct cuda_fn *f, const struct cuda_dots *d)
 
 void cuda_dot_mma(struct cuda_fn *f, const struct cuda_dots *d)
 {
-	bool few = true, q = false;
+	bool few = true;
 	int line = 0; /* words of a token in shared memory */
 	for (int i = 0; i < d->ndot; i++) {
 		struct operand o = describe(f, &d->dot[i]);
 		int own = o.ahead ? 2 * o.stride : o.stride;
 		few = few && dot_static_inner(f->g, &d->dot[i]);
-		q = q || o.q;
 		line = own > line ? own : line;
 	}
 	bool many = !few || type_extents(f->g, &d->dot[0].m, 0, d->dot[0].m.naxis) > TOKENS;
-	int64_t slab = many ? BLOCK_M * line * 4 : 0, records = many && q ? BLOCK_M * SLAB / STEP * 8 : 0;
+	int64_t slab = many ? BLOCK_M * line * 4 : 0;
 	int64_t part = few ? (int64_t)d->ndot * WARPS * TOKENS * LANES * 4 : 0;
 	int64_t done = many ? (int64_t)d->ndot * BLOCK_M * BLOCK_N * 4 : 0;
-	f->shared_bytes = slab + records + (part > done ? part : done);
+	f->shared_bytes = slab + (part > done ? part : done);
 	cuda_line(f, "const i64 nm = %s;", cuda_extents(f, &d->dot[0].m, 0, d->dot[0].m.naxis));
 	cuda_line(f, "const int warp = THREAD / 32, g = THREAD %% 32 / 4, t = THREAD %% 4, o4 = g %% 4 * 4;");
-	cuda_line(f, "float *const done = (float *)(shared + %lld);", (long long)(slab + records));
+	cuda_line(f, "float *const done = (float *)(shared + %lld);", (long long)slab);
 	if (many)
 		cuda_line(f, "u32 *const slab = (u32 *)shared;");
-	if (many && q) {
-		cuda_line(f, "float *const scales = (float *)(shared + %lld);", (long long)slab);
-		cuda_line(f, "int *const sums = (int *)(shared + %lld);", (long long)(slab + records / 2));
-	}
 	if (few) {
 		cuda_line(f, "float *const part = done;");
 		cuda_open(f, "if (nm <= %d)", TOKENS);

@@ -132,33 +132,37 @@ static struct shim_copies {
 	struct {
 		void *to;
 		const void *from;
-		int there, group;
+		int bytes, there, group;
 	} copy[SHIM_COPIES];
 	int n, group;
 } shim_copies[SHIM_THREADS * SHIM_BLOCKS];
 
-static void shim_copy(void *to, const void *from, int there)
+static void shim_copy(void *to, const void *from, int bytes, int there)
 {
 	if (there)
-		memcpy(to, from, 16);
+		memcpy(to, from, (size_t)bytes);
 	else
-		memset(to, 0, 16);
+		memset(to, 0, (size_t)bytes);
 }
 
-static void copy_line(uint32_t *to, const unsigned char *from, int there)
+static void shim_copy_ahead(void *to, const void *from, int bytes, int there)
 {
 	struct shim_copies *c = &shim_copies[shim_me];
-	if (((uintptr_t)to | (there ? (uintptr_t)from : 0)) % 16 || c->n == SHIM_COPIES)
+	if (((uintptr_t)to | (there ? (uintptr_t)from : 0)) % (size_t)bytes || c->n == SHIM_COPIES)
 		abort();
 	if (!shim_copies_wait) {
-		shim_copy(to, from, there);
+		shim_copy(to, from, bytes, there);
 		return;
 	}
 	c->copy[c->n].to = to;
 	c->copy[c->n].from = from;
+	c->copy[c->n].bytes = bytes;
 	c->copy[c->n].there = there;
 	c->copy[c->n++].group = c->group;
 }
+
+static inline void copy_line(uint32_t *to, const unsigned char *from, int there) { shim_copy_ahead(to, from, 16, there); }
+static inline void copy_pair(uint32_t *to, const unsigned char *from, int there) { shim_copy_ahead(to, from, 8, there); }
 
 static void copy_end(void)
 {
@@ -171,7 +175,7 @@ static void copy_wait(void)
 	int kept = 0;
 	for (int i = 0; i < c->n; i++)
 		if (c->copy[i].group < c->group - 1)
-			shim_copy(c->copy[i].to, c->copy[i].from, c->copy[i].there);
+			shim_copy(c->copy[i].to, c->copy[i].from, c->copy[i].bytes, c->copy[i].there);
 		else
 			c->copy[kept++] = c->copy[i];
 	c->n = kept;

@@ -217,7 +217,7 @@ static void case_dot_bf16(struct graph *g, struct rng *r)
 /* Rows of integers, products with both kinds of weights, epilogues, and rows of a tied table. */
 static void case_quantised(struct graph *g, struct rng *r)
 {
-	static const int64_t inner[] = {1, 2, 3, 5, 7, 16, 31, 32, 33, 48, 63, 64, 65, 97, 96, 128, 160, 256, 509};
+	static const int64_t inner[] = {1, 2, 3, 5, 7, 16, 31, 32, 33, 48, 63, 64, 65, 97, 96, 128, 160, 256, 509, 1056};
 	enum dtype t[2];
 	for (int i = 0; i < 2; i++)
 		t[i] = rng_below(r, 2) ? DT_Q8 : DT_Q4;
