@@ -166,9 +166,11 @@ static bool start_all(struct gpu_run *r, const int64_t *dim, struct err *e)
 	void *arg[] = {&call};
 	unsigned blocks = r->code.nblock[0];
 	memcpy(call.dim, dim, p->head.ndim * sizeof(*dim));
-	r->arrivals += p->nwait * blocks;
-	return gpu_ok(r->g->d, r->g->d->launch_all(r->code.function[0], blocks, 1, 1, GPU_THREADS, 1, 1,
+	bool ok = gpu_ok(r->g->d, r->g->d->launch_all(r->code.function[0], blocks, 1, 1, GPU_THREADS, 1, 1,
 		(unsigned)gpu_most_shared(p), r->stream, arg), p->all, e);
+	if (ok)
+		r->arrivals += p->nwait * blocks;
+	return ok;
 }
 
 bool gpu_run_start(struct gpu_run *r, const int64_t *dim, struct err *e)

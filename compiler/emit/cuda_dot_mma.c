@@ -5,7 +5,8 @@
  * outputs, its columns tokens. Within a step words may come in any order if both operands have the same one, and mma's
  * rows may be any outputs; so a thread (g = lane / 4, t = lane % 4 of its warp) reads words 2t and 2t + 1 of 4
  * neighbouring outputs, 16 bytes each straight from a panel, and has the operands of two mma: outputs 0, 1 and
- * outputs 2, 3 of every g. A warp so covers two panels, and reads 256 neighbouring bytes of each at a time.
+ * outputs 2, 3 of every g. A warp so covers two panels, of each of which its two loads
+ * together read 512 neighbouring bytes (int4: one load 256).
  *
  * Up to 8 tokens (decode): a block takes two panels, each of its 8 warps one range of k. More: a block takes 128 outputs
  * by 64 tokens, a warp 32 by 32, and goes through all ranges; tokens come by way of shared memory. The sums of ranges are
@@ -91,30 +92,31 @@ static void declare_lanes(struct cuda_fn *f, const struct operand *o)
  */
 static void declare_ahead(struct cuda_fn *f, const struct operand *o, const char *size)
 {
-	cuda_line(f, "struct words4 ahead_p%s, ahead_q%s;", size, size);
+	cuda_line(f, o->d->dtype == DT_Q4 ? "struct words4 ahead_q%s;" : "struct words4 ahead_q%s, ahead_p%s;", size, size);
 	if (o->q)
 		cuda_line(f, "struct words2 ahead_scale%s;", size);
 }
 
-static void ask_for_lanes(struct cuda_fn *f, const struct operand *o, const char *w, const char *at)
+/* Of words from `end` on nothing is asked for. */
+static void ask_for_lanes(struct cuda_fn *f, const struct operand *o, const char *w, const char *end, const char *at)
 {
 	const char *const names[] = {cuda_text(f, "ahead_p%s", at), cuda_text(f, "ahead_q%s", at)};
 	bool both = o->d->dtype != DT_Q4; /* else one line has both */
-	for (int i = 0; i < 2; i++)
+	for (int i = both ? 0 : 1; i < 2; i++) {
 		cuda_line(f, "%s = no_words();", names[i]);
-	for (int i = both ? 0 : 1; i < 2; i++)
 		if (o->q)
-			cuda_line(f, "if (there && %s < nw) %s = panel_words(lanes + o4 * 4, (%s + %d) / %d);", w, names[i], w, both ? i : 0,
-				both ? 1 : 2);
+			cuda_line(f, "if (there && %s < %s) %s = panel_words(lanes + o4 * 4, (%s + %d) / %d);", w, end, names[i], w,
+				both ? i : 0, both ? 1 : 2);
 		else if (o->d->panels)
-			cuda_line(f, "if (there && %s + %d < nw) %s = panel_words(lanes, %s + %d);", w, i, names[i], w, i);
+			cuda_line(f, "if (there && %s + %d < %s) %s = panel_words(lanes, %s + %d);", w, i, end, names[i], w, i);
 		else
-			cuda_line(f, "%s = row_words(%s, %lld, panel * 16 + o4, %lld, %s + %d, nk);", names[i], cuda_memory(f, o->d->lane),
-				(long long)o->d->row_stride, (long long)o->d->nlanes, w, i);
+			cuda_line(f, "if (%s + %d < %s) %s = row_words(%s, %lld, panel * 16 + o4, %lld, %s + %d, nk);", w, i, end, names[i],
+				cuda_memory(f, o->d->lane), (long long)o->d->row_stride, (long long)o->d->nlanes, w, i);
+	}
 	if (o->q) {
 		cuda_line(f, "ahead_scale%s.x = ahead_scale%s.y = 0;", at, at);
-		cuda_line(f, "if (there && %s < nw) ahead_scale%s = *(const struct words2 *)(lanes + %lld + ((%s) / 8 * 16 + o4) * 2);", w, at,
-			(long long)o->d->panels_shape.scales, w);
+		cuda_line(f, "if (there && %s < %s) ahead_scale%s = *(const struct words2 *)(lanes + %lld + ((%s) / 8 * 16 + o4) * 2);", w,
+			end, at, (long long)o->d->panels_shape.scales, w);
 	}
 }
 
@@ -173,7 +175,7 @@ static void step(struct cuda_fn *f, const struct operand *o, const char *acc)
 
 /* ---- few tokens ---- */
 
-/* Steps that are on their way: so many bytes must be, of all warps that a multiprocessor has room for. */
+/* Steps that are on their way: 64 KB of a multiprocessor's 16 warps, int4's 48, where some 25 would do without gaps. */
 static int steps_ahead(const struct operand *o)
 {
 	return o->d->dtype == DT_Q4 ? 6 : 4;
@@ -204,7 +206,7 @@ static void multiply_few(struct cuda_fn *f, const struct operand *o)
 	declare_ahead(f, o, cuda_text(f, "[%d]", depth));
 	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", depth);
 	cuda_line(f, "const i64 w = from + i * %d;", STEP);
-	ask_for_lanes(f, o, "w + 2 * t", "[i]");
+	ask_for_lanes(f, o, "w + 2 * t", "to", "[i]");
 	cuda_close(f);
 	cuda_open(f, "for (i64 w0 = from; w0 < to; w0 += %d)", depth * STEP);
 	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", depth);
@@ -213,7 +215,7 @@ static void multiply_few(struct cuda_fn *f, const struct operand *o)
 	take_tokens(f, o);
 	take_lanes(f, o, "w + 2 * t", "[i]");
 	step(f, o, "acc");
-	ask_for_lanes(f, o, cuda_text(f, "w + %d + 2 * t", depth * STEP), "[i]");
+	ask_for_lanes(f, o, cuda_text(f, "w + %d + 2 * t", depth * STEP), "to", "[i]");
 	cuda_close(f);
 	cuda_close(f);
 	cuda_close(f);
@@ -301,17 +303,17 @@ static void copy_slab(struct cuda_fn *f, const struct operand *o, const char *ha
 	cuda_close(f);
 }
 
-/* A slab asks for the one behind it, which may be the first of the next range; the last of all for nothing. */
+/* When a slab is there, and all are done with the other half, the one behind it is asked for: it may be the first of the next range;
+ * the last of all asks for nothing. */
 static void next_slab(struct cuda_fn *f, const struct operand *o)
 {
 	cuda_line(f, "const i64 w1 = w0 + %d < to ? w0 + %d : to;", AHEAD, AHEAD);
+	cuda_line(f, "copy_wait();");
+	cuda_line(f, "sync_block();");
 	cuda_line(f, "const i64 to1 = w1 < to ? to : to + %lld < nw ? to + %lld : nw;", (long long)o->chunk, (long long)o->chunk);
 	cuda_open(f, "if (w1 < nw)");
 	copy_slab(f, o, "(1 - half)", "w1", "to1");
 	cuda_close(f);
-	cuda_line(f, "copy_end();");
-	cuda_line(f, "copy_wait();");
-	cuda_line(f, "sync_block();");
 }
 
 static void multiply(struct cuda_fn *f, const struct operand *o)
@@ -323,7 +325,7 @@ static void multiply(struct cuda_fn *f, const struct operand *o)
 	cuda_line(f, "const int end = to - w0 < %d ? (int)(to - w0) : %d;", o->slab, o->slab);
 	cuda_open(f, "for (int w = 0; w < end; w += %d)", STEP);
 	take_lanes(f, o, "w0 + w + 2 * t", "");
-	ask_for_lanes(f, o, cuda_text(f, "w0 + w + %d + 2 * t", STEP), "");
+	ask_for_lanes(f, o, cuda_text(f, "w0 + w + %d + 2 * t", STEP), "nw", "");
 	cuda_line(f, "UNROLL");
 	cuda_open(f, "for (int j = 0; j < %d; j++)", TILES);
 	cuda_line(f, "const u32 *const b = slab + %s(m4 + j * 8 + g) * %d + w + 2 * t;",
@@ -338,10 +340,8 @@ static void multiply(struct cuda_fn *f, const struct operand *o)
 	step(f, o, "acc[j]");
 	cuda_close(f);
 	cuda_close(f);
-	if (o->ahead) {
-		cuda_line(f, "sync_block();");
+	if (o->ahead)
 		cuda_line(f, "half = 1 - half;");
-	}
 }
 
 static void many_tokens(struct cuda_fn *f, const struct cuda_dots *d)
@@ -364,13 +364,12 @@ static void many_tokens(struct cuda_fn *f, const struct cuda_dots *d)
 			cuda_line(f, "float total[%d][2][4];", TILES);
 		declare_lanes(f, &o);
 		declare_ahead(f, &o, "");
-		ask_for_lanes(f, &o, "2 * t", "");
+		ask_for_lanes(f, &o, "2 * t", "nw", "");
 		if (o.ahead) {
 			cuda_line(f, "int half = 0;");
 			if (i)
 				cuda_line(f, "sync_block();"); /* the dot before may still be read */
 			copy_slab(f, &o, "half", "0", cuda_text(f, "(%lldL < nw ? %lldL : nw)", (long long)o.chunk, (long long)o.chunk));
-			cuda_line(f, "copy_end();");
 		}
 		cuda_open(f, "for (i64 from = 0; from < nw; from += %lld)", (long long)o.chunk);
 		cuda_line(f, "const i64 to = from + %lld < nw ? from + %lld : nw;", (long long)o.chunk, (long long)o.chunk);

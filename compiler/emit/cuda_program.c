@@ -34,10 +34,11 @@ struct unit {
 
 static bool has_few_rows(const struct graph *g)
 {
+	int64_t most = 0;
 	for (int i = 0; i < g->naxis; i++)
-		if (g->axis[i].dynamic && g->axis[i].extent > GPU_FEW_ROWS)
-			return false;
-	return true;
+		if (g->axis[i].dynamic && g->axis[i].extent > most)
+			most = g->axis[i].extent;
+	return most && most <= GPU_FEW_ROWS;
 }
 
 static void touch(struct cuda_fn *f, int n)

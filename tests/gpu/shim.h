@@ -132,9 +132,9 @@ static struct shim_copies {
 	struct {
 		void *to;
 		const void *from;
-		int bytes, there, group;
+		int bytes, there;
 	} copy[SHIM_COPIES];
-	int n, group;
+	int n;
 } shim_copies[SHIM_THREADS * SHIM_BLOCKS];
 
 static void shim_copy(void *to, const void *from, int bytes, int there)
@@ -157,28 +157,18 @@ static void shim_copy_ahead(void *to, const void *from, int bytes, int there)
 	c->copy[c->n].to = to;
 	c->copy[c->n].from = from;
 	c->copy[c->n].bytes = bytes;
-	c->copy[c->n].there = there;
-	c->copy[c->n++].group = c->group;
+	c->copy[c->n++].there = there;
 }
 
 static inline void copy_line(uint32_t *to, const unsigned char *from, int there) { shim_copy_ahead(to, from, 16, there); }
 static inline void copy_pair(uint32_t *to, const unsigned char *from, int there) { shim_copy_ahead(to, from, 8, there); }
 
-static void copy_end(void)
-{
-	shim_copies[shim_me].group++;
-}
-
 static void copy_wait(void)
 {
 	struct shim_copies *c = &shim_copies[shim_me];
-	int kept = 0;
 	for (int i = 0; i < c->n; i++)
-		if (c->copy[i].group < c->group - 1)
-			shim_copy(c->copy[i].to, c->copy[i].from, c->copy[i].bytes, c->copy[i].there);
-		else
-			c->copy[kept++] = c->copy[i];
-	c->n = kept;
+		shim_copy(c->copy[i].to, c->copy[i].from, c->copy[i].bytes, c->copy[i].there);
+	c->n = 0;
 }
 
 /* Two areas in turn: a lane that is ahead writes what comes next while others still read. */

@@ -35,7 +35,7 @@ static void shim_start(int fibre)
 	p[11] = (void *)(uintptr_t)shim_run_fibre; /* x30 */
 #endif
 	shim_fibre[fibre] = (struct shim_fibre){.stack_pointer = p};
-	shim_copies[fibre].n = shim_copies[fibre].group = 0;
+	shim_copies[fibre].n = 0;
 }
 
 static int shim_all(int first, int n, enum shim_state state)

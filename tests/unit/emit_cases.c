@@ -215,14 +215,13 @@ static void case_dot_bf16(struct graph *g, struct rng *r)
 }
 
 /* Rows of integers, products with both kinds of weights, epilogues, and rows of a tied table. */
-static void case_quantised(struct graph *g, struct rng *r)
+static void quantised(struct graph *g, struct rng *r, int64_t rows, int64_t inner)
 {
-	static const int64_t inner[] = {1, 2, 3, 5, 7, 16, 31, 32, 33, 48, 63, 64, 65, 97, 96, 128, 160, 256, 509, 1056};
 	enum dtype t[2];
 	for (int i = 0; i < 2; i++)
 		t[i] = rng_below(r, 2) ? DT_Q8 : DT_Q4;
-	graph_axis(g, "R", 80, true);
-	graph_axis(g, "D", inner[rng_below(r, NELEM(inner))], false);
+	graph_axis(g, "R", rows, true);
+	graph_axis(g, "D", inner, false);
 	graph_axis(g, "K", 1 + (int64_t)rng_below(r, 3), false);
 	graph_axis(g, "E", ragged(r), false);
 	graph_axis(g, "F", ragged(r) + 40, false);
@@ -230,8 +229,8 @@ static void case_quantised(struct graph *g, struct rng *r)
 	char name[16];
 	snprintf(name, sizeof(name), "i%lldt", (long long)g->axis[v].extent);
 	int table = param(g, "table", t[0], "V | D");
-	int rows = ir_gather(g, table, leaf(g, name, DT_I32, "R"), v);
-	int x = ir_add(g, leaf(g, "x", DT_F32, "R D"), rows);
+	int gathered = ir_gather(g, table, leaf(g, name, DT_I32, "R"), v);
+	int x = ir_add(g, leaf(g, "x", DT_F32, "R D"), gathered);
 	int xq = ir_quantise(g, x, 1);
 	int q = ir_dot(g, xq, param(g, "wq", t[0], "K E | D"), graph_type(g, DT_F32, "R K E"));
 	graph_add_output(g, "q", ir_mul(g, q, ir_const(g, 0.25)));
@@ -245,8 +244,21 @@ static void case_quantised(struct graph *g, struct rng *r)
 	graph_add_output(g, "xq", xq);
 	double tiny = ldexp(1, -100 - (int)rng_below(r, 10)); /* blocks on both sides of what counts as nothing */
 	graph_add_output(g, "small", ir_quantise(g, ir_mul(g, x, ir_const(g, tiny)), 1));
-	graph_add_output(g, "rows", rows);
+	graph_add_output(g, "rows", gathered);
 	graph_add_output(g, "logits", ir_dot(g, xq, table, graph_type(g, DT_F32, "R V")));
+}
+
+static void case_quantised(struct graph *g, struct rng *r)
+{
+	static const int64_t inner[] = {1, 2, 3, 5, 7, 16, 31, 32, 33, 48, 63, 64, 65, 97, 96, 128, 160, 256, 509};
+	int64_t one = inner[rng_below(r, NELEM(inner))];
+	quantised(g, r, 80, one);
+}
+
+/* Ranges of 9 blocks, which begin at odd ones too: more than a GPU has on its way. */
+static void case_quantised_long(struct graph *g, struct rng *r)
+{
+	quantised(g, r, rng_below(r, 2) ? 8 : 70, 2080);
 }
 
 /* The products of a backward pass, the weight read both ways. */
@@ -472,6 +484,7 @@ static const struct {
 	{"dot_f32", case_dot_f32},
 	{"dot_bf16", case_dot_bf16},
 	{"quantised", case_quantised},
+	{"quantised_long", case_quantised_long},
 	{"backward", case_backward},
 	{"memory", case_memory},
 	{"attention", case_attention},
