@@ -54,7 +54,7 @@ struct found chain_round_0(const struct chain *c); /* the import where there is 
 
 /* Evaluates a state on a dataset's test rows or validation rows, in a target's class and where its kind runs. */
 struct action *chain_measure(struct chain *c, struct found s, const struct plan_target *t, enum split split, int set);
-/* Where targets of its kind are evaluated: on the schedule's device if that is what they are made for. */
+/* Where targets of its kind are evaluated: on the schedule's GPU if that is what they are made for, by the kernels that ship. */
 enum device_kind chain_device(const struct chain *c, const struct plan_target *t);
 
 /* The target has its state: test rows are read now, and for no other. */

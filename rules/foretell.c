@@ -54,12 +54,7 @@ bool foretell_numerics(const struct estimate_call *c, enum numerics *out)
 
 const char *foretell_kind(enum numerics n, enum device_kind device)
 {
-	static const char *const on_gpu[NDEVICES][NDTYPES] = {
-		[DEVICE_CUDA] = {[DT_F32] = "cuda f32", [DT_BF16] = "cuda bf16", [DT_Q8] = "cuda q8", [DT_Q4] = "cuda q4"},
-		[DEVICE_CUBLASLT] = {[DT_F32] = "cublaslt f32", [DT_BF16] = "cublaslt bf16", [DT_Q8] = "cublaslt q8", [DT_Q4] = "cublaslt q4"},
-	};
-	enum dtype weight = numerics_classes[n].weight;
-	return device == DEVICE_CPU ? dtype_name[weight] : on_gpu[device][weight];
+	return device_work(device, numerics_classes[n].weight);
 }
 
 void foretell_memory(struct estimate *out, enum device_kind device, uint64_t bytes, uint64_t host_bytes)

@@ -28,7 +28,6 @@ struct heuristic {
 
 static struct {
 	size_t (*version)(void);
-	const char *(*error)(int result);
 	int (*create)(struct cublaslt_handle **h);
 	int (*destroy)(struct cublaslt_handle *h);
 	int (*desc_create)(desc_handle *d, int compute, int scale);
@@ -47,7 +46,7 @@ static struct {
 } call;
 
 static const struct library_symbol symbols[] = {
-	{"cublasLtGetVersion", &call.version}, {"cublasLtGetStatusString", &call.error}, {"cublasLtCreate", &call.create},
+	{"cublasLtGetVersion", &call.version}, {"cublasLtCreate", &call.create},
 	{"cublasLtDestroy", &call.destroy}, {"cublasLtMatmulDescCreate", &call.desc_create},
 	{"cublasLtMatmulDescSetAttribute", &call.desc_set}, {"cublasLtMatmulDescDestroy", &call.desc_destroy},
 	{"cublasLtMatrixLayoutCreate", &call.layout_create}, {"cublasLtMatrixLayoutDestroy", &call.layout_destroy},
@@ -60,7 +59,7 @@ static const struct library_symbol symbols[] = {
 /* From new to old. */
 static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11", "libcublasLt.so", NULL};
 
-static const struct library library = {"cuBLASLt", "TRIM_CUBLASLT", names, symbols, NELEM(symbols), "CUDA 11.4",
+static const struct library library = {"cuBLASLt", "TRIM_CUBLASLT", names, symbols, NELEM(symbols), "CUDA 11",
 	"which math=\"cublaslt\" asks for; install libcublaslt11 of Debian's non-free, 'pip install nvidia-cublas' with TRIM_CUBLASLT set to "
 	"its libcublasLt.so, or NVIDIA's libcublas package", NULL};
 
@@ -88,7 +87,7 @@ int cublaslt_version(struct err *e)
 
 static bool worked(int result, const char *what, struct err *e)
 {
-	return !result || err_set(e, ERR_DEVICE, "cuBLASLt: %s failed: %s", what, call.error(result));
+	return !result || err_set(e, ERR_DEVICE, "cuBLASLt: %s failed (status %d)", what, result);
 }
 
 bool cublaslt_open(struct cublaslt *l, struct err *e)

@@ -1,7 +1,8 @@
 /*
  * Attention as CUDA C, by plain arithmetic: of all but bf16 (cuda_attention_mma.c). A block takes a row and a KV head with
- * all its query heads, and walks slots in ranges of PV_CHUNK: scores, a thread a slot; the softmax of the range, a warp a query head; sums of values, a thread a feature. What was
- * summed before is scaled to the largest score until then (Milakov & Gimelshein 2018; Dao et al. 2022).
+ * all its query heads, and walks slots in ranges of PV_CHUNK: scores, a thread a slot; the softmax of the range, a warp a query
+ * head; sums of values, a thread a feature. What was summed before is scaled to the largest score until then (Milakov &
+ * Gimelshein 2018; Dao et al. 2022).
  */
 #include "cuda_heads.h"
 
@@ -18,6 +19,29 @@ struct cuda_heads cuda_heads(const struct graph *g, const struct node *n)
 	for (int i = 0; i < h.h.nfeature; i++)
 		h.feature.axis[h.feature.naxis++] = q->axis[at++];
 	return h;
+}
+
+void cuda_warp_span(struct cuda_fn *f, int lanes)
+{
+	cuda_open(f, "UNROLL for (int i = %d; i < 32; i *= 2)", lanes);
+	cuda_line(f, "const int low = (int)shuffle_xor((u32)first, i), high = (int)shuffle_xor((u32)last, i);");
+	cuda_line(f, "first = low < first ? low : first;");
+	cuda_line(f, "last = high > last ? high : last;");
+	cuda_close(f);
+}
+
+void cuda_heads_spans(struct cuda_fn *f, const struct cuda_heads *h)
+{
+	cuda_line(f, "int lo[2], hi[2], first = 0x7fffffff, last = 0;");
+	cuda_open(f, "UNROLL for (int r = 0; r < 2; r++)");
+	cuda_line(f, "const int known = q0 + g + 8 * r < nq;");
+	cuda_line(f, "const i64 n = (q0 + g + 8 * r) / %lld;", (long long)h->h.groups);
+	cuda_line(f, "lo[r] = known ? load_i32(%s, n) : 0;", cuda_memory(f, h->h.lo));
+	cuda_line(f, "hi[r] = known ? load_i32(%s, n) : 0;", cuda_memory(f, h->h.hi));
+	cuda_line(f, "first = known && lo[r] < first ? lo[r] : first;");
+	cuda_line(f, "last = hi[r] > last ? hi[r] : last;");
+	cuda_close(f);
+	cuda_warp_span(f, 4);
 }
 
 int cuda_heads_node(const struct cuda_fn *f, enum op op)

@@ -5,8 +5,8 @@
  * (or slots) g and g + 8, with g = lane / 4, t = lane % 4 (cuda_attention_mma.c).
  *
  * What is rounded to bf16: gradients of the result, weights before they are divided by their sum, as in the forward pass, and again
- * behind it, gradients of scores, and queries; of those what the rounding lost counts in scores. All sums are f32, in order of slots
- * or rows, by steps of 32.
+ * behind it, gradients of scores, and queries; of those what the rounding lost counts in scores. All sums are f32, in order of
+ * slots or rows, by steps of 32.
  *
  * Generated code has the names g, t, warp, b and h of a place, `words` of the warp's rows (declare_words), k of a step and y of the
  * other operand's words; what a function here emits relies on those that stand before it.
@@ -53,15 +53,21 @@ bool cuda_attention_grad_by_mma(const struct graph *g, const struct node *n)
 		v.kind == LAYOUT_ROW && !v.pad;
 }
 
+/* Of a warp, where they lie in shared memory. */
+static int nwords(const struct shape *s)
+{
+	return s->steps * s->noperand * 4 * 32;
+}
+
 static long long words_bytes(const struct shape *s)
 {
-	return s->spares ? (long long)WARPS * s->steps * s->noperand * 4 * 32 * 4 : 0;
+	return s->spares ? (long long)WARPS * nwords(s) * 4 : 0;
 }
 
 static void declare_words(struct cuda_fn *f, const struct shape *s)
 {
 	if (s->spares)
-		cuda_line(f, "u32 *const words = (u32 *)shared + warp * %d + THREAD %% 32;", s->steps * s->noperand * 4 * 32);
+		cuda_line(f, "u32 *const words = (u32 *)shared + warp * %d + THREAD %% 32;", nwords(s));
 	else
 		cuda_line(f, "u32 words[%d][%d];", s->steps, s->noperand * 4);
 }
@@ -158,15 +164,11 @@ static void store_sums(struct cuda_fn *f, const struct shape *s, int n, const ch
 static void declare_queries(struct cuda_fn *f, const struct shape *s)
 {
 	declare_words(f, s);
-	cuda_line(f, "int lo[2], hi[2], first = 0x7fffffff, last = 0;");
+	cuda_heads_spans(f, &s->h);
 	cuda_line(f, "float delta[2];");
 	cuda_open(f, "UNROLL for (int r = 0; r < 2; r++)");
 	cuda_line(f, "const i64 query = q0 + g + 8 * r, n = query / %lld;", s->groups);
 	cuda_line(f, "const int known = query < nq, h = (int)(query %% %lld);", s->groups);
-	cuda_line(f, "lo[r] = known ? load_i32(%s, n) : 0;", cuda_memory(f, s->h.h.lo));
-	cuda_line(f, "hi[r] = known ? load_i32(%s, n) : 0;", cuda_memory(f, s->h.h.hi));
-	cuda_line(f, "first = known && lo[r] < first ? lo[r] : first;");
-	cuda_line(f, "last = hi[r] > last ? hi[r] : last;");
 	cuda_line(f, "delta[r] = 0;");
 	cuda_open(f, "for (int c = t; known && c < %lld; c += 4)", s->features);
 	const char *dout = cuda_heads_row(f, &s->h, s->dout, "n", "b", "h", "c"), *o = cuda_heads_row(f, &s->h, s->o, "n", "b", "h", "c");
@@ -175,11 +177,6 @@ static void declare_queries(struct cuda_fn *f, const struct shape *s)
 	cuda_close(f);
 	cuda_line(f, "delta[r] = delta[r] + from_bits(shuffle_xor(to_bits(delta[r]), 1));");
 	cuda_line(f, "delta[r] = delta[r] + from_bits(shuffle_xor(to_bits(delta[r]), 2));");
-	cuda_close(f);
-	cuda_open(f, "UNROLL for (int i = 4; i < 32; i *= 2)");
-	cuda_line(f, "const int a = (int)shuffle_xor((u32)first, i), z = (int)shuffle_xor((u32)last, i);");
-	cuda_line(f, "first = a < first ? a : first;");
-	cuda_line(f, "last = z > last ? z : last;");
 	cuda_close(f);
 	cuda_open(f, "UNROLL for (int k = 0; k < %d; k++)", s->steps);
 	cuda_open(f, "UNROLL for (int i = 0; i < 4; i++)");
@@ -196,7 +193,7 @@ static void declare_queries(struct cuda_fn *f, const struct shape *s)
 	cuda_close(f);
 	cuda_line(f, "const u32 y = pack_bf16(x[0], x[1]);");
 	cuda_line(f, "%s = y;", word(f, s, OF_QUERY, "i"));
-	cuda_line(f, "%s = pack_bf16(x[0] - from_bits(y << 16), x[1] - from_bits(y & 0xffff0000u));", word(f, s, OF_QUERY_REST, "i"));
+	cuda_line(f, "%s = bf16_rest(x[0], x[1], y);", word(f, s, OF_QUERY_REST, "i"));
 	cuda_line(f, "%s = pack_bf16(d[0], d[1]);", word(f, s, OF_DOUT, "i"));
 	cuda_close(f);
 	cuda_close(f);
@@ -275,7 +272,8 @@ static void query_gradients(struct cuda_fn *f, const struct shape *s)
 	cuda_line(f, "u32 w[2][4];");
 	cuda_open(f, "UNROLL for (int r = 0; r < 2; r++)");
 	cuda_line(f, "float ds[8];");
-	cuda_line(f, "UNROLL for (int e = 0; e < 8; e++) ds[e] = round_bf16(weight_of(x[r][e], m[r])) * by[r] * (dp%s - delta[r]);", place);
+	cuda_line(f, "UNROLL for (int e = 0; e < 8; e++) ds[e] = round_bf16(weight_of(x[r][e], m[r])) * by[r] * (dp%s - delta[r]);",
+		place);
 	cuda_line(f, "UNROLL for (int j = 0; j < 4; j++) w[r][j] = pack_bf16(ds[j * 2], ds[j * 2 + 1]);");
 	cuda_close(f);
 	cuda_line(f, "const u32 *const lines = (const u32 *)(%s + (b * %lldLL + s0 + t * 8) * %lld);", cuda_memory(f, s->h.h.kk), s->slots,
@@ -355,7 +353,7 @@ static void load_tile(struct cuda_fn *f, const struct shape *s, const struct til
 	cuda_close(f);
 	cuda_line(f, "const u32 y = pack_bf16(x[0], x[1]);");
 	cuda_line(f, "query[at] = y;");
-	cuda_line(f, "rest[at] = pack_bf16(x[0] - from_bits(y << 16), x[1] - from_bits(y & 0xffff0000u));");
+	cuda_line(f, "rest[at] = bf16_rest(x[0], x[1], y);");
 	cuda_line(f, "dout[at] = pack_bf16(d[0], d[1]);");
 	cuda_close(f);
 	cuda_open(f, "if (THREAD < %d)", STEP);
@@ -396,7 +394,8 @@ static void weights(struct cuda_fn *f, const struct shape *s, const struct tile 
 	cuda_open(f, "UNROLL for (int e = 0; e < 8; e++)");
 	cuda_line(f, "const int row = t * 8 + e, slot = (int)s0 + g + 8 * r;");
 	cuda_line(f, "const float *const of = kept + row * %d;", KEPT);
-	cuda_line(f, "x[e] = slot >= seen[row * 2] && slot < seen[row * 2 + 1] ? round_bf16(exp_f32(score%s - of[0])) * of[1] : 0.0f;", place);
+	cuda_line(f, "x[e] = slot >= seen[row * 2] && slot < seen[row * 2 + 1] ? round_bf16(exp_f32(score%s - of[0])) * of[1] : 0.0f;",
+		place);
 	cuda_line(f, "y[e] = x[e] * (dp%s - of[2]);", place);
 	cuda_close(f);
 	cuda_open(f, "UNROLL for (int j = 0; j < 4; j++)");
@@ -427,11 +426,7 @@ void cuda_attention_grad_slots_mma(struct cuda_fn *f)
 	cuda_line(f, "const int a = mine < nrows ? load_i32(%s, mine) : 0x7fffffff;", cuda_memory(f, s.h.h.lo));
 	cuda_line(f, "const int z = mine < nrows ? load_i32(%s, mine) : 0;", cuda_memory(f, s.h.h.hi));
 	cuda_line(f, "int first = a, last = z;");
-	cuda_open(f, "UNROLL for (int i = 1; i < 32; i *= 2)");
-	cuda_line(f, "const int other = (int)shuffle_xor((u32)first, i), end = (int)shuffle_xor((u32)last, i);");
-	cuda_line(f, "first = other < first ? other : first;");
-	cuda_line(f, "last = end > last ? end : last;");
-	cuda_close(f);
+	cuda_warp_span(f, 1);
 	cuda_line(f, "if (last <= all0 || first >= all0 + %d) continue;", BLOCK_ROWS);
 	load_tile(f, &s, &tile);
 	weights(f, &s, &tile);

@@ -61,20 +61,7 @@ static void declare_queries(struct cuda_fn *f, const struct shape *s)
 		cuda_line(f, "u32 *const words = (u32 *)shared + warp * %d + THREAD %% 32;", s->steps * QUERY_WORDS);
 	else
 		cuda_line(f, "u32 q[%d][4], rest[%d][4];", s->steps, s->steps);
-	cuda_line(f, "int lo[2], hi[2], first = 0x7fffffff, last = 0;");
-	cuda_open(f, "UNROLL for (int r = 0; r < 2; r++)");
-	cuda_line(f, "const int known = q0 + g + 8 * r < nq;");
-	cuda_line(f, "const i64 n = (q0 + g + 8 * r) / %lld;", s->groups);
-	cuda_line(f, "lo[r] = known ? load_i32(%s, n) : 0;", cuda_memory(f, s->h.h.lo));
-	cuda_line(f, "hi[r] = known ? load_i32(%s, n) : 0;", cuda_memory(f, s->h.h.hi));
-	cuda_line(f, "first = known && lo[r] < first ? lo[r] : first;");
-	cuda_line(f, "last = hi[r] > last ? hi[r] : last;");
-	cuda_close(f);
-	cuda_open(f, "UNROLL for (int i = 4; i < 32; i *= 2)");
-	cuda_line(f, "const int a = (int)shuffle_xor((u32)first, i), z = (int)shuffle_xor((u32)last, i);");
-	cuda_line(f, "first = a < first ? a : first;");
-	cuda_line(f, "last = z > last ? z : last;");
-	cuda_close(f);
+	cuda_heads_spans(f, &s->h);
 	cuda_open(f, "UNROLL for (int k = 0; k < %d; k++)", s->steps * 4);
 	cuda_line(f, "const i64 query = q0 + g + k %% 2 * 8, n = query / %lld;", s->groups);
 	cuda_line(f, "const int h = (int)(query %% %lld);", s->groups);
@@ -88,7 +75,7 @@ static void declare_queries(struct cuda_fn *f, const struct shape *s)
 	cuda_close(f);
 	cuda_line(f, "const u32 y = pack_bf16(x[0], x[1]);");
 	cuda_line(f, "%s = y;", s->spares ? "words[(k / 4 * 8 + k % 4) * 32]" : "q[k / 4][k % 4]");
-	cuda_line(f, "%s = pack_bf16(x[0] - from_bits(y << 16), x[1] - from_bits(y & 0xffff0000u));",
+	cuda_line(f, "%s = bf16_rest(x[0], x[1], y);",
 		s->spares ? "words[(k / 4 * 8 + 4 + k % 4) * 32]" : "rest[k / 4][k % 4]");
 	cuda_close(f);
 }

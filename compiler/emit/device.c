@@ -19,6 +19,12 @@ enum device_kind device_find(const char *name)
 	BUG("there is no device '%s'", name);
 }
 
+const char *device_work(enum device_kind kind, enum dtype weight)
+{
+	const char *work = devices[kind]->work[weight];
+	return work ? work : dtype_name[weight];
+}
+
 int device_version(enum device_kind kind)
 {
 	return devices[kind]->version;

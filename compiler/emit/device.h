@@ -19,6 +19,8 @@ enum device_kind { DEVICE_CPU, DEVICE_CUDA, DEVICE_CUBLASLT, NDEVICES };
 
 const char *device_name(enum device_kind kind); /* as a spec says it: "cuda" */
 enum device_kind device_find(const char *name); /* BUG on a name that no row has */
+/* What is done with weights of that dtype, as kinds of work go: "bf16", "cuda bf16". */
+const char *device_work(enum device_kind kind, enum dtype weight);
 /* Of the numerics classes where they are not the CPU's, for keys; else 0. Neither the model of the device nor its compiler
  * enters a key: what one GPU made is an artifact like any other. */
 int device_version(enum device_kind kind);
@@ -65,6 +67,7 @@ bool device_ok(const struct device *d, struct err *e);
 
 struct device_ops {
 	const char *name;
+	const char *work[NDTYPES]; /* NULL: the dtype's name */
 	int version; /* of its numerics classes; 0: they are those of arch.h */
 	int (*library)(struct err *e); /* its version; NULL: there is none */
 	struct graph *(*plan)(struct arena *a, const struct graph *g);

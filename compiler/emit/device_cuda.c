@@ -1,6 +1,7 @@
 /*
  * A CUDA device, and code of the CUDA emitter, compiled for exactly that device: a module for each program. Everything goes
- * through one stream, so nothing has to wait but the host for what it reads. Two rows: products are code like all else, or cuBLASLt makes them between the kernels.
+ * through one stream, so nothing has to wait but the host for what it reads. Two rows: products are code like all else, or
+ * cuBLASLt makes them between the kernels.
  *
  * The driver's context of the first device that it shows is opened once and stays until the process ends.
  */
@@ -258,7 +259,8 @@ static bool cuda_run(struct device *d, int i, void **t, const int64_t *dim)
 	uint32_t done = 0, all = own->program[i].nkernel;
 	for (size_t k = 0; k < own->products[i].n; k++) {
 		uint32_t before = own->products[i].product[k].before;
-		if (!gpu_launch_some(&own->code[i], (struct gpu_some){done, before}, own->t[i], dim, own->stream, &d->error) || !multiply(d, i, k, dim))
+		if (!gpu_launch_some(&own->code[i], (struct gpu_some){done, before}, own->t[i], dim, own->stream, &d->error) ||
+			!multiply(d, i, k, dim))
 			return false;
 		done = before;
 	}
@@ -270,7 +272,9 @@ static bool cuda_run(struct device *d, int i, void **t, const int64_t *dim)
 	.write = cuda_write, .read = cuda_read, .copy = cuda_copy, .clear = cuda_clear, .run = cuda_run
 
 const struct device_ops device_cuda = {.name = "cuda", .version = GPU_CLASS_VERSION, .plan = graph_plan, .open = cuda_open,
+	.work = {[DT_F32] = "cuda f32", [DT_BF16] = "cuda bf16", [DT_Q8] = "cuda q8", [DT_Q4] = "cuda q4"},
 	.shared_bytes = cuda_shared_bytes, CUDA_OPS};
 const struct device_ops device_cublaslt = {.name = "cuda-cublaslt", .version = GPU_CLASS_VERSION * 1000 + PRODUCTS_VERSION,
+	.work = {[DT_F32] = "cublaslt f32", [DT_BF16] = "cublaslt bf16", [DT_Q8] = "cublaslt q8", [DT_Q4] = "cublaslt q4"},
 	.library = cublaslt_version, .plan = graph_plan_rows, .open = cublaslt_device_open, .shared_bytes = cublaslt_shared_bytes,
 	CUDA_OPS};

@@ -1,6 +1,7 @@
 /*
  * Layouts: a dot wants the lanes of its result contiguous in the source that has them. When that
- * source stores its reduced axes last it gets panels, unless it is planned for a library (LANES_IN_ROWS); attention wants panels of slots in k. Elementwise
+ * source stores its reduced axes last it gets panels, unless it is planned for a library (LANES_IN_ROWS);
+ * attention wants panels of slots in k. Elementwise
  * ops read and write any layout, and what only they use keeps the layout that its builder gave it. A
  * value wanted both ways gets a copy: a leaf that was given panels one in rows, all else one in panels. Rows that a dot's tile walks side by side, each at the same place, are
  * padded where they would meet in the same lines of a cache.

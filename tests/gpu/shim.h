@@ -111,7 +111,6 @@ static inline uint32_t shim_bf16(float f)
 	return (x & 0x7fffffff) > 0x7f800000 ? 0x7fff : (x + 0x7fff + (x >> 16 & 1)) >> 16;
 }
 static inline uint32_t pack_bf16(float low, float high) { return shim_bf16(low) | shim_bf16(high) << 16; }
-static inline float round_bf16(float x) { return from_bits(shim_bf16(x) << 16); }
 static void sync_block(void)
 {
 	shim_yield(SHIM_BLOCK_BARRIER);
