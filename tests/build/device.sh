@@ -71,7 +71,11 @@ grep -q '"a/round-0/evaluate-f32-cuda"' graph && ! grep -q '"a/round-0/evaluate-
 sed 's/name="gpu"/name="library"/; s/device="cuda"/& math="cublaslt"/' gpu.xml >library.xml
 on env TRIM_CUBLASLT=none.so "$TRIM" build library.xml >log 2>&1; rc=$?
 [ $rc -eq 36 ] && grep -q 'trim: [ab]/[a-z0-9/-]*: unable to open cuBLASLt: none.so' log; verdict no-library $?
+on env TRIM_CUBLASLT="$tree/.build/tests/fake-cuda.so" "$TRIM" build library.xml >log 2>&1; rc=$?
+[ $rc -eq 36 ] && grep -q "has no cublasLtGetVersion: cuBLASLt of CUDA 11 or later is needed" log; verdict another-library $?
 on "$TRIM" build library.xml --json --events events >gpu.json 2>log; verdict builds-by-library $?
+[ "$(told run 'a/parent/score')" -eq 1 ] && [ "$(told run '[ab]/round-0/tune')" -eq 2 ] # gpu.xml's are others
+verdict library-makes-its-own $?
 mv library.lock gpu.lock
 python3 compare.py >log 2>&1; verdict results-by-library-are-the-cpu-s $?
 on env TRIM_FAKE_CUBLASLT=990001 "$TRIM" build -n library.xml >log 2>&1

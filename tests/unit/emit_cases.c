@@ -255,10 +255,15 @@ static void case_quantised(struct graph *g, struct rng *r)
 	quantised(g, r, 80, one);
 }
 
-/* Ranges of 9 blocks, which begin at odd ones too: more than a GPU has on its way. */
+/* Ranges of 9 blocks, which begin at odd ones too: more than a GPU has on its way, of few rows or of many. */
 static void case_quantised_long(struct graph *g, struct rng *r)
 {
-	quantised(g, r, rng_below(r, 2) ? 8 : 70, 2080);
+	quantised(g, r, 70, 2080);
+}
+
+static void case_quantised_long_few(struct graph *g, struct rng *r)
+{
+	quantised(g, r, 8, 2080);
 }
 
 /* The products of a backward pass, the weight read both ways. */
@@ -485,6 +490,7 @@ static const struct {
 	{"dot_bf16", case_dot_bf16},
 	{"quantised", case_quantised},
 	{"quantised_long", case_quantised_long},
+	{"quantised_long_few", case_quantised_long_few},
 	{"backward", case_backward},
 	{"memory", case_memory},
 	{"attention", case_attention},

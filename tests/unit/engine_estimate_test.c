@@ -204,16 +204,20 @@ TEST(what_is_made_once_is_expected_once)
 		w.build->o.rate_ctx = &nasked;
 		world_action(&w, "first", &make_rule, "7", "");
 		world_action(&w, "second", &make_rule, "7", "first");
-		world_action(&w, "third", &make_rule, "8", "second");
+		struct action *third = world_action(&w, "third", &make_rule, "8", "second");
+		struct input in = input_output("in", third, 0);
+		build_generate(w.build, "more", &in, 1, more, NULL);
+		build_foresee(w.build, "more", &(struct foreseen){third, 7}, 1);
 		world_run(&w);
 		CHECK(w.ok);
 		if (dry) {
 			build_plan(w.build, REPORT_JSON, &out);
-			CHECK(number(json_of(&a, &out), "seconds") == 320);
+			const struct json *plan = json_of(&a, &out);
+			CHECK(number(plan, "seconds") == 320 && number(plan, "then_seconds") == 700);
 		}
 		world_close(&w);
 	}
-	CHECK(strstr(h.text, "expect -: about 5 min ahead"));
+	CHECK(strstr(h.text, "expect -: about 17 min ahead"));
 	CHECK(expected(&w, "first") == 110);
 	/* The journal's rate by now, of a run of next to no time: only what is made is left. */
 	CHECK(expected(&w, "second") < 10 && expected(&w, "third") >= 10);

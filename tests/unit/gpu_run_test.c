@@ -92,7 +92,7 @@ static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uin
 TEST(runs_are_the_interpreter_s)
 {
 	static const char *const cases[] = {"norm", "dot_bf16", "memory", "attention", "attention_grad", "maps", "recipes", "halves",
-		"sums", "loss", "dot_f32", "quantised", "quantised_long", "backward", "attention_rows", "attention_grad_bf16"};
+		"sums", "loss", "dot_f32", "quantised", "quantised_long", "quantised_long_few", "backward", "attention_rows", "attention_grad_bf16"};
 	size_t n = gpu_trial_real() ? NELEM(cases) : 5;
 	for (size_t i = 0; i < n; i++)
 		emit_case(cases[i], gpu_trial_real() ? 12 : 2, try);
