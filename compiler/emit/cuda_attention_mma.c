@@ -93,10 +93,10 @@ static void scores(struct cuda_fn *f, const struct shape *s)
 	cuda_line(f, "struct words4 y[2];");
 	cuda_open(f, "UNROLL for (int i = 0; i < 2; i++)");
 	cuda_line(f, "const int w = k * 8 + t * 2 + i;");
-	cuda_line(f, "y[i] = no_words();");
-	cuda_line(f, "if (panel < %lld && w < %lld) y[i] = panel_words(keys, w);", s->npanels, s->words);
+	cuda_line(f, "y[i] = no_words4();");
+	cuda_line(f, "if (panel < %lld && w < %lld) y[i] = panel_words4(keys, w);", s->npanels, s->words);
 	if (s->features % 2)
-		cuda_line(f, "if (w == %lld) y[i] = low_halves(y[i]);", s->words - 1);
+		cuda_line(f, "if (w == %lld) y[i] = low_halves4(y[i]);", s->words - 1);
 	cuda_close(f);
 	cuda_line(f, "u32 z[8];");
 	cuda_line(f, "UNROLL for (int i = 0; i < 8; i++) z[i] = %s;",
@@ -149,7 +149,7 @@ static void sum_values(struct cuda_fn *f, const struct shape *s)
 		cuda_line(f, "struct words4 y[4];");
 		cuda_open(f, "UNROLL for (int i = 0; i < 4; i++)");
 		cuda_line(f, "const int at = s0 + t * 8 + k * 4 + i;");
-		cuda_line(f, "y[i] = no_words();");
+		cuda_line(f, "y[i] = no_words4();");
 		cuda_line(f, "if (at >= first && at < last) y[i] = *(const struct words4 *)(%s + ((row + k * 4 + i) * %lld + g * %d + part * 8) "
 			"* 2);", v, s->features, s->each);
 		cuda_close(f);
@@ -203,7 +203,7 @@ static void store(struct cuda_fn *f, const struct shape *s)
 
 static void many_queries(struct cuda_fn *f, const struct shape *s)
 {
-	cuda_open(f, "for (i64 item = BLOCK; item < (nq + %d) / %d * %lld; item += BLOCKS)", FEW - 1, FEW, (long long)s->h.h.batches);
+	cuda_open(f, "for (i64 item = block; item < (nq + %d) / %d * %lld; item += BLOCKS)", FEW - 1, FEW, (long long)s->h.h.batches);
 	cuda_line(f, "const int b = (int)(item %% %lld);", (long long)s->h.h.batches);
 	cuda_line(f, "const i64 q0 = item / %lld * %d + warp * %d;", (long long)s->h.h.batches, FEW, QUERIES);
 	declare_queries(f, s);
@@ -278,7 +278,7 @@ static void few_queries(struct cuda_fn *f, const struct shape *s)
 {
 	long long elements = QUERIES * s->features;
 	f->shared_bytes = declare_shared(f, s);
-	cuda_open(f, "for (i64 item = BLOCK; item < (nq + %d) / %d * %lld; item += BLOCKS)", QUERIES - 1, QUERIES,
+	cuda_open(f, "for (i64 item = block; item < (nq + %d) / %d * %lld; item += BLOCKS)", QUERIES - 1, QUERIES,
 		(long long)s->h.h.batches);
 	cuda_line(f, "const int b = (int)(item %% %lld);", (long long)s->h.h.batches);
 	cuda_line(f, "const i64 q0 = item / %lld * %d;", (long long)s->h.h.batches, QUERIES);

@@ -22,7 +22,7 @@ void cuda_quantise(struct cuda_fn *f, int part)
 	const char *to = cuda_memory(f, n);
 	cuda_line(f, "const i64 n = (%s) * (i64)%lld;", cuda_extents(f, t, 0, t->outer), (long long)shape.nblock);
 	cuda_line(f, "const int lane = THREAD %% 32;");
-	cuda_open(f, "for (i64 w = BLOCK * (i64)(THREADS / 32) + THREAD / 32; w < n; w += BLOCKS * (i64)(THREADS / 32))");
+	cuda_open(f, "for (i64 w = block * (i64)(THREADS / 32) + THREAD / 32; w < n; w += BLOCKS * (i64)(THREADS / 32))");
 	cuda_line(f, "const i64 row = w / %lld;", (long long)shape.nblock);
 	cuda_line(f, "const int block = (int)(w %% %lld), k = block * 32 + lane;", (long long)shape.nblock);
 	cuda_line(f, "float x = 0;");

@@ -11,6 +11,7 @@ enum { CUDA_MAX_DOTS = 4 };
 struct cuda_dots {
 	struct dot dot[CUDA_MAX_DOTS];
 	int node[CUDA_MAX_DOTS], ndot;
+	bool few_rows; /* of the program: GPU_FEW_ROWS at most */
 };
 struct cuda_dots cuda_dots(struct cuda_fn *f);
 
@@ -18,5 +19,11 @@ struct cuda_dots cuda_dots(struct cuda_fn *f);
 void cuda_epilogue(struct cuda_fn *f, const struct cuda_dots *d, const char *m, const char *n, const char *const *value);
 
 void cuda_dot_mma(struct cuda_fn *f, const struct cuda_dots *d);
+
+/* cuda_dot_few.c, of programs of few rows: whether the region reads weights, which are known long before the tokens; how many
+ * blocks have work; and code by which block `block` asks for what it will read first. */
+bool cuda_dot_asks(const struct graph *g, const struct region *r);
+int64_t cuda_dot_items(struct cuda_fn *f);
+void cuda_dot_ask(struct cuda_fn *f);
 
 #endif

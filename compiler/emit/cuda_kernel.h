@@ -2,7 +2,8 @@
  * Inside the CUDA emitter: one function under construction, and what the region emitters share.
  *
  * Code is text; a value is the name of a variable of the function. Each thread computes whole elements: what runs
- * along what is a loop of the region's emitter, never of a value's.
+ * along what is a loop of the region's emitter, never of a value's. Items are dealt to blocks by `block`, a number below BLOCKS that need
+ * not be the block's own.
  */
 #ifndef CUDA_KERNEL_H
 #define CUDA_KERNEL_H
@@ -73,6 +74,7 @@ typedef void cuda_region(struct cuda_fn *f, int part);
 cuda_region cuda_map, cuda_reduce, cuda_scatter, cuda_quantise, cuda_dot, cuda_attention;
 void cuda_attention_grad(struct cuda_fn *f, int part);
 int cuda_parts(const struct graph *g, const struct region *r);
+bool cuda_has_few_rows(const struct graph *g); /* dynamic axes, of GPU_FEW_ROWS at most: a program that decodes */
 
 extern const char cuda_prelude[], cuda_behind_exp[]; /* exp_f32 is known */
 

@@ -1,5 +1,5 @@
 /* Programs of the CUDA emitter: a function for each distinct region (region_key.h), and tables of what calls them. */
-#include "cuda_kernel.h"
+#include "cuda_dot.h"
 #include "cuda_product.h"
 
 #include <stdio.h>
@@ -22,6 +22,8 @@ struct compiled {
 	const char *key, *name;
 	int narg, *arg; /* of the key's tensors */
 	int64_t shared_bytes, scratch_bytes;
+	bool asks;      /* NAME_ask: for what it will read first, before it may begin */
+	int64_t items;  /* blocks that have work, where it asks */
 };
 
 struct unit {
@@ -32,7 +34,7 @@ struct unit {
 	bool of_library; /* products are a library's */
 };
 
-static bool has_few_rows(const struct graph *g)
+bool cuda_has_few_rows(const struct graph *g)
 {
 	int64_t most = 0;
 	for (int i = 0; i < g->naxis; i++)
@@ -58,10 +60,22 @@ static void touch(struct cuda_fn *f, int n)
 		touch(f, node->src[s]);
 }
 
-static void emit_function(struct unit *u, struct cuda_fn *f, const char *name, int part)
+/* The function NAME, whose arguments have the names that f gave them. */
+static void emit_function(struct unit *u, struct cuda_fn *f, const char *head, const struct strbuf *body)
 {
-	struct strbuf body;
+	strbuf_addf(&u->text, "\n%s\n{\n", head);
+	for (int i = 0; i < f->narg; i++)
+		strbuf_addf(&u->text, "\tu8 *const t%d = global(arg[%d]);\n\t(void)t%d;\n", i, i, i);
+	strbuf_add(&u->text, body->s, body->n);
+	strbuf_adds(&u->text, "}\n");
+}
+
+static void emit_body(struct unit *u, struct cuda_fn *f, const char *name, int part)
+{
+	struct strbuf body, head;
+	bool one_of_all = cuda_has_few_rows(f->g) && !u->of_library;
 	strbuf_init(&body);
+	strbuf_init(&head);
 	f->out = &body;
 	for (int i = 0; i < f->region->nnode; i++)
 		touch(f, f->region->node[i]);
@@ -69,21 +83,29 @@ static void emit_function(struct unit *u, struct cuda_fn *f, const char *name, i
 		cuda_behind_products(f);
 	else
 		emitters[f->region->kind](f, part);
-	strbuf_addf(&u->text, "\n%s void %s_body(u8 *const *arg, const i64 *dim, u8 *shared)\n{\n",
-		has_few_rows(f->g) && !u->of_library ? "STEP" : "DEVICE", name);
-	for (int i = 0; i < f->narg; i++)
-		strbuf_addf(&u->text, "\tu8 *const t%d = arg[%d];\n", i, i);
 	if (f->scratch_bytes)
-		strbuf_addf(&u->text, "\tu8 *const scratch = arg[%d];\n", f->narg);
+		strbuf_addf(&head, "\tu8 *const scratch = global(arg[%d]);\n", f->narg);
 	for (int i = 0, n = 0; i < f->g->naxis; i++)
 		if (f->g->axis[i].dynamic) {
-			strbuf_addf(&u->text, "\tconst i64 d%d = dim[%d]; /* %s */\n\t(void)d%d;\n", n, n, f->g->axis[i].name, n);
+			strbuf_addf(&head, "\tconst i64 d%d = dim[%d]; /* %s */\n\t(void)d%d;\n", n, n, f->g->axis[i].name, n);
 			n++;
 		}
-	strbuf_adds(&u->text, "\t(void)arg;\n\t(void)dim;\n\t(void)shared;\n");
-	strbuf_add(&u->text, body.s, body.n);
-	strbuf_adds(&u->text, "}\n");
-	strbuf_addf(&u->text, "KERNEL %s(struct call c)\n{\n\tSHARED;\n\t%s_body(c.t, c.dim, shared);\n}\n", name, name);
+	strbuf_adds(&head, "\t(void)arg;\n\t(void)dim;\n\t(void)shared;\n\t(void)block;\n");
+	strbuf_add(&head, body.s, body.n);
+	emit_function(u, f, arena_printf(u->arena, "%s void %s_body(u8 *const *arg, const i64 *dim, u8 *shared, int block)",
+		one_of_all ? "STEP" : "DEVICE", name), &head);
+	strbuf_addf(&u->text, "KERNEL %s(struct call c)\n{\n\tSHARED;\n\t%s_body(c.t, c.dim, shared, BLOCK);\n}\n", name, name);
+	strbuf_release(&head);
+	strbuf_release(&body);
+}
+
+static void emit_ask(struct unit *u, struct cuda_fn *f, const char *name)
+{
+	struct strbuf body;
+	strbuf_init(&body);
+	f->out = &body;
+	cuda_dot_ask(f);
+	emit_function(u, f, arena_printf(u->arena, "DEVICE void %s_ask(u8 *const *arg, int block)", name), &body);
 	strbuf_release(&body);
 }
 
@@ -97,7 +119,12 @@ static const struct compiled *compile(struct unit *u, const struct graph *g, int
 	struct cuda_fn f = {.arena = u->arena, .g = g, .region = &g->region[region]};
 	struct compiled c = {.key = text,
 		.name = arena_printf(u->arena, "k%d_%s", u->ncompiled, region_kind_name[f.region->kind])};
-	emit_function(u, &f, c.name, part);
+	emit_body(u, &f, c.name, part);
+	c.asks = cuda_has_few_rows(g) && !u->of_library && cuda_dot_asks(g, f.region);
+	if (c.asks) {
+		c.items = cuda_dot_items(&f);
+		emit_ask(u, &f, c.name);
+	}
 	if (f.narg + (f.scratch_bytes > 0) > PROGRAM_MAX_ARGS)
 		BUG("kernel %s needs more than %d tensors", c.name, PROGRAM_MAX_ARGS);
 	c.narg = f.narg;
@@ -112,6 +139,14 @@ static const struct compiled *compile(struct unit *u, const struct graph *g, int
 
 /* ---- tables ---- */
 
+/* A kernel's turn where one does what all do. */
+struct turn {
+	bool waits;    /* it must not run beside those since the last that waited */
+	bool asks;
+	int64_t items; /* struct compiled */
+	uint32_t arg;  /* its first argument */
+};
+
 struct tables {
 	struct arena *a;
 	const struct graph *g;
@@ -119,7 +154,7 @@ struct tables {
 	int nexternal;
 	int *slot; /* of each node: 1 + external, or 0 */
 	struct gpu_kernel *kernel;
-	bool *waits; /* of each kernel: it must not run beside those since the last that waited */
+	struct turn *turn; /* of each kernel */
 	int nkernel;
 	int64_t scratch_bytes;
 	struct cuda_products products;
@@ -162,7 +197,8 @@ static struct program_arg place_of(const struct tables *t, int n)
 
 static void add_kernel(struct tables *t, const struct compiled *c, const struct region_key *key, bool waits)
 {
-	int nwaits = t->nkernel;
+	int nturn = t->nkernel;
+	const struct gpu_kernel *before = nturn ? &t->kernel[nturn - 1] : NULL;
 	struct program_arg *arg = arena_array(t->a, struct program_arg, c->narg + 1);
 	uint32_t narg = (uint32_t)c->narg;
 	for (int i = 0; i < c->narg; i++)
@@ -171,7 +207,8 @@ static void add_kernel(struct tables *t, const struct compiled *c, const struct 
 		arg[narg++] = place_in_scratch(t, 0);
 	if (c->scratch_bytes > t->scratch_bytes)
 		t->scratch_bytes = c->scratch_bytes;
-	*arena_push(t->a, t->waits, nwaits) = waits;
+	uint32_t first = before ? t->turn[nturn - 1].arg + before->narg : 0;
+	*arena_push(t->a, t->turn, nturn) = (struct turn){waits, c->asks, c->items, first};
 	*arena_push(t->a, t->kernel, t->nkernel) = (struct gpu_kernel){c->name, narg, arg, (uint64_t)c->shared_bytes};
 }
 
@@ -211,25 +248,69 @@ static int function_number(const struct tables *t, int k)
 	return n;
 }
 
+/*
+ * Kernels that run beside each other deal their items to different blocks: `skip` is how many have work already. And what a dot
+ * will read first is asked for as soon as the dots before have ended, while blocks wait for each other: all from `asked` on that run
+ * beside the next one.
+ */
+static void emit_turns(struct unit *u, const struct tables *t, int number, uint32_t *nwait)
+{
+	struct strbuf asks;
+	int asked = 0, nask = 0;
+	int64_t skip = 0;
+	strbuf_init(&asks);
+	strbuf_addf(&u->text, "\n/* %s: kernel, first argument, whether it waits, blocks that have work, what was asked for */\n"
+		"TABLE struct step p%d_steps[] = {", t->g->name, number);
+	for (int k = 0; k < t->nkernel; k++) {
+		const struct turn *turn = &t->turn[k];
+		skip = turn->waits ? 0 : skip;
+		*nwait += turn->waits;
+		if (k >= asked) {
+			int first = k;
+			int64_t ahead = skip;
+			while (first < t->nkernel && !t->turn[first].asks)
+				first++;
+			for (asked = first; asked < t->nkernel && (asked == first || !t->turn[asked].waits); asked++) {
+				ahead = t->turn[asked].waits ? 0 : ahead;
+				if (t->turn[asked].asks)
+					strbuf_addf(&asks, "%s{%d, %u, %d}", nask++ ? ", " : "", function_number(t, asked), t->turn[asked].arg,
+						(int)ahead);
+				ahead += t->turn[asked].items;
+			}
+		}
+		strbuf_addf(&u->text, "%s{%d, %u, %d, %d, %d}", k ? ", " : "", function_number(t, k), turn->arg, turn->waits, (int)skip, nask);
+		skip += turn->items;
+	}
+	strbuf_addf(&u->text, "};\nTABLE struct ask p%d_asks[] = {", number);
+	strbuf_add(&u->text, asks.s, asks.n);
+	strbuf_adds(&u->text, nask ? "};\n" : "{0, 0, 0}};\n");
+	strbuf_release(&asks);
+}
+
+/* "case N:", where kernel k is the first that runs function N. */
+static void emit_case(struct unit *u, const struct tables *t, int k, const char *call)
+{
+	for (int i = 0; i < k; i++)
+		if (!strcmp(t->kernel[i].name, t->kernel[k].name))
+			return;
+	strbuf_addf(&u->text, "\t\tcase %d:\n\t\t\t%s_%s;\n\t\t\tbreak;\n", function_number(t, k), t->kernel[k].name, call);
+}
+
 static const char *emit_all(struct unit *u, const struct tables *t, int number, uint32_t *nwait)
 {
 	const char *name = arena_printf(u->arena, "p%d_all", number);
-	unsigned at = 0;
-	int nfunction = 0;
-	strbuf_addf(&u->text, "\n/* %s: kernel, first argument, whether it waits */\nTABLE struct step p%d_steps[] = {", t->g->name, number);
-	for (int k = 0; k < t->nkernel; k++) {
-		strbuf_addf(&u->text, "%s{%d, %u, %d}", k ? ", " : "", function_number(t, k), at, t->waits[k]);
-		at += t->kernel[k].narg;
-		*nwait += t->waits[k];
-	}
-	strbuf_addf(&u->text, "};\nKERNEL_ALL %s(struct call_all c)\n{\n\tSHARED;\n\tu32 nwait = 0;\n"
+	emit_turns(u, t, number, nwait);
+	strbuf_addf(&u->text, "KERNEL_ALL %s(struct call_all c)\n{\n\tSHARED;\n\tu32 nwait = 0;\n\tint asked = 0;\n"
 		"\tfor (int i = 0; i < %d; i++) {\n\t\tconst struct step s = p%d_steps[i];\n"
-		"\t\tif (s.waits)\n\t\t\tsync_blocks(&c, &nwait);\n\t\telse\n\t\t\tsync_block();\n\t\tswitch (s.kernel) {\n",
-		name, t->nkernel, number);
+		"\t\tfor (; asked < s.asked; asked++) {\n\t\t\tconst struct ask a = p%d_asks[asked];\n\t\t\tswitch (a.kernel) {\n", name,
+		t->nkernel, number, number);
 	for (int k = 0; k < t->nkernel; k++)
-		if (function_number(t, k) == nfunction)
-			strbuf_addf(&u->text, "\t\tcase %d:\n\t\t\t%s_body(c.arg + s.arg, c.dim, shared);\n\t\t\tbreak;\n", nfunction++,
-				t->kernel[k].name);
+		if (t->turn[k].asks)
+			emit_case(u, t, k, "ask(c.arg + a.arg, block_behind(a.skip))");
+	strbuf_adds(&u->text, "\t\t\t}\n\t\t}\n\t\tif (s.waits)\n\t\t\tsync_blocks(&c, &nwait);\n\t\telse\n\t\t\tsync_block();\n"
+		"\t\tswitch (s.kernel) {\n");
+	for (int k = 0; k < t->nkernel; k++)
+		emit_case(u, t, k, "body(c.arg + s.arg, c.dim, shared, block_behind(s.skip))");
 	strbuf_adds(&u->text, "\t\t}\n\t}\n}\n");
 	return name;
 }
@@ -259,7 +340,7 @@ static struct gpu_program emit_program(struct unit *u, const struct graph *g, in
 	if (ndim > GPU_MAX_DIMS)
 		BUG("graph '%s' has more than %d dynamic axes", g->name, GPU_MAX_DIMS);
 	*products = t.products;
-	if (has_few_rows(g) && !u->of_library)
+	if (cuda_has_few_rows(g) && !u->of_library)
 		all = emit_all(u, &t, number, &nwait);
 	return (struct gpu_program){.head = {.abi = PROGRAM_ABI, .nexternal = (uint32_t)t.nexternal, .ndim = ndim, .name = g->name,
 		.external = t.external, .dim = dim, .slab_bytes = (uint64_t)g->slab_bytes, .scratch_bytes = (uint64_t)t.scratch_bytes},

@@ -1,0 +1,233 @@
+/*
+ * Dots of few tokens on tensor cores: a block takes two panels and some tokens, each of its 8 warps one range of k, then adds
+ * them in order. A program of few rows, which decodes, has 8 tokens a block. Reading weights is all that counts there: each warp
+ * has several steps of them on their way, and a dot of few panels is spread over twice as many blocks, one panel each. Other programs have
+ * up to 32 tokens a block, and go this way where cuda_dot_many would leave most multiprocessors without work.
+ */
+#include "cuda_operand.h"
+
+/* Items of two panels that leave multiprocessors without work where there are more. */
+enum { NARROW = 132 };
+
+/* Of 8 tokens each, of a block. */
+static int tiles_of(const struct cuda_dots *d)
+{
+	return d->few_rows ? 1 : d->ndot > 2 ? 2 : 4;
+}
+
+static int panels_of(const struct cuda_dots *d)
+{
+	const struct dot *first = &d->dot[0];
+	return d->few_rows && first->panels && (first->npanels + 1) / 2 <= NARROW ? 1 : 2;
+}
+
+/* Of one group of tokens. */
+static int64_t items_of(const struct cuda_dots *d)
+{
+	return (d->dot[0].npanels + panels_of(d) - 1) / panels_of(d);
+}
+
+const char *cuda_few_items(struct cuda_fn *f, const struct cuda_dots *d)
+{
+	int tokens = tiles_of(d) * TOKENS;
+	return cuda_text(f, "((nm + %d) / %d * %lld)", tokens - 1, tokens, (long long)items_of(d));
+}
+
+int64_t cuda_few_shared(const struct cuda_dots *d)
+{
+	return (int64_t)d->ndot * WARPS * tiles_of(d) * TOKENS * panels_of(d) * PANEL * 4;
+}
+
+static struct operand describe(struct cuda_fn *f, const struct cuda_dots *d, int i)
+{
+	struct operand o = cuda_operand(f, &d->dot[i]);
+	o.panels = panels_of(d);
+	return o;
+}
+
+/* Of a program that decodes 64 KB of a multiprocessor's 16 warps are on their way, int4's 48, where some 25 would do without gaps. With
+ * more tokens registers end sooner. */
+static int steps_ahead(const struct cuda_dots *d, const struct operand *o)
+{
+	if (!d->few_rows)
+		return o->q ? 2 : 4;
+	return (o->d->dtype == DT_Q4 ? 12 : 8) / o->panels;
+}
+
+/* Steps of tokens that are on their way: the L2 cache is half as far as memory, and while a warp takes a step others take theirs. */
+enum { TOKENS_AHEAD = 2 };
+
+/*
+ * Other multiprocessors wrote tokens a moment ago, so they come from as far as the L2 cache. Of tile j the thread's tokens are those
+ * that mma's operand and results have it multiply; where there is none it reads the first one's, for a column that nobody
+ * asks for. `at` is "[place * tiles + j]".
+ */
+static void declare_tokens(struct cuda_fn *f, const struct operand *o, int tiles)
+{
+	int depth = TOKENS_AHEAD;
+	const char *p = cuda_memory(f, o->d->broadcast);
+	long long bytes = (long long)(o->q ? o->d->rows_shape.bytes : o->d->m_stride * 2);
+	cuda_line(f, "struct words2 ahead_b[%d];", depth * tiles);
+	cuda_line(f, "const u8 *tokens[%d];", tiles);
+	cuda_line(f, "UNROLL for (int j = 0; j < %d; j++) tokens[j] = %s + (m0 + j * %d + g < nm ? m0 + j * %d + g : 0) * %lld;", tiles, p,
+		TOKENS, TOKENS, bytes);
+	cuda_line(f, "UNROLL for (int i = 0; i < %d; i++) ahead_b[i] = no_words2();", depth * tiles);
+	if (!o->q)
+		return;
+	cuda_line(f, "struct words2 ahead_record[%d][2];", depth * tiles);
+	cuda_line(f, "const u8 *records[%d][2];", tiles);
+	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", tiles * 2);
+	cuda_line(f, "const i64 m = m0 + i / 2 * %d + 2 * t + i %% 2;", TOKENS);
+	cuda_line(f, "records[i / 2][i %% 2] = %s + (m < nm ? m : 0) * %lld + %lld;", p, bytes, (long long)o->d->rows_shape.scales);
+	cuda_close(f);
+	cuda_line(f, "UNROLL for (int i = 0; i < %d; i++) ahead_record[i / 2][i %% 2] = no_words2();", depth * tiles * 2);
+}
+
+static void ask_for_tokens(struct cuda_fn *f, const struct operand *o, const char *w, const char *at)
+{
+	long long stride = (long long)o->d->k_stride * 2;
+	cuda_line(f, "const int k = %s;", w);
+	if (cuda_tokens_in_lines(f, o)) {
+		cuda_line(f, "ahead_b%s = no_words2();", at);
+		cuda_line(f, "if (k < to) ahead_b%s = *(const struct words2 *)(tokens[j] + k * 4);", at);
+	} else {
+		for (int i = 0; i < 2; i++)
+			cuda_line(f, "ahead_b%s.%c = k + %d < to ? token_word(tokens[j], 0, %lld, k + %d, nk) : 0;", at, "xy"[i], i, stride / 2, i);
+	}
+	if (o->q)
+		cuda_line(f, "UNROLL for (int u = 0; u < 2; u++) if (k < to) ahead_record%s[u] = *(const struct words2 *)(records[j][u] + k / %d * 8);",
+			at, STEP);
+}
+
+static void take_tokens(struct cuda_fn *f, const struct operand *o, const char *at)
+{
+	cuda_line(f, "const u32 b0 = ahead_b%s.x, b1 = ahead_b%s.y;", at, at);
+	if (!o->q)
+		return;
+	cuda_line(f, "const float by[2] = {from_bits(ahead_record%s[0].x), from_bits(ahead_record%s[1].x)};", at, at);
+	cuda_line(f, "const int sum[2] = {(int)ahead_record%s[0].y, (int)ahead_record%s[1].y};", at, at);
+}
+
+static const char *token_place(struct cuda_fn *f, int tiles)
+{
+	return cuda_text(f, "[i %% %d * %d + j]", TOKENS_AHEAD, tiles);
+}
+
+static void ask_for_all_tokens(struct cuda_fn *f, const struct operand *o, int tiles, const char *w)
+{
+	cuda_open(f, "UNROLL for (int j = 0; j < %d; j++)", tiles);
+	ask_for_tokens(f, o, w, token_place(f, tiles));
+	cuda_close(f);
+}
+
+static void multiply(struct cuda_fn *f, const struct operand *o, int tiles, int depth)
+{
+	cuda_declare_ahead(f, o, depth);
+	declare_tokens(f, o, tiles);
+	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", depth);
+	cuda_ask_for_lanes(f, o, cuda_text(f, "from + i * %d + 2 * t", STEP), "to", "[i]");
+	cuda_close(f);
+	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", TOKENS_AHEAD);
+	ask_for_all_tokens(f, o, tiles, cuda_text(f, "from + i * %d + 2 * t", STEP));
+	cuda_close(f);
+	cuda_open(f, "for (int w0 = from; w0 < to; w0 += %d)", depth * STEP);
+	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", depth);
+	cuda_line(f, "const int w = w0 + i * %d;", STEP);
+	cuda_open(f, "if (w < to)");
+	cuda_take_lanes(f, o, "w + 2 * t", "[i]");
+	cuda_open(f, "UNROLL for (int j = 0; j < %d; j++)", tiles);
+	take_tokens(f, o, token_place(f, tiles));
+	cuda_step(f, o, "acc[j]");
+	cuda_close(f);
+	cuda_ask_for_lanes(f, o, cuda_text(f, "w + %d + 2 * t", depth * STEP), "to", "[i]");
+	ask_for_all_tokens(f, o, tiles, cuda_text(f, "w + %d + 2 * t", TOKENS_AHEAD * STEP));
+	cuda_close(f);
+	cuda_close(f);
+	cuda_close(f);
+}
+
+void cuda_dot_few(struct cuda_fn *f, const struct cuda_dots *d)
+{
+	int panels = panels_of(d), lanes = panels * PANEL, tiles = tiles_of(d), tokens = tiles * TOKENS;
+	long long stride = WARPS * tokens * lanes;
+	const char *value[CUDA_MAX_DOTS];
+	cuda_line(f, "float *const part = (float *)shared;");
+	cuda_open(f, "for (int item = block; item < %s; item += BLOCKS)", cuda_few_items(f, d));
+	cuda_line(f, "const i64 m0 = item / %lld * %d;", (long long)items_of(d), tokens);
+	cuda_line(f, "const int place = item %% %lld;", (long long)items_of(d));
+	cuda_line(f, "const int panel0 = place%s;", panels == 2 ? " * 2, panel1 = panel0 + 1" : "");
+	if (panels == 2)
+		cuda_line(f, "(void)panel1;");
+	for (int i = 0; i < d->ndot; i++) {
+		struct operand o = describe(f, d, i);
+		cuda_block(f);
+		cuda_declare_lanes(f, &o);
+		cuda_line(f, "const int from = warp * %lld, to = from + %lld < nw ? from + %lld : nw;", o.chunk, o.chunk, o.chunk);
+		cuda_line(f, "float acc[%d][%d][4];", tiles, panels);
+		cuda_line(f, "UNROLL for (int i = 0; i < %d; i++) acc[i / %d][i / 4 %% %d][i %% 4] = 0;", tiles * panels * 4, panels * 4, panels);
+		multiply(f, &o, tiles, steps_ahead(d, &o));
+		cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", tiles * 4);
+		cuda_line(f, "const int at = %lld + (warp * %d + i / 4 * %d + 2 * t + i %% 2) * %d + i / 2 %% 2;", stride * i, tokens, TOKENS, lanes);
+		for (int k = 0; k < panels; k++)
+			cuda_line(f, "part[at + %s] = acc[i / 4][%d][i %% 4];", cuda_lane(f, &o, k), k);
+		cuda_close(f);
+		cuda_close(f);
+	}
+	cuda_line(f, "sync_block();");
+	cuda_open(f, "for (int i = THREAD; i < %d; i += THREADS)", tokens * lanes);
+	cuda_line(f, "const i64 m = m0 + i / %d;", lanes);
+	cuda_line(f, "const int n = place * %d + i %% %d;", lanes, lanes);
+	cuda_open(f, "if (m < nm && n < %lld)", (long long)d->dot[0].nlanes);
+	for (int i = 0; i < d->ndot; i++) {
+		struct operand o = describe(f, d, i);
+		value[i] = cuda_name(f, "sum");
+		cuda_line(f, "float %s = part[%lld + i];", value[i], stride * i);
+		cuda_line(f, "UNROLL for (int c = 1; c < %d; c++) if (c * %lldL < %s) %s = %s + part[%lld + c * %d + i];", GPU_CHUNKS,
+			o.chunk, o.nw, value[i], value[i], stride * i, tokens * lanes);
+	}
+	cuda_epilogue(f, d, "m", "n", value);
+	cuda_close(f);
+	cuda_close(f);
+	cuda_line(f, "sync_block();");
+	cuda_close(f);
+}
+
+/* ---- before they are multiplied ---- */
+
+bool cuda_dot_asks(const struct graph *g, const struct region *r)
+{
+	for (int i = 0; i < r->nnode; i++) {
+		const struct node *n = &g->node[r->node[i]];
+		if (n->op != OP_DOT)
+			continue;
+		struct dot d = dot_shape(g, n);
+		if (d.dtype == DT_F32 || !(d.panels || dtype_has_blocks(d.dtype)) || !dot_static_inner(g, &d) ||
+			g->node[d.lane].op != OP_PARAM)
+			return false;
+	}
+	return r->kind == REGION_DOT;
+}
+
+int64_t cuda_dot_items(struct cuda_fn *f)
+{
+	struct cuda_dots d = cuda_dots(f);
+	return items_of(&d);
+}
+
+/* Where each warp begins in each panel of the block's first item, 4 KB of its 4: a line of 128 bytes a thread. */
+void cuda_dot_ask(struct cuda_fn *f)
+{
+	enum { LINE = 128 };
+	struct cuda_dots d = cuda_dots(f);
+	int panels = panels_of(&d), lines = 32 / panels;
+	cuda_line(f, "const i64 panel = block * %d + THREAD %% 32 / %d;", panels, lines);
+	cuda_line(f, "const int line = THREAD %% %d * %d;", lines, LINE);
+	for (int i = 0; i < d.ndot; i++) {
+		struct operand o = describe(f, &d, i);
+		long long word = o.d->dtype == DT_Q4 ? 2 * PANEL : 4 * PANEL, range = o.chunk * word;
+		long long values = o.q ? (long long)o.d->panels_shape.scales : o.panel_words * word;
+		long long bytes = o.q ? (long long)o.d->panels_shape.bytes : values;
+		cuda_line(f, "if (panel < %lld && line < %lld && THREAD / 32 * %lld + line < %lld) ask_line(%s + panel * %lld + THREAD / 32 * %lld"
+			" + line);", (long long)o.d->npanels, range, range, values, cuda_memory(f, o.d->lane), bytes, range);
+	}
+}
