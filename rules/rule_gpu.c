@@ -6,6 +6,16 @@
 #include "nvrtc.h"
 #include "rules.h"
 
+void gpu_step_plans(struct arena *a, const struct forward *f, const struct graph *plan[GPU_PLANS])
+{
+	struct forward many = *f, few = *f;
+	many.max_rows = f->slots < GPU_ROWS ? (int)f->slots : GPU_ROWS;
+	many.max_out = many.max_rows < GPU_OUTS ? many.max_rows : GPU_OUTS;
+	few.max_rows = few.max_out = GPU_FEW_ROWS;
+	plan[0] = graph_plan(a, forward_step(a, &many));
+	plan[1] = graph_plan(a, forward_step(a, &few));
+}
+
 static bool run_gpu(struct rule_call *c, struct err *e)
 {
 	struct state s;
@@ -16,9 +26,11 @@ static bool run_gpu(struct rule_call *c, struct err *e)
 		return false;
 	int64_t context = fields_int(param, "context");
 	int arch = (int)fields_int(param, "arch");
-	const struct graph *const plan[] = {step_plan(call_arena(c), &s, numerics, GPU_ROWS, GPU_ROWS, context),
-		step_plan(call_arena(c), &s, numerics, GPU_FEW_ROWS, GPU_FEW_ROWS, context)};
-	struct cuda_source source = cuda_emit(call_arena(c), plan, 2);
+	struct forward f = {.config = &s.config, .has_attn = s.has_attn, .has_mlp = s.has_mlp, .numerics = numerics,
+		.slots = context ? context : s.config.context};
+	const struct graph *plan[GPU_PLANS];
+	gpu_step_plans(call_arena(c), &f, plan);
+	struct cuda_source source = cuda_emit(call_arena(c), plan, GPU_PLANS);
 	strbuf_init(&table);
 	strbuf_init(&cubin);
 	strbuf_init(&ptx);

@@ -54,12 +54,16 @@ struct rule_env {
 /* ---- what several rules share ---- */
 
 /* Rows of one call of the program "step", longer prompts go in chunks; and how many of them have logits, which are what
- * costs memory. */
-enum { STEP_ROWS = 256, STEP_OUTS = 64, GPU_ROWS = 512 };
+ * costs memory. A GPU's multiprocessors want tiles of 128 rows each. */
+enum { STEP_ROWS = 256, STEP_OUTS = 64, GPU_ROWS = 2048, GPU_OUTS = 512 };
 
 /* The planned graph of the program "step" of a state. context 0: the model's. In the arena. */
 const struct graph *step_plan(struct arena *a, const struct state *s, enum numerics numerics, int rows, int outs,
 	int64_t context);
+
+/* The same for a GPU, of f's model, numerics and slots: for many rows and for few. */
+enum { GPU_PLANS = 2 };
+void gpu_step_plans(struct arena *a, const struct forward *f, const struct graph *plan[GPU_PLANS]);
 
 /* Parameter "device", absent: the CPU. */
 enum device_kind rule_device(const struct fields *param);

@@ -249,15 +249,11 @@ static bool emit_stage(struct cli *c, const struct graph *g, const struct plan_h
 	return emit_code(plan, h, form[0] == 'l' ? EMIT_LLVM_IR : EMIT_ASM, out, e);
 }
 
-/* As rule_gpu has it: for many rows and for few. */
 static bool emit_cuda(struct cli *c, const struct forward *f, struct strbuf *out)
 {
-	struct forward many = *f, few = *f;
-	many.max_rows = many.max_out = GPU_ROWS;
-	few.max_rows = few.max_out = GPU_FEW_ROWS;
-	const struct graph *const plan[] = {graph_plan(c->arena, forward_step(c->arena, &many)),
-		graph_plan(c->arena, forward_step(c->arena, &few))};
-	strbuf_adds(out, cuda_emit(c->arena, plan, 2).text);
+	const struct graph *plan[GPU_PLANS];
+	gpu_step_plans(c->arena, f, plan);
+	strbuf_adds(out, cuda_emit(c->arena, plan, GPU_PLANS).text);
 	return true;
 }
 

@@ -5,7 +5,7 @@
  *
  * tiny-CLASS shows that it works, on a device that is none without TRIM_TEST_GPU. tests/gpu/run runs it.
  *
- * One JSON line each: decode at position 64 and prefill of 512 rows, with the rate at which this device copies memory
+ * One JSON line each: decode at position 64 and prefill of 2048 rows, with the rate at which this device copies memory
  * in the same run, counting bytes read and written. Weights are one random buffer seen as many tensors; what is read does
  * not depend on what they are.
  */
@@ -25,8 +25,8 @@ static const struct shape {
 	int layers, width, ffn, heads, kv_heads, vocab, rows;
 } shapes[] = {
 	{"tiny", 2, 64, 96, 4, 2, 300, 40},
-	{"1.1b", 22, 2048, 5632, 32, 4, 32000, 512},
-	{"7b", 32, 4096, 11008, 32, 32, 32000, 512},
+	{"1.1b", 22, 2048, 5632, 32, 4, 32000, 2048},
+	{"7b", 32, 4096, 11008, 32, 32, 32000, 2048},
 };
 static const struct {
 	const char *name;
