@@ -7,25 +7,18 @@
  * here take 64 bytes from the L2 cache, of which a multiprocessor gets some 30 a cycle, and 192 from shared memory and the L1 cache, of 128 a
  * cycle. Twice as many tokens would leave no registers for sums of ranges.
  *
- * Nothing waits for memory that can be asked before: four steps of outputs are on their way. Where tokens of bf16 lie in whole lines
- * of 16 bytes along k, the next slab of them comes to the other half of shared memory meanwhile; so do tokens of bytes, with the records of
- * their blocks.
+ * Nothing waits for memory that can be asked before: four steps of a panel are on their way, and the next slabs of tokens, and of lanes
+ * in rows, where they can be copied as they lie (cuda_slab.h).
  */
-#include "cuda_operand.h"
+#include "cuda_slab.h"
 
 enum {
 	LANES = 2 * PANEL,   /* of a warp */
 	WARPS_N = 4, WARPS_M = WARPS / WARPS_N,
 	BLOCK_N = WARPS_N * LANES,
 	TILES = 8,           /* of tokens, of a warp, where one part has all dots */
-	SLAB = 64,           /* words of tokens in shared memory at a time */
-	AHEAD = SLAB / 2,    /* the same where the next ones are on their way */
-	LINE = 4,            /* words that are copied at once */
 	ROW_N = BLOCK_N + 4, /* floats of a token's results: double words of 4 tokens and 4 lanes lie in 32 different banks */
 };
-/* Words from token to token in shared memory: double words of 4 tokens and 4 lanes lie in 32 different banks; or words of 32
- * tokens do, where those are written as neighbours. */
-enum { ALONG = SLAB + 8, ALONG_AHEAD = AHEAD + 8, ACROSS = SLAB + 9 };
 
 /* A region's dots go in parts, of which each keeps its results until the epilogue. */
 struct parts {
@@ -35,13 +28,13 @@ struct parts {
 	int64_t across;     /* items of a group of tokens */
 };
 
-/* How tokens come. */
-struct slabs {
+/* A part's operands, and how they come. */
+struct many {
 	struct operand of;
-	bool ahead;         /* the next slab is copied meanwhile */
-	bool across;        /* neighbours in memory are tokens, not k */
-	int words, stride;  /* of a token at a time, and to the next token */
-	int tokens;
+	struct cuda_slab tokens, lanes;
+	bool shares_lanes;  /* they come by way of shared memory too */
+	bool copies;        /* one of the slabs does */
+	int words;          /* at a time */
 };
 
 /* Steps of outputs on their way; integers need more registers for each. */
@@ -68,16 +61,18 @@ static struct parts parts_of(const struct cuda_dots *d)
 	return p;
 }
 
-static struct slabs describe(struct cuda_fn *f, const struct cuda_dots *d, int part)
+/* In the arena: slabs know their operand. */
+static const struct many *describe(struct cuda_fn *f, const struct cuda_dots *d, int part)
 {
 	struct parts p = parts_of(d);
-	struct slabs s = {.of = cuda_operand(f, &d->dot[part * p.each]), .tokens = p.tokens};
-	s.of.of[1] = &d->dot[part * p.each + p.each - 1];
-	s.ahead = cuda_tokens_in_lines(f, &s.of);
-	s.across = cuda_tokens_across(&s.of);
-	s.words = s.ahead ? AHEAD : SLAB;
-	s.stride = s.ahead ? ALONG_AHEAD : s.across ? ACROSS : ALONG;
-	return s;
+	struct many *m = arena_new(f->arena, struct many);
+	m->of = cuda_operand(f, &d->dot[part * p.each]);
+	m->of.of[1] = &d->dot[part * p.each + p.each - 1];
+	m->tokens = cuda_token_slab(f, &m->of, p.tokens);
+	m->shares_lanes = cuda_lane_slab(f, &m->of, BLOCK_N, &m->lanes);
+	m->copies = m->tokens.way != SLAB_LOADED || m->shares_lanes;
+	m->words = m->shares_lanes && m->lanes.words < m->tokens.words ? m->lanes.words : m->tokens.words;
+	return m;
 }
 
 const char *cuda_many_items(struct cuda_fn *f, const struct cuda_dots *d)
@@ -92,8 +87,8 @@ static int64_t slab_bytes(struct cuda_fn *f, const struct cuda_dots *d)
 	struct parts p = parts_of(d);
 	int64_t most = 0;
 	for (int i = 0; i < p.n; i++) {
-		struct slabs s = describe(f, d, i);
-		int64_t bytes = (int64_t)p.tokens * s.stride * (s.ahead ? 2 : 1) * 4;
+		const struct many *m = describe(f, d, i);
+		int64_t bytes = cuda_slab_bytes(&m->tokens) + (m->shares_lanes ? cuda_slab_bytes(&m->lanes) : 0);
 		most = bytes > most ? bytes : most;
 	}
 	return most;
@@ -111,121 +106,112 @@ int64_t cuda_many_shared(struct cuda_fn *f, const struct cuda_dots *d)
 	return all > slab ? all : slab;
 }
 
-/* ---- tokens ---- */
+/* ---- slabs ---- */
 
-/* Tokens' words [w0, w0 + SLAB) of the range that ends at `to`. */
-static void load_slab(struct cuda_fn *f, const struct slabs *s)
+static void copy_all(struct cuda_fn *f, const struct many *m, const char *half, const char *from, const char *end)
 {
-	cuda_line(f, "sync_block();");
-	cuda_open(f, "for (int i = THREAD; i < %d; i += THREADS)", s->tokens * SLAB);
-	if (s->across)
-		cuda_line(f, "const int row = i %% %d, word = i / %d;", s->tokens, s->tokens);
-	else
-		cuda_line(f, "const int row = i / %d, word = i %% %d;", SLAB, SLAB);
-	cuda_line(f, "const i64 m = m0 + row;");
-	cuda_line(f, "const int w = w0 + word;");
-	cuda_line(f, "slab[row * %d + word] = m < nm && w < to ? %s : 0;", s->stride, cuda_token_word(f, &s->of, "m", "w"));
-	cuda_close(f);
-	cuda_line(f, "sync_block();");
+	if (m->tokens.way != SLAB_LOADED)
+		cuda_slab_copy(f, &m->tokens, half, from, end);
+	if (m->shares_lanes)
+		cuda_slab_copy(f, &m->lanes, half, from, end);
 }
 
-/* Words [from, from + AHEAD) of the range that ends at `end` begin to come to the half `half`, and behind a token's words the records
- * of their blocks. */
-static void copy_slab(struct cuda_fn *f, const struct slabs *s, const char *half, const char *from, const char *end)
+/* When what was copied is there, and all are done with the other halves, what lies behind it is asked for: it may be the first of the next
+ * range; the last of all asks for nothing. */
+static void next_slabs(struct cuda_fn *f, const struct many *m)
 {
-	enum { LINES = AHEAD / LINE, RECORDS = AHEAD / STEP };
-	const struct dot *d = s->of.d;
-	int each = s->of.q ? LINES + RECORDS : LINES;
-	cuda_open(f, "for (int i = THREAD; i < %d; i += THREADS)", s->tokens * each);
-	cuda_line(f, "const int row = i / %d, line = i %% %d;", each, each);
-	cuda_line(f, "const i64 m = m0 + row;");
-	cuda_line(f, "const int w = %s + (line < %d ? line * %d : (line - %d) * %d);", from, LINES, LINE, LINES, STEP);
-	cuda_line(f, "const int known = m < nm && w < %s;", end);
-	cuda_line(f, "u32 *const to = slab + %s * %d + row * %d;", half, s->tokens * s->stride, s->stride);
-	if (s->of.q) {
-		cuda_line(f, "const u8 *const of = %s + (known ? m * %lld : 0);", cuda_memory(f, d->broadcast), (long long)d->rows_shape.bytes);
-		cuda_line(f, "if (line < %d) copy_line(to + line * %d, of + (known ? w * 4 : 0), known);", LINES, LINE);
-		cuda_line(f, "else copy_pair(to + %d + (line - %d) * 2, of + %lld + (known ? w / 8 * 8 : 0), known);", AHEAD, LINES,
-			(long long)d->rows_shape.scales);
-	} else {
-		cuda_line(f, "copy_line(to + line * %d, %s + (known ? m * %lld + w * 2 : 0) * 2, known);", LINE, cuda_memory(f, d->broadcast),
-			(long long)d->m_stride);
+	long long chunk = m->of.chunk;
+	if (m->copies)
+		cuda_line(f, "copy_wait();");
+	cuda_line(f, "sync_block();");
+	if (m->copies) {
+		cuda_line(f, "const int w1 = w0 + %d < to ? w0 + %d : to;", m->words, m->words);
+		cuda_line(f, "const int to1 = w1 < to ? to : to + %lld < nw ? to + %lld : nw;", chunk, chunk);
+		cuda_open(f, "if (w1 < nw)");
+		copy_all(f, m, "(1 - half)", "w1", "to1");
+		cuda_close(f);
 	}
-	cuda_close(f);
-}
-
-/* When a slab is there, and all are done with the other half, the one behind it is asked for: it may be the first of the next range;
- * the last of all asks for nothing. */
-static void next_slab(struct cuda_fn *f, const struct slabs *s)
-{
-	long long chunk = s->of.chunk;
-	cuda_line(f, "const int w1 = w0 + %d < to ? w0 + %d : to;", AHEAD, AHEAD);
-	cuda_line(f, "copy_wait();");
-	cuda_line(f, "sync_block();");
-	cuda_line(f, "const int to1 = w1 < to ? to : to + %lld < nw ? to + %lld : nw;", chunk, chunk);
-	cuda_open(f, "if (w1 < nw)");
-	copy_slab(f, s, "(1 - half)", "w1", "to1");
-	cuda_close(f);
+	if (m->tokens.way == SLAB_LOADED) {
+		cuda_slab_load(f, &m->tokens);
+		cuda_line(f, "sync_block();");
+	}
 }
 
 /* ---- a part ---- */
 
-/* What is on its way are the next steps' words, be they of this range or of the next; step n of all has place n % depth, so a turn may
- * begin within a range and end behind it. */
-static void multiply_slab(struct cuda_fn *f, const struct slabs *s, int tiles)
+static void multiply_tiles(struct cuda_fn *f, const struct many *m, int tiles)
 {
-	const char *half = s->ahead ? cuda_text(f, "half * %d + ", s->tokens * s->stride) : "";
-	int depth = depth_of(&s->of);
-	cuda_line(f, "const int end = to - w0 < %d ? to - w0 : %d;", s->words, s->words);
-	cuda_open(f, "for (int turn = -(w0 %% %d); turn < end; turn += %d)", depth * STEP, depth * STEP);
+	if (m->tokens.way != SLAB_ACROSS) {
+		cuda_open(f, "UNROLL for (int j = 0; j < %d; j++)", tiles);
+		cuda_slab_tile(f, &m->tokens);
+		cuda_step(f, &m->of, "acc[j]");
+		cuda_close(f);
+		return;
+	}
+	cuda_open(f, "UNROLL for (int j = 0; j < %d; j += 2)", tiles);
+	cuda_slab_tiles(f, &m->tokens);
+	for (int i = 0; i < 2; i++) {
+		cuda_block(f);
+		cuda_line(f, "const u32 b0 = b[%d], b1 = b[%d];", i * 2, i * 2 + 1);
+		cuda_step(f, &m->of, cuda_text(f, "acc[j + %d]", i));
+		cuda_close(f);
+	}
+	cuda_close(f);
+}
+
+/* Of panels the next steps' words are on their way, be they of this range or of the next; step n of all has place n % depth, so a turn may
+ * begin within a range and end behind it. */
+static void multiply_slab(struct cuda_fn *f, const struct many *m, int tiles)
+{
+	int depth = depth_of(&m->of);
+	cuda_line(f, "const int end = to - w0 < %d ? to - w0 : %d;", m->words, m->words);
+	cuda_open(f, "for (int turn = %s; turn < end; turn += %d)", m->shares_lanes ? "0" : cuda_text(f, "-(w0 %% %d)", depth * STEP),
+		depth * STEP);
 	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", depth);
 	cuda_line(f, "const int w = turn + i * %d;", STEP);
 	cuda_open(f, "if (w >= 0 && w < end)");
-	cuda_take_lanes(f, &s->of, "w0 + w + 2 * t", "[i]");
-	cuda_open(f, "UNROLL for (int j = 0; j < %d; j++)", tiles);
-	cuda_line(f, "const u32 *const b = slab + %s(m4 + j * %d + g) * %d + w + 2 * t;", half, TOKENS, s->stride);
-	cuda_line(f, "const u32 b0 = b[0], b1 = b[1];");
-	if (s->of.q) {
-		cuda_line(f, "const u32 *const of = slab + %s(m4 + j * %d + 2 * t) * %d + %d + w / 8 * 2;", half, TOKENS, s->stride, AHEAD);
-		cuda_line(f, "const float by[2] = {from_bits(of[0]), from_bits(of[%d])};", s->stride);
-		cuda_line(f, "const int sum[2] = {(int)of[1], (int)of[%d]};", s->stride + 1);
-	}
-	cuda_step(f, &s->of, "acc[j]");
-	cuda_close(f);
+	if (m->shares_lanes)
+		cuda_slab_lanes(f, &m->lanes);
+	else
+		cuda_take_lanes(f, &m->of, "w0 + w + 2 * t", "[i]");
+	multiply_tiles(f, m, tiles);
 	/* Not before: they come to the registers that had this step's. */
-	cuda_ask_for_lanes(f, &s->of, cuda_text(f, "w0 + w + %d + 2 * t", depth * STEP), "nw", "[i]");
+	if (!m->shares_lanes)
+		cuda_ask_for_lanes(f, &m->of, cuda_text(f, "w0 + w + %d + 2 * t", depth * STEP), "nw", "[i]");
 	cuda_close(f);
 	cuda_close(f);
 	cuda_close(f);
 }
 
 /* Declares acc or total, what the ranges come to. */
-static const char *multiply(struct cuda_fn *f, const struct slabs *s, int tiles)
+static const char *multiply(struct cuda_fn *f, const struct many *m, int tiles)
 {
-	const struct operand *o = &s->of;
+	const struct operand *o = &m->of;
 	long long chunk = o->chunk;
 	cuda_declare_lanes(f, o);
 	cuda_line(f, "float acc[%d][2][4];", tiles);
 	if (o->chunks)
 		cuda_line(f, "float total[%d][2][4];", tiles);
-	cuda_declare_ahead(f, o, depth_of(o));
-	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", depth_of(o));
-	cuda_ask_for_lanes(f, o, cuda_text(f, "i * %d + 2 * t", STEP), "nw", "[i]");
-	cuda_close(f);
-	if (s->ahead) {
+	if (!m->shares_lanes) {
+		cuda_declare_ahead(f, o, depth_of(o));
+		cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", depth_of(o));
+		cuda_ask_for_lanes(f, o, cuda_text(f, "i * %d + 2 * t", STEP), "nw", "[i]");
+		cuda_close(f);
+	}
+	cuda_slab_begin(f, &m->tokens);
+	if (m->shares_lanes)
+		cuda_slab_begin(f, &m->lanes);
+	if (m->copies) {
 		cuda_line(f, "int half = 0;");
-		copy_slab(f, s, "half", "0", cuda_text(f, "(%lld < nw ? %lld : nw)", chunk, chunk));
+		copy_all(f, m, "half", "0", cuda_text(f, "(%lld < nw ? %lld : nw)", chunk, chunk));
 	}
 	cuda_open(f, "for (int from = 0; from < nw; from += %lld)", chunk);
 	cuda_line(f, "const int to = from + %lld < nw ? from + %lld : nw;", chunk, chunk);
 	cuda_line(f, "UNROLL for (int i = 0; i < %d; i++) acc[i / 8][i / 4 %% 2][i %% 4] = 0;", tiles * 8);
-	cuda_open(f, "for (int w0 = from; w0 < to; w0 += %d)", s->words);
-	if (s->ahead)
-		next_slab(f, s);
-	else
-		load_slab(f, s);
-	multiply_slab(f, s, tiles);
-	if (s->ahead)
+	cuda_open(f, "for (int w0 = from; w0 < to; w0 += %d)", m->words);
+	next_slabs(f, m);
+	multiply_slab(f, m, tiles);
+	if (m->copies)
 		cuda_line(f, "half = 1 - half;");
 	cuda_close(f);
 	if (o->chunks)
@@ -235,17 +221,22 @@ static const char *multiply(struct cuda_fn *f, const struct slabs *s, int tiles)
 	return o->chunks ? "total" : "acc";
 }
 
-static void keep_results(struct cuda_fn *f, const struct parts *p, int part, const struct operand *o, const char *of)
+static void keep_results(struct cuda_fn *f, const struct parts *p, int part, const struct many *m, const char *of)
 {
 	cuda_line(f, "sync_block();"); /* slabs may still be read: results lie there, or the next part's slabs */
 	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", p->tiles * 2);
-	cuda_line(f, "const int at = (%d + m4 + i / 2 * %d + 2 * t + i %% 2) * %d + n4;", part * p->tokens, TOKENS, ROW_N);
+	cuda_line(f, "float *const at = done + (%d + m4 + i / 2 * %d + 2 * t + i %% 2) * %d + n4;", part * p->tokens, TOKENS, ROW_N);
 	for (int k = 0; k < 2; k++) {
-		const char *lane = p->each == 2 ? cuda_text(f, "%d + g * 2", k * p->lanes) : cuda_lane(f, o, k);
+		if (m->shares_lanes) {
+			cuda_line(f, "at[%d + g] = %s[i / 2][%d][i %% 2];", k * PANEL, of, k);
+			cuda_line(f, "at[%d + g] = %s[i / 2][%d][2 + i %% 2];", k * PANEL + 8, of, k);
+			continue;
+		}
+		const char *lane = p->each == 2 ? cuda_text(f, "%d + g * 2", k * p->lanes) : cuda_lane(f, &m->of, k);
 		cuda_line(f, "struct words2 x%d;", k);
 		cuda_line(f, "x%d.x = to_bits(%s[i / 2][%d][i %% 2]);", k, of, k);
 		cuda_line(f, "x%d.y = to_bits(%s[i / 2][%d][2 + i %% 2]);", k, of, k);
-		cuda_line(f, "*(struct words2 *)(done + at + %s) = x%d;", lane, k);
+		cuda_line(f, "*(struct words2 *)(at + %s) = x%d;", lane, k);
 	}
 	cuda_close(f);
 }
@@ -264,9 +255,11 @@ void cuda_dot_many(struct cuda_fn *f, const struct cuda_dots *d)
 	cuda_line(f, "const int panel0 = (n0 + n4) / 16, panel1 = panel0%s;", p.each == 2 ? "" : " + 1");
 	cuda_line(f, "(void)panel1;");
 	for (int i = 0; i < p.n; i++) {
-		struct slabs s = describe(f, d, i);
+		const struct many *m = describe(f, d, i);
 		cuda_block(f);
-		keep_results(f, &p, i, &s.of, multiply(f, &s, p.tiles));
+		if (m->shares_lanes)
+			cuda_line(f, "u32 *const lane_slab = slab + %lld;", (long long)cuda_slab_bytes(&m->tokens) / 4);
+		keep_results(f, &p, i, m, multiply(f, m, p.tiles));
 		cuda_close(f);
 	}
 	cuda_line(f, "sync_block();");

@@ -190,6 +190,23 @@ static uint32_t shuffle_xor(uint32_t x, int lanes)
 	return shim_swap(&x, 1)[(shim_thread % SHIM_WARP) ^ lanes][0];
 }
 
+/* Lanes 8i to 8i + 7 name the rows of matrix i (PTX ISA, "ldmatrix"), 16 bytes each. */
+static void load_across(uint32_t *x, const uint32_t *row)
+{
+	uint32_t mine[2];
+	int lane = shim_thread % SHIM_WARP, g = lane / 4, t = lane % 4;
+	if ((uintptr_t)row % 16)
+		abort();
+	memcpy(mine, &row, sizeof(row));
+	uint32_t (*all)[12] = shim_swap(mine, 2);
+	for (int i = 0; i < 4; i++) {
+		uint16_t *of[2];
+		memcpy(&of[0], all[i * 8 + 2 * t], sizeof(of[0]));
+		memcpy(&of[1], all[i * 8 + 2 * t + 1], sizeof(of[1]));
+		x[i] = of[0][g] | (uint32_t)of[1][g] << 16;
+	}
+}
+
 /* Fragments of mma.m16n8k16 and k32 (PTX ISA, "Matrix Fragments"): registers of a hold rows g and g + 8 at word t, then
  * at word t + 4; of b words t and t + 4 of column g; of c rows g, g + 8 at columns 2t, 2t + 1. */
 static void mma_bf16(float *c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1)

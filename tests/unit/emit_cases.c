@@ -269,8 +269,9 @@ static void case_quantised_long_few(struct graph *g, struct rng *r)
 /* The products of a backward pass, the weight read both ways. */
 static void case_backward(struct graph *g, struct rng *r)
 {
-	/* R, D, N, 0: ragged. More than an item has of rows and lanes, and than a chunk has of what is summed. */
-	static const int64_t most[][3] = {{40}, {40}, {700}, {120, 210, 18}, {30, 40, 1030}, {21, 37, 131}};
+	/* R, D, N, 0: ragged. More than an item has of rows and lanes, and than a chunk has of what is summed; whole lines of 16
+	 * bytes. */
+	static const int64_t most[][3] = {{40}, {530, 136, 24}, {700}, {120, 210, 18}, {30, 40, 1030}, {21, 37, 131}};
 	const int64_t *n = most[rng_below(r, NELEM(most))];
 	enum dtype t = rng_below(r, 3) ? DT_BF16 : DT_F32;
 	graph_axis(g, "R", n[0], true);
