@@ -251,16 +251,18 @@ static int function_number(const struct tables *t, int k)
 /*
  * Kernels that run beside each other deal their items to different blocks: `skip` is how many have work already. And what a dot
  * will read first is asked for as soon as the dots before have ended, while blocks wait for each other: all from `asked` on that run
- * beside the next one.
+ * beside the next one. So do a turn's arguments come to shared memory, to the half that the turn before does not use.
  */
+enum { MOST_CONSTANT = 2048 }; /* rows in constant memory, of which there are 64 KB */
+
 static void emit_turns(struct unit *u, const struct tables *t, int number, uint32_t *nwait)
 {
 	struct strbuf asks;
 	int asked = 0, nask = 0;
 	int64_t skip = 0;
 	strbuf_init(&asks);
-	strbuf_addf(&u->text, "\n/* %s: kernel, first argument, whether it waits, blocks that have work, what was asked for */\n"
-		"TABLE struct step p%d_steps[] = {", t->g->name, number);
+	strbuf_addf(&u->text, "\n/* %s: kernel, first argument and how many, whether it waits, blocks that have work, what was asked for */\n"
+		"%s struct step p%d_steps[] = {", t->g->name, t->nkernel > MOST_CONSTANT ? "TABLE" : "SMALL_TABLE", number);
 	for (int k = 0; k < t->nkernel; k++) {
 		const struct turn *turn = &t->turn[k];
 		skip = turn->waits ? 0 : skip;
@@ -278,7 +280,8 @@ static void emit_turns(struct unit *u, const struct tables *t, int number, uint3
 				ahead += t->turn[asked].items;
 			}
 		}
-		strbuf_addf(&u->text, "%s{%d, %u, %d, %d, %d}", k ? ", " : "", function_number(t, k), turn->arg, turn->waits, (int)skip, nask);
+		strbuf_addf(&u->text, "%s{%d, %u, %u, %d, %d, %d}", k ? ", " : "", function_number(t, k), turn->arg, t->kernel[k].narg,
+			turn->waits, (int)skip, nask);
 		skip += turn->items;
 	}
 	strbuf_addf(&u->text, "};\nTABLE struct ask p%d_asks[] = {", number);
@@ -300,17 +303,19 @@ static const char *emit_all(struct unit *u, const struct tables *t, int number, 
 {
 	const char *name = arena_printf(u->arena, "p%d_all", number);
 	emit_turns(u, t, number, nwait);
-	strbuf_addf(&u->text, "KERNEL_ALL %s(struct call_all c)\n{\n\tSHARED;\n\tu32 nwait = 0;\n\tint asked = 0;\n"
+	strbuf_addf(&u->text, "KERNEL_ALL %s(struct call_all c)\n{\n\tSHARED;\n\tSHARED_ARGS;\n\tu32 nwait = 0;\n\tint asked = 0;\n"
 		"\tfor (int i = 0; i < %d; i++) {\n\t\tconst struct step s = p%d_steps[i];\n"
+		"\t\tif (s.waits)\n\t\t\tarrive_blocks(&c);\n"
+		"\t\tif (THREAD < s.narg)\n\t\t\tall_arg[i %% 2][THREAD] = c.arg[s.arg + THREAD];\n"
 		"\t\tfor (; asked < s.asked; asked++) {\n\t\t\tconst struct ask a = p%d_asks[asked];\n\t\t\tswitch (a.kernel) {\n", name,
 		t->nkernel, number, number);
 	for (int k = 0; k < t->nkernel; k++)
 		if (t->turn[k].asks)
 			emit_case(u, t, k, "ask(c.arg + a.arg, block_behind(a.skip))");
-	strbuf_adds(&u->text, "\t\t\t}\n\t\t}\n\t\tif (s.waits)\n\t\t\tsync_blocks(&c, &nwait);\n\t\telse\n\t\t\tsync_block();\n"
+	strbuf_adds(&u->text, "\t\t\t}\n\t\t}\n\t\tif (s.waits)\n\t\t\twait_blocks(&c, &nwait);\n\t\telse\n\t\t\tsync_block();\n"
 		"\t\tswitch (s.kernel) {\n");
 	for (int k = 0; k < t->nkernel; k++)
-		emit_case(u, t, k, "body(c.arg + s.arg, c.dim, shared, block_behind(s.skip))");
+		emit_case(u, t, k, "body(all_arg[i % 2], c.dim, shared, block_behind(s.skip))");
 	strbuf_adds(&u->text, "\t\t}\n\t}\n}\n");
 	return name;
 }

@@ -22,6 +22,8 @@
 #define SHARED unsigned char *const shared = shim_shared
 #define UNROLL
 #define TABLE static const
+#define SMALL_TABLE static const
+#define SHARED_ARGS unsigned char *(*const all_arg)[64] = shim_args[shim_block]
 #define THREAD shim_thread
 #define BLOCK shim_block
 #define BLOCKS shim_blocks
@@ -31,7 +33,7 @@ enum { SHIM_THREADS = 256, SHIM_WARP = 32, SHIM_STACK = 64 << 10, SHIM_BLOCKS = 
  * else all go at one pace. */
 enum shim_order { SHIM_FORWARD, SHIM_REVERSE, SHIM_STRIDED };
 
-static unsigned char *shim_shared;
+static unsigned char *shim_shared, *shim_args[SHIM_BLOCKS][2][64];
 static int shim_thread, shim_block, shim_blocks, shim_me; /* shim_me: the fibre that runs */
 
 /* ---- fibres ---- */
