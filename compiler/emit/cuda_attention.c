@@ -181,7 +181,7 @@ void cuda_attention(struct cuda_fn *f, int part)
 	if (n->op != OP_ATTENTION)
 		cuda_attention_grad(f, part);
 	else if (cuda_attention_by_mma(f->g, n))
-		cuda_attention_mma(f);
+		cuda_attention_mma(f, part);
 	else
 		attention(f);
 }

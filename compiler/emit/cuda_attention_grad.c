@@ -221,5 +221,5 @@ int cuda_parts(const struct graph *g, const struct region *r)
 	bool slots = false;
 	for (int i = 0; i < r->nnode; i++)
 		slots = slots || g->node[r->node[i]].op == OP_ATTENTION_DK || g->node[r->node[i]].op == OP_ATTENTION_DV;
-	return op_info[n->op].class == CLASS_ATTENTION && slots ? 2 : 1;
+	return cuda_attention_splits(g, r) || (op_info[n->op].class == CLASS_ATTENTION && slots) ? 2 : 1;
 }

@@ -9,11 +9,12 @@
  *
  * Slots go in ranges of RANGE from slot 0 on. A range begins anew, with the softmax of what it has seen so far; ranges are
  * added in order, scaled to the largest score until then. Few queries: the block's warps take a range each. Many: a warp takes
- * 16 queries through all of theirs. A query's bits are the same.
+ * 16 queries through all of theirs. And a program that decodes, where a row has more slots than a block's warps can take at once: the warps
+ * of all blocks take a range each, and behind a barrier blocks add them, each those of a query. A query's bits are the same.
  */
 #include "cuda_heads.h"
 
-enum { RANGE = 64, STEP = 32, QUERIES = 16, WARPS = GPU_THREADS / 32, FEW = WARPS * QUERIES };
+enum { RANGE = 64, STEP = 32, QUERIES = 16, WARPS = GPU_THREADS / 32, FEW = WARPS * QUERIES, LONG = WARPS * RANGE /* slots */ };
 _Static_assert(RANGE % STEP == 0, "whole steps");
 
 struct shape {
@@ -315,12 +316,154 @@ static void few_queries(struct cuda_fn *f, const struct shape *s)
 	cuda_close(f);
 }
 
-void cuda_attention_mma(struct cuda_fn *f)
+/* ---- many slots of few queries ---- */
+
+bool cuda_attention_splits(const struct graph *g, const struct region *r)
+{
+	const struct node *n = &g->node[r->node[0]];
+	if (n->op != OP_ATTENTION || !cuda_attention_by_mma(g, n) || !cuda_has_few_rows(g))
+		return false;
+	return attention_heads(g, n).slots > LONG && g->node[attention_heads(g, n).hi].op == OP_INPUT;
+}
+
+/* Declares seen: the most slots that a row has, counted from 0. */
+static void declare_seen(struct cuda_fn *f, const struct shape *s)
+{
+	cuda_line(f, "int seen = 0;");
+	cuda_open(f, "for (i64 n = 0; n < %s; n++)", cuda_extent(f, s->h.row));
+	cuda_line(f, "const int hi = load_i32(%s, n);", cuda_memory(f, s->h.h.hi));
+	cuda_line(f, "seen = hi > seen ? hi : seen;");
+	cuda_close(f);
+}
+
+int cuda_attention_long(struct cuda_fn *f)
 {
 	struct shape s = shape_of(f->g, &f->g->node[f->region->node[0]]);
-	bool many = f->g->axis[s.h.row].extent * s.groups > FEW;
+	declare_seen(f, &s);
+	cuda_line(f, "return seen > %d;", LONG);
+	return s.h.h.hi;
+}
+
+/* What a range comes to in scratch, floats: sums by query, then largest scores, then sums of weights. */
+static long long part_floats(const struct shape *s)
+{
+	return QUERIES * (s->features + 2);
+}
+
+static void declare_parts(struct cuda_fn *f, const struct shape *s, const char *query)
+{
+	long long most = (s->slots + RANGE - 1) / RANGE;
+	long long queries = (long long)f->g->axis[s->h.row].extent * s->groups, groups = (queries + QUERIES - 1) / QUERIES;
+	f->scratch_bytes = (int64_t)(groups * (long long)s->h.h.batches * most * part_floats(s) * 4);
+	cuda_line(f, "float *const parts = (float *)scratch + (%s / %d * %lld + b) * %lldLL;", query, QUERIES, (long long)s->h.h.batches,
+		most * part_floats(s));
+}
+
+static void split_ranges(struct cuda_fn *f, const struct shape *s)
+{
+	long long batches = (long long)s->h.h.batches;
+	cuda_line(f, "const int nrange = (seen + %d) / %d;", RANGE - 1, RANGE);
+	cuda_open(f, "for (i64 item = warp * (i64)BLOCKS + block; item < (nq + %d) / %d * %lld * nrange; item += %d * (i64)BLOCKS)", QUERIES - 1,
+		QUERIES, batches, WARPS);
+	cuda_line(f, "const int range = (int)(item %% nrange), b = (int)(item / nrange %% %lld);", batches);
+	cuda_line(f, "const i64 q0 = item / nrange / %lld * %d;", batches, QUERIES);
+	declare_parts(f, s, "q0");
+	cuda_line(f, "float *const part = parts + range * %lld, *const most = part + %lld;", part_floats(s), QUERIES * s->features);
+	declare_queries(f, s);
+	cuda_open(f, "if (range * %d < last && range * %d + %d > first)", RANGE, RANGE, RANGE);
+	one_range(f, s);
+	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", s->each * 4);
+	cuda_line(f, "const int query = g + i / 2 %% 2 * 8, c = (2 * t + i %% 2) * %d + i / 4;", s->each);
+	cuda_line(f, "if (q0 + query < nq && c < %lld) part[query * %lld + c] = o[i / 4][i %% 4];", s->features, s->features);
+	cuda_close(f);
+	cuda_open(f, "if (t == 0)");
+	cuda_line(f, "UNROLL for (int r = 0; r < 2; r++) { most[g + 8 * r] = m[r]; most[%d + g + 8 * r] = l[r]; }", QUERIES);
+	cuda_close(f);
+	cuda_close(f);
+	cuda_line(f, "else if (THREAD %% 32 < %d) most[THREAD %% 32] = from_bits(0xff800000u);", QUERIES);
+	cuda_close(f);
+}
+
+/* By what ranges r0 to r0 + 255 are scaled, one a thread: factor and weighted as merge has them. The largest score until a range is no
+ * sum: it can be found by all threads at once. `have` becomes that until the next ranges. */
+static void scale_ranges(struct cuda_fn *f)
+{
+	cuda_line(f, "const float mine = r0 + THREAD < nrange ? at[0] : from_bits(0xff800000u);");
+	cuda_line(f, "most[THREAD] = mine;");
+	cuda_line(f, "sync_block();");
+	cuda_open(f, "for (int d = 1; d < THREADS; d *= 2)");
+	cuda_line(f, "const float other = most[THREAD >= d ? THREAD - d : THREAD];");
+	cuda_line(f, "sync_block();");
+	cuda_line(f, "most[THREAD] = larger(most[THREAD], other);");
+	cuda_line(f, "sync_block();");
+	cuda_close(f);
+	cuda_line(f, "const float before = THREAD ? larger(have, most[THREAD - 1]) : have, now = larger(before, mine);");
+	cuda_line(f, "const float z = weight_of(mine, now);");
+	cuda_line(f, "factor[THREAD * 2] = to_bits(mine) != 0xff800000u ? weight_of(before, now) : -1.0f;");
+	cuda_line(f, "factor[THREAD * 2 + 1] = z;");
+	cuda_line(f, "weighted[THREAD] = r0 + THREAD < nrange ? at[%d] * z : 0.0f;", QUERIES);
+	cuda_line(f, "have = larger(have, most[THREADS - 1]);");
+	cuda_line(f, "sync_block();");
+}
+
+static void merge_ranges(struct cuda_fn *f, const struct shape *s)
+{
+	enum { TOGETHER = 8 }; /* ranges that are asked for at once */
+	long long batches = (long long)s->h.h.batches;
+	int64_t shared = 4 * GPU_THREADS * 4;
+	f->shared_bytes = shared > f->shared_bytes ? shared : f->shared_bytes;
+	cuda_line(f, "if (seen <= %d) return;", LONG);
+	cuda_line(f, "const int nrange = (seen + %d) / %d;", RANGE - 1, RANGE);
+	cuda_line(f, "float *const most = (float *)shared, *const factor = most + THREADS, *const weighted = factor + 2 * THREADS;");
+	cuda_open(f, "for (i64 item = block; item < nq * %lld; item += BLOCKS)", batches);
+	cuda_line(f, "const int b = (int)(item %% %lld), c = THREAD;", batches);
+	cuda_line(f, "const i64 query = item / %lld;", batches);
+	declare_parts(f, s, "query");
+	cuda_line(f, "float have = from_bits(0xff800000u), total = 0, sum = 0;");
+	cuda_open(f, "for (int r0 = 0; r0 < nrange; r0 += THREADS)");
+	cuda_line(f, "const float *const at = parts + (i64)(r0 + THREAD) * %lld + %lld + query %% %d;", part_floats(s), QUERIES * s->features,
+		QUERIES);
+	scale_ranges(f);
+	cuda_line(f, "const float *const from = parts + (i64)r0 * %lld + query %% %d * %lld + c;", part_floats(s), QUERIES, s->features);
+	cuda_line(f, "const int end = c < %lld ? nrange - r0 < THREADS ? nrange - r0 : THREADS : 0;", s->features);
+	cuda_open(f, "for (int j0 = 0; j0 < end; j0 += %d)", TOGETHER);
+	cuda_line(f, "float x[%d];", TOGETHER);
+	cuda_line(f, "UNROLL for (int j = 0; j < %d; j++) x[j] = j0 + j < end ? from[(i64)(j0 + j) * %lld] : 0.0f;", TOGETHER, part_floats(s));
+	cuda_open(f, "UNROLL for (int j = 0; j < %d; j++)", TOGETHER);
+	cuda_open(f, "if (j0 + j < end && factor[(j0 + j) * 2] >= 0)");
+	cuda_line(f, "sum = __fmaf_rn(sum, factor[(j0 + j) * 2], x[j] * factor[(j0 + j) * 2 + 1]);");
+	cuda_line(f, "total = __fmaf_rn(total, factor[(j0 + j) * 2], weighted[j0 + j]);");
+	cuda_close(f);
+	cuda_close(f);
+	cuda_close(f);
+	cuda_line(f, "sync_block();");
+	cuda_close(f);
+	cuda_open(f, "if (c < %lld)", s->features);
+	cuda_line(f, "const float x = __fdiv_rn(sum, total);");
+	store(f, s);
+	cuda_close(f);
+	cuda_close(f);
+}
+
+void cuda_attention_mma(struct cuda_fn *f, int part)
+{
+	struct shape s = shape_of(f->g, &f->g->node[f->region->node[0]]);
+	bool many = f->g->axis[s.h.row].extent * s.groups > FEW, splits = cuda_attention_splits(f->g, f->region);
 	cuda_line(f, "const i64 nq = %s * (i64)%lld;", cuda_extent(f, s.h.row), s.groups);
 	cuda_line(f, "const int warp = THREAD / 32, g = THREAD %% 32 / 4, t = THREAD %% 4;");
+	if (splits)
+		declare_seen(f, &s);
+	if (part) {
+		cuda_line(f, "(void)warp, (void)g, (void)t;");
+		merge_ranges(f, &s);
+		return;
+	}
+	if (splits) {
+		cuda_open(f, "if (seen > %d)", LONG);
+		split_ranges(f, &s);
+		cuda_line(f, "return;");
+		cuda_close(f);
+	}
 	if (many)
 		cuda_open(f, "if (nq <= %d)", FEW);
 	few_queries(f, &s);

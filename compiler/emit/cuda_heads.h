@@ -33,7 +33,7 @@ const char *cuda_heads_slot(struct cuda_fn *f, const struct cuda_heads *h, int n
 
 /* cuda_attention_mma.c: attention on tensor cores, where it can be. */
 bool cuda_attention_by_mma(const struct graph *g, const struct node *n);
-void cuda_attention_mma(struct cuda_fn *f);
+void cuda_attention_mma(struct cuda_fn *f, int part);
 
 /* cuda_attention_grad_mma.c: both kernels of its gradients, likewise. */
 bool cuda_attention_grad_by_mma(const struct graph *g, const struct node *n);

@@ -73,6 +73,10 @@ void cuda_copy_block(struct cuda_fn *f, int from, const struct spot *s, int to, 
 typedef void cuda_region(struct cuda_fn *f, int part);
 cuda_region cuda_map, cuda_reduce, cuda_scatter, cuda_quantise, cuda_dot, cuda_attention;
 void cuda_attention_grad(struct cuda_fn *f, int part);
+/* Attention of a program of few rows: whether its second kernel has work only where a row has many slots, which inputs say; and code that
+ * returns whether one has. The latter gives the input's node. */
+bool cuda_attention_splits(const struct graph *g, const struct region *r);
+int cuda_attention_long(struct cuda_fn *f);
 int cuda_parts(const struct graph *g, const struct region *r);
 bool cuda_has_few_rows(const struct graph *g); /* dynamic axes, of GPU_FEW_ROWS at most: a program that decodes */
 

@@ -1,6 +1,7 @@
 /* Programs of the CUDA emitter: a function for each distinct region (region_key.h), and tables of what calls them. */
 #include "cuda_dot.h"
 #include "cuda_product.h"
+#include "heads.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct compiled {
 	int64_t shared_bytes, scratch_bytes;
 	bool asks;      /* NAME_ask: for what it will read first, before it may begin */
 	int64_t items;  /* blocks that have work, where it asks */
+	bool splits;    /* attention: its next part has work where NAME_long */
 };
 
 struct unit {
@@ -70,6 +72,15 @@ static void emit_function(struct unit *u, struct cuda_fn *f, const char *head, c
 	strbuf_adds(&u->text, "}\n");
 }
 
+static void add_dims(struct strbuf *out, const struct cuda_fn *f)
+{
+	for (int i = 0, n = 0; i < f->g->naxis; i++)
+		if (f->g->axis[i].dynamic) {
+			strbuf_addf(out, "\tconst i64 d%d = dim[%d]; /* %s */\n\t(void)d%d;\n", n, n, f->g->axis[i].name, n);
+			n++;
+		}
+}
+
 static void emit_body(struct unit *u, struct cuda_fn *f, const char *name, int part)
 {
 	struct strbuf body, head;
@@ -85,11 +96,7 @@ static void emit_body(struct unit *u, struct cuda_fn *f, const char *name, int p
 		emitters[f->region->kind](f, part);
 	if (f->scratch_bytes)
 		strbuf_addf(&head, "\tu8 *const scratch = global(arg[%d]);\n", f->narg);
-	for (int i = 0, n = 0; i < f->g->naxis; i++)
-		if (f->g->axis[i].dynamic) {
-			strbuf_addf(&head, "\tconst i64 d%d = dim[%d]; /* %s */\n\t(void)d%d;\n", n, n, f->g->axis[i].name, n);
-			n++;
-		}
+	add_dims(&head, f);
 	strbuf_adds(&head, "\t(void)arg;\n\t(void)dim;\n\t(void)shared;\n\t(void)block;\n");
 	strbuf_add(&head, body.s, body.n);
 	emit_function(u, f, arena_printf(u->arena, "%s void %s_body(u8 *const *arg, const i64 *dim, u8 *shared, int block)",
@@ -109,6 +116,17 @@ static void emit_ask(struct unit *u, struct cuda_fn *f, const char *name)
 	strbuf_release(&body);
 }
 
+static void emit_long(struct unit *u, struct cuda_fn *f, const char *name)
+{
+	struct strbuf body;
+	strbuf_init(&body);
+	add_dims(&body, f);
+	f->out = &body;
+	cuda_attention_long(f);
+	emit_function(u, f, arena_printf(u->arena, "DEVICE int %s_long(u8 *const *arg, const i64 *dim)", name), &body);
+	strbuf_release(&body);
+}
+
 static const struct compiled *compile(struct unit *u, const struct graph *g, int region, int part,
 	const struct region_key *key)
 {
@@ -125,6 +143,9 @@ static const struct compiled *compile(struct unit *u, const struct graph *g, int
 		c.items = cuda_dot_items(&f);
 		emit_ask(u, &f, c.name);
 	}
+	c.splits = !part && cuda_attention_splits(g, f.region);
+	if (c.splits)
+		emit_long(u, &f, c.name);
 	if (f.narg + (f.scratch_bytes > 0) > PROGRAM_MAX_ARGS)
 		BUG("kernel %s needs more than %d tensors", c.name, PROGRAM_MAX_ARGS);
 	c.narg = f.narg;
@@ -141,10 +162,12 @@ static const struct compiled *compile(struct unit *u, const struct graph *g, int
 
 /* A kernel's turn where one does what all do. */
 struct turn {
-	bool waits;    /* it must not run beside those since the last that waited */
-	bool asks;
+	/* It must not run beside those since the last that waited; or has no turn unless some row has many slots. */
+	enum { BESIDE, WAITS, WAITS_IF_LONG } waits;
+	bool asks, splits;
 	int64_t items; /* struct compiled */
 	uint32_t arg;  /* its first argument */
+	int hi;        /* input that NAME_long reads */
 };
 
 struct tables {
@@ -195,7 +218,7 @@ static struct program_arg place_of(const struct tables *t, int n)
 	return (struct program_arg){(uint64_t)slot, slot ? 0 : (uint64_t)t->g->node[n].offset};
 }
 
-static void add_kernel(struct tables *t, const struct compiled *c, const struct region_key *key, bool waits)
+static void add_kernel(struct tables *t, const struct compiled *c, const struct region_key *key, struct turn turn)
 {
 	int nturn = t->nkernel;
 	const struct gpu_kernel *before = nturn ? &t->kernel[nturn - 1] : NULL;
@@ -208,7 +231,11 @@ static void add_kernel(struct tables *t, const struct compiled *c, const struct 
 	if (c->scratch_bytes > t->scratch_bytes)
 		t->scratch_bytes = c->scratch_bytes;
 	uint32_t first = before ? t->turn[nturn - 1].arg + before->narg : 0;
-	*arena_push(t->a, t->turn, nturn) = (struct turn){waits, c->asks, c->items, first};
+	turn.asks = c->asks;
+	turn.splits = c->splits;
+	turn.items = c->items;
+	turn.arg = first;
+	*arena_push(t->a, t->turn, nturn) = turn;
 	*arena_push(t->a, t->kernel, t->nkernel) = (struct gpu_kernel){c->name, narg, arg, (uint64_t)c->shared_bytes};
 }
 
@@ -266,7 +293,7 @@ static void emit_turns(struct unit *u, const struct tables *t, int number, uint3
 	for (int k = 0; k < t->nkernel; k++) {
 		const struct turn *turn = &t->turn[k];
 		skip = turn->waits ? 0 : skip;
-		*nwait += turn->waits;
+		*nwait += turn->waits != BESIDE;
 		if (k >= asked) {
 			int first = k;
 			int64_t ahead = skip;
@@ -299,24 +326,39 @@ static void emit_case(struct unit *u, const struct tables *t, int k, const char 
 	strbuf_addf(&u->text, "\t\tcase %d:\n\t\t\t%s_%s;\n\t\t\tbreak;\n", function_number(t, k), t->kernel[k].name, call);
 }
 
+/* Asked of each input once, before anything runs. */
+static void emit_is_long(struct unit *u, const struct tables *t)
+{
+	for (int k = 0; k < t->nkernel; k++) {
+		bool known = !t->turn[k].splits;
+		for (int i = 0; i < k && !known; i++)
+			known = t->turn[i].splits && t->turn[i].hi == t->turn[k].hi;
+		if (!known)
+			strbuf_addf(&u->text, "\tis_long |= %s_long(c.arg + %u, c.dim);\n", t->kernel[k].name, t->turn[k].arg);
+	}
+}
+
 static const char *emit_all(struct unit *u, const struct tables *t, int number, uint32_t *nwait)
 {
 	const char *name = arena_printf(u->arena, "p%d_all", number);
 	emit_turns(u, t, number, nwait);
-	strbuf_addf(&u->text, "KERNEL_ALL %s(struct call_all c)\n{\n\tSHARED;\n\tSHARED_ARGS;\n\tu32 nwait = 0;\n\tint asked = 0;\n"
-		"\tfor (int i = 0; i < %d; i++) {\n\t\tconst struct step s = p%d_steps[i];\n"
+	strbuf_addf(&u->text, "KERNEL_ALL %s(struct call_all c)\n{\n\tSHARED;\n\tSHARED_ARGS;\n\tu32 nwait = 0, nskip = 0;\n"
+		"\tint asked = 0, turn = 0, is_long = 0;\n", name);
+	emit_is_long(u, t);
+	strbuf_addf(&u->text, "\tfor (int i = 0; i < %d; i++) {\n\t\tconst struct step s = p%d_steps[i];\n"
+		"\t\tif (s.waits == %d && !is_long) {\n\t\t\tnskip++;\n\t\t\tcontinue;\n\t\t}\n\t\tturn ^= 1;\n"
 		"\t\tif (s.waits)\n\t\t\tarrive_blocks(&c);\n"
-		"\t\tif (THREAD < s.narg)\n\t\t\tall_arg[i %% 2][THREAD] = c.arg[s.arg + THREAD];\n"
-		"\t\tfor (; asked < s.asked; asked++) {\n\t\t\tconst struct ask a = p%d_asks[asked];\n\t\t\tswitch (a.kernel) {\n", name,
-		t->nkernel, number, number);
+		"\t\tif (THREAD < s.narg)\n\t\t\tall_arg[turn][THREAD] = c.arg[s.arg + THREAD];\n"
+		"\t\tfor (; asked < s.asked; asked++) {\n\t\t\tconst struct ask a = p%d_asks[asked];\n\t\t\tswitch (a.kernel) {\n",
+		t->nkernel, number, WAITS_IF_LONG, number);
 	for (int k = 0; k < t->nkernel; k++)
 		if (t->turn[k].asks)
 			emit_case(u, t, k, "ask(c.arg + a.arg, block_behind(a.skip))");
 	strbuf_adds(&u->text, "\t\t\t}\n\t\t}\n\t\tif (s.waits)\n\t\t\twait_blocks(&c, &nwait);\n\t\telse\n\t\t\tsync_block();\n"
 		"\t\tswitch (s.kernel) {\n");
 	for (int k = 0; k < t->nkernel; k++)
-		emit_case(u, t, k, "body(all_arg[i % 2], c.dim, shared, block_behind(s.skip))");
-	strbuf_adds(&u->text, "\t\t}\n\t}\n}\n");
+		emit_case(u, t, k, "body(all_arg[turn], c.dim, shared, block_behind(s.skip))");
+	strbuf_adds(&u->text, "\t\t}\n\t}\n\tskip_waits(&c, nskip);\n}\n");
 	return name;
 }
 
@@ -336,8 +378,11 @@ static struct gpu_program emit_program(struct unit *u, const struct graph *g, in
 			add_products(&t, &g->region[r]);
 		if (of_library && cuda_is_only_products(g, &g->region[r]))
 			continue;
+		bool splits = cuda_attention_splits(g, &g->region[r]);
 		for (int part = 0; part < cuda_parts(g, &g->region[r]); part++)
-			add_kernel(&t, compile(u, g, r, part, &key), &key, part || waits[r]);
+			add_kernel(&t, compile(u, g, r, part, &key), &key,
+				(struct turn){.waits = part ? splits ? WAITS_IF_LONG : WAITS : waits[r] ? WAITS : BESIDE,
+					.hi = splits ? attention_heads(g, &g->node[g->region[r].node[0]]).hi : -1});
 	}
 	for (int i = 0; i < g->naxis; i++)
 		if (g->axis[i].dynamic)

@@ -123,6 +123,16 @@ static void sync_grid(void)
 	shim_yield(SHIM_GRID_BARRIER);
 }
 
+/* All blocks at n barriers; a device would wait forever if the counter is not where they think it is. */
+static void count_arrivals(uint32_t *counter, uint32_t now, uint32_t n)
+{
+	if (shim_block || shim_thread)
+		return;
+	if (*counter != now)
+		abort();
+	*counter += n * (uint32_t)shim_blocks;
+}
+
 /*
  * Copies that go on beside their thread: made at once, or in the strided order no sooner than the thread waits for them. So one that
  * is read without a wait is seen, and one into what a warp that is behind still reads.

@@ -149,8 +149,62 @@ CLOSE(backward, 6)
 CLOSE(memory, 4)
 CLOSE(attention, 10)
 CLOSE(attention_rows, 4)
+CLOSE(attention_long, 6)
 CLOSE(attention_grad, 8)
 CLOSE(attention_grad_bf16, 8)
+
+/* A row of many slots in a program that decodes, whose blocks share them, and in one of more rows: the same bits. */
+enum { LONG_SEEDS = 4, LONG_ROWS = 5 };
+static struct memory decoded[LONG_SEEDS];
+
+static bool run_long(struct arena *a, const struct graph *g, struct memory *m, uint64_t seed)
+{
+	const int64_t rows[] = {LONG_ROWS};
+	const struct graph *plan = graph_plan(a, g);
+	struct cuda_source source = cuda_emit(a, &plan, 1);
+	struct shim shim;
+	bool built = shim_open(&shim, &source);
+	memory_init(m, plan, rows, seed);
+	if (built)
+		shim_order(&shim, 1, NBLOCKS);
+	bool ok = built && run_program(&shim, &source.products[0], m);
+	shim_close(&shim);
+	return ok;
+}
+
+/* Types are the graph's, which goes; what was computed stays. */
+static bool keep_decoded(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
+{
+	(void)rows;
+	return run_long(a, g, &decoded[seed - 1], seed);
+}
+
+static bool same_as_decoded(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
+{
+	struct memory got;
+	(void)rows;
+	bool ok = run_long(a, g, &got, seed);
+	int t = 0;
+	while (t < got.ntensor && strcmp(got.tensor[t].name, "o"))
+		t++;
+	if (t == got.ntensor)
+		BUG("graph '%s' has no output o", g->name);
+	const struct type *type = &g->node[got.node[t]].type;
+	size_t bytes = (size_t)type_extents(g, type, 1, type->naxis) * LONG_ROWS * sizeof(float);
+	if (ok && memcmp(got.tensor[t].p, decoded[seed - 1].tensor[t].p, bytes)) {
+		FAIL("%s, seed %llu: other bits", g->name, (unsigned long long)seed);
+		ok = false;
+	}
+	memory_release(&got);
+	memory_release(&decoded[seed - 1]);
+	return ok;
+}
+
+TEST(cuda_attention_of_many_slots_has_one_class)
+{
+	emit_case("attention_long", LONG_SEEDS, keep_decoded);
+	emit_case("attention_long_many", LONG_SEEDS, same_as_decoded);
+}
 
 TEST(cuda_training)
 {
@@ -224,7 +278,7 @@ static bool compile(struct arena *a, const struct graph *g, const int64_t *rows,
 TEST(cuda_ops_compile)
 {
 	static const char *const cases[] = {"maps", "recipes", "halves", "norm", "sums", "loss", "dot_f32", "dot_bf16", "quantised",
-		"backward", "memory", "attention", "attention_rows", "attention_grad", "attention_grad_bf16"};
+		"backward", "memory", "attention", "attention_rows", "attention_long", "attention_grad", "attention_grad_bf16"};
 	if (!nvrtc_here())
 		return;
 	for (size_t i = 0; i < NELEM(cases); i++)

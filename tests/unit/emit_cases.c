@@ -349,6 +349,43 @@ static void case_attention(struct graph *g, struct rng *r)
 	graph_add_output(g, "o", ir_attention(g, q, k, v, lo, hi, s));
 }
 
+/* Few rows and many slots in a cache of bf16: some or all of them before the row, or none of the first ones. */
+static void attention_long(struct graph *g, struct rng *r, int64_t rows)
+{
+	static const int64_t most[] = {500, 800, 1100, 17000};
+	int64_t slots = most[rng_below(r, NELEM(most))], features = rng_below(r, 2) ? 64 : 1 + (int64_t)rng_below(r, 90);
+	bool huge = slots > 10000; /* more ranges than a GPU's block has threads */
+	char name[16];
+	graph_axis(g, "R", rows, true);
+	graph_axis(g, "K", huge ? 1 : 1 + (int64_t)rng_below(r, 3), false);
+	features = huge ? 5 : features;
+	graph_axis(g, "G", 1 + (int64_t)rng_below(r, 8), false);
+	graph_axis(g, "E", features, false);
+	int s = graph_axis(g, "S", slots, false);
+	snprintf(name, sizeof(name), "n%lldx", (long long)rng_below(r, (uint64_t)slots - 20) * (long long)rng_below(r, 2));
+	int lo = leaf(g, name, DT_I32, "R");
+	snprintf(name, sizeof(name), "n%lldy", (long long)slots - 9 - (long long)rng_below(r, 9));
+	int hi = leaf(g, name, DT_I32, "R"), slot = leaf(g, "slot", DT_I32, "R");
+	int kv[2];
+	for (int i = 0; i < 2; i++) {
+		int cache = ir_leaf(g, OP_STATE, i ? "vs" : "ks", graph_type(g, DT_BF16, "K S | E"));
+		kv[i] = ir_put(g, cache, cached(g, leaf(g, i ? "v" : "k", DT_F32, "R K E"), DT_BF16), slot, s);
+	}
+	int q = scaled(g, r, leaf(g, "q", DT_F32, "R K G E"));
+	graph_add_output(g, "o", ir_attention(g, q, kv[0], kv[1], lo, hi, s));
+}
+
+static void case_attention_long(struct graph *g, struct rng *r)
+{
+	attention_long(g, r, 8);
+}
+
+/* The same in a program of more rows. */
+static void case_attention_long_many(struct graph *g, struct rng *r)
+{
+	attention_long(g, r, 9);
+}
+
 /* Rows of 8 bits that attend to each other, without a cache. */
 static void case_attention_rows(struct graph *g, struct rng *r)
 {
@@ -495,6 +532,8 @@ static const struct {
 	{"backward", case_backward},
 	{"memory", case_memory},
 	{"attention", case_attention},
+	{"attention_long", case_attention_long},
+	{"attention_long_many", case_attention_long_many},
 	{"attention_rows", case_attention_rows},
 	{"attention_grad", case_attention_grad},
 	{"attention_grad_bf16", case_attention_grad_bf16},

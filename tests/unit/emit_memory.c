@@ -117,7 +117,7 @@ static void fill_blocks(const struct memory *m, int t, struct rng *r)
 	} while (next_index(m, &n->type, index));
 }
 
-/* Index inputs are named after what they index: "i7x" has values below 7; "lo", "hi" are set by hand. */
+/* Index inputs are named after what they index: "i7x" has values below 7; "lo", "hi" are set by hand; "n500x" counts from 500 on. */
 static void fill(struct memory *m, int t, uint64_t seed)
 {
 	const struct node *n = &m->g->node[m->node[t]];
@@ -138,6 +138,8 @@ static void fill(struct memory *m, int t, uint64_t seed)
 			int32_t v = (int32_t)rng_below(&r, 1000) - 500;
 			if (m->tensor[t].name[0] == 'i')
 				v = (int32_t)rng_below(&r, (uint64_t)atoi(m->tensor[t].name + 1));
+			if (m->tensor[t].name[0] == 'n')
+				v = (int32_t)(atoi(m->tensor[t].name + 1) + position);
 			if (is_training(m->g))
 				v = training_input(m, m->tensor[t].name, position, &r);
 			if (!strcmp(m->tensor[t].name, "slot"))

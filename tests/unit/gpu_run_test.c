@@ -19,6 +19,16 @@ static void bind(const struct gpu_program *p, const struct memory *m, void **hos
 }
 
 /* Outputs and states come back to where they would be. */
+static bool get_all(struct gpu_run *r, void **host, struct err *e)
+{
+	const struct program *h = &r->p->head;
+	bool ok = true;
+	for (uint32_t i = 0; i < h->nexternal && ok; i++)
+		if (h->external[i].kind == EXTERNAL_OUTPUT || h->external[i].kind == EXTERNAL_STATE)
+			ok = gpu_run_get(r, (int)i, host[1 + i], h->external[i].bytes, e);
+	return ok;
+}
+
 static bool run(struct gpu_device *g, const struct gpu_program *p, const void *cubin, struct memory *m, struct err *e)
 {
 	void *host[128] = {NULL};
@@ -29,10 +39,7 @@ static bool run(struct gpu_device *g, const struct gpu_program *p, const void *c
 	bool ok = gpu_run_open(&r, &(struct gpu_run_request){g, p, cubin, host, NULL}, e);
 	if (!ok)
 		return false;
-	ok = gpu_run_start(&r, dim, e);
-	for (uint32_t i = 0; i < p->head.nexternal && ok; i++)
-		if (p->head.external[i].kind == EXTERNAL_OUTPUT || p->head.external[i].kind == EXTERNAL_STATE)
-			ok = gpu_run_get(&r, (int)i, host[1 + i], p->head.external[i].bytes, e);
+	ok = gpu_run_start(&r, dim, e) && get_all(&r, host, e);
 	gpu_run_close(&r);
 	return ok;
 }
@@ -91,15 +98,61 @@ static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uin
 /* Everything on a device, of which a run takes no time; here what the runtime itself could do wrong. */
 TEST(runs_are_the_interpreter_s)
 {
-	static const char *const cases[] = {"norm", "dot_bf16", "memory", "attention", "attention_grad", "maps", "recipes", "halves",
+	static const char *const cases[] = {"norm", "dot_bf16", "memory", "attention", "attention_long", "attention_grad", "maps", "recipes", "halves",
 		"sums", "loss", "dot_f32", "quantised", "quantised_long", "quantised_long_few", "backward", "attention_rows", "attention_grad_bf16"};
-	size_t n = gpu_trial_real() ? NELEM(cases) : 5;
+	size_t n = gpu_trial_real() ? NELEM(cases) : 6;
 	for (size_t i = 0; i < n; i++)
 		emit_case(cases[i], gpu_trial_real() ? 12 : 2, try);
 	if (gpu_trial_real()) {
 		emit_case_training(5, try);
 		emit_case_importance(5, try);
 	}
+}
+
+/* Rows of few slots, which skip a barrier, before those of many. */
+static bool short_then_long(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
+{
+	const struct graph *plan = graph_plan(a, g);
+	struct cuda_source source = cuda_emit(a, &plan, 1);
+	const struct gpu_program *p = &source.program[0];
+	struct memory want, got;
+	struct gpu_device device;
+	struct gpu_trial_code code;
+	struct gpu_run r;
+	struct err e = {0};
+	void *host[128] = {NULL};
+	int64_t dim[GPU_MAX_DIMS];
+	int32_t hi[8];
+	int at = 0;
+	memory_init_plain(&want, g, rows, seed);
+	memory_init_plain(&got, plan, rows, seed);
+	clear_states(&want);
+	bind(p, &got, host);
+	memory_dims(&got, dim);
+	while (p->head.external[at].name[0] != 'n' || !strchr(p->head.external[at].name, 'y'))
+		at++; /* hi */
+	bool ok = gpu_trial_device(&device, NULL, &e) && gpu_trial_code_open(&code, &source, device.arch) &&
+		gpu_run_open(&r, &(struct gpu_run_request){&device, p, code.cubin, host, NULL}, &e);
+	memcpy(hi, host[1 + at], sizeof(hi));
+	for (int i = 0; i < 2 && ok; i++) {
+		for (int k = 0; k < 8; k++)
+			((int32_t *)host[1 + at])[k] = i ? hi[k] : 4 + k;
+		ok = gpu_run_start(&r, dim, &e);
+	}
+	ok = ok && get_all(&r, host, &e) && memory_interpret(&want) && memory_close(&want, &got, tolerance_of(g), "short, then long");
+	if (e.msg[0])
+		FAIL("%s", e.msg);
+	gpu_run_close(&r);
+	gpu_trial_code_close(&code);
+	gpu_device_close(&device);
+	memory_release(&want);
+	memory_release(&got);
+	return ok;
+}
+
+TEST(barriers_that_are_skipped_count)
+{
+	emit_case("attention_long", 2, short_then_long);
 }
 
 static const char *wanted, *set;
