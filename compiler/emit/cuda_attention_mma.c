@@ -278,7 +278,8 @@ static void merge(struct cuda_fn *f, const struct shape *s)
 static void few_queries(struct cuda_fn *f, const struct shape *s)
 {
 	long long elements = QUERIES * s->features;
-	f->shared_bytes = declare_shared(f, s);
+	int64_t shared = declare_shared(f, s);
+	f->shared_bytes = shared > f->shared_bytes ? shared : f->shared_bytes;
 	cuda_open(f, "for (i64 item = block; item < (nq + %d) / %d * %lld; item += BLOCKS)", QUERIES - 1, QUERIES,
 		(long long)s->h.h.batches);
 	cuda_line(f, "const int b = (int)(item %% %lld);", (long long)s->h.h.batches);
@@ -359,9 +360,13 @@ static void declare_parts(struct cuda_fn *f, const struct shape *s, const char *
 		most * part_floats(s));
 }
 
-static void split_ranges(struct cuda_fn *f, const struct shape *s)
+static void split_ranges(struct cuda_fn *f, const struct shape *few)
 {
-	long long batches = (long long)s->h.h.batches;
+	struct shape split = *few;
+	const struct shape *s = &split;
+	long long batches = (long long)few->h.h.batches;
+	split.spares = true;
+	f->shared_bytes = query_bytes(s) > f->shared_bytes ? query_bytes(s) : f->shared_bytes;
 	cuda_line(f, "const int nrange = (seen + %d) / %d;", RANGE - 1, RANGE);
 	cuda_open(f, "for (i64 item = warp * (i64)BLOCKS + block; item < (nq + %d) / %d * %lld * nrange; item += %d * (i64)BLOCKS)", QUERIES - 1,
 		QUERIES, batches, WARPS);
