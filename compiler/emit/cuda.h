@@ -22,7 +22,7 @@
 #include "ir.h"
 
 enum {
-	GPU_CLASS_VERSION = 2, /* of the above: goes up when bits change; by a library: device_cuda.c */
+	GPU_CLASS_VERSION = 3, /* of the above: goes up when bits change; by a library: device_cuda.c */
 	GPU_CHUNKS = 8,
 	GPU_FEW_ROWS = 8, /* a program whose dynamic axes have no more is one kernel too (gpu_code.h) */
 };

@@ -32,7 +32,7 @@ void cuda_warp_span(struct cuda_fn *f, int lanes)
 
 void cuda_heads_spans(struct cuda_fn *f, const struct cuda_heads *h)
 {
-	cuda_line(f, "int lo[2], hi[2], first = 0x7fffffff, last = 0;");
+	cuda_line(f, "int lo[2], hi[2], first = 0x7fffffff, last = 0, latest = 0, soonest = 0x7fffffff;");
 	cuda_open(f, "UNROLL for (int r = 0; r < 2; r++)");
 	cuda_line(f, "const int known = q0 + g + 8 * r < nq;");
 	cuda_line(f, "const i64 n = (q0 + g + 8 * r) / %lld;", (long long)h->h.groups);
@@ -40,8 +40,15 @@ void cuda_heads_spans(struct cuda_fn *f, const struct cuda_heads *h)
 	cuda_line(f, "hi[r] = known ? load_i32(%s, n) : 0;", cuda_memory(f, h->h.hi));
 	cuda_line(f, "first = known && lo[r] < first ? lo[r] : first;");
 	cuda_line(f, "last = hi[r] > last ? hi[r] : last;");
+	cuda_line(f, "latest = known && lo[r] > latest ? lo[r] : latest;");
+	cuda_line(f, "soonest = known && hi[r] < soonest ? hi[r] : soonest;");
 	cuda_close(f);
 	cuda_warp_span(f, 4);
+	cuda_open(f, "UNROLL for (int i = 4; i < 32; i *= 2)");
+	cuda_line(f, "const int a = (int)shuffle_xor((u32)latest, i), z = (int)shuffle_xor((u32)soonest, i);");
+	cuda_line(f, "latest = a > latest ? a : latest;");
+	cuda_line(f, "soonest = z < soonest ? z : soonest;");
+	cuda_close(f);
 }
 
 int cuda_heads_node(const struct cuda_fn *f, enum op op)

@@ -240,9 +240,9 @@ static void statistics(struct cuda_fn *f, const struct shape *s)
 	scores(f, s);
 	cuda_open(f, "UNROLL for (int r = 0; r < 2; r++)");
 	cuda_line(f, "float most = m[r];");
-	cuda_line(f, "UNROLL for (int e = 0; e < 8; e++) most = larger(most, x[r][e]);");
-	cuda_line(f, "most = larger(most, from_bits(shuffle_xor(to_bits(most), 1)));");
-	cuda_line(f, "most = larger(most, from_bits(shuffle_xor(to_bits(most), 2)));");
+	cuda_line(f, "UNROLL for (int e = 0; e < 8; e++) most = fmaxf(most, x[r][e]);");
+	cuda_line(f, "most = fmaxf(most, from_bits(shuffle_xor(to_bits(most), 1)));");
+	cuda_line(f, "most = fmaxf(most, from_bits(shuffle_xor(to_bits(most), 2)));");
 	cuda_line(f, "by[r] = by[r] * weight_of(m[r], most);");
 	cuda_line(f, "UNROLL for (int e = 0; e < 8; e++) by[r] = by[r] + round_bf16(weight_of(x[r][e], most));");
 	cuda_line(f, "m[r] = most;");

@@ -94,8 +94,11 @@ static void scores(struct cuda_fn *f, const struct shape *s)
 	cuda_line(f, "struct words4 y[2];");
 	cuda_open(f, "UNROLL for (int i = 0; i < 2; i++)");
 	cuda_line(f, "const int w = k * 8 + t * 2 + i;");
-	cuda_line(f, "y[i] = no_words4();");
-	cuda_line(f, "if (panel < %lld && w < %lld) y[i] = panel_words4(keys, w);", s->npanels, s->words);
+	if (s->slots % RANGE || s->features % 16) {
+		cuda_line(f, "y[i] = no_words4();");
+		cuda_line(f, "if (panel < %lld && w < %lld)", s->npanels, s->words);
+	}
+	cuda_line(f, "y[i] = panel_words4(keys, w);");
 	if (s->features % 2)
 		cuda_line(f, "if (w == %lld) y[i] = low_halves4(y[i]);", s->words - 1);
 	cuda_close(f);
@@ -110,9 +113,12 @@ static void scores(struct cuda_fn *f, const struct shape *s)
 	}
 	cuda_close(f);
 	cuda_line(f, "float x[2][8];");
+	cuda_line(f, "UNROLL for (int i = 0; i < 16; i++) x[i / 8][i %% 8] = c[i %% 4][i / 8 * 2 + i / 4 %% 2];");
+	cuda_open(f, "if (s0 < latest || s0 + %d > soonest)", STEP);
 	cuda_open(f, "UNROLL for (int i = 0; i < 16; i++)");
 	cuda_line(f, "const int r = i / 8, e = i %% 8, at = s0 + t * 8 + e;");
-	cuda_line(f, "x[r][e] = at >= lo[r] && at < hi[r] ? c[e %% 4][r * 2 + e / 4] : from_bits(0xff800000u);");
+	cuda_line(f, "x[r][e] = at >= lo[r] && at < hi[r] ? x[r][e] : from_bits(0xff800000u);");
+	cuda_close(f);
 	cuda_close(f);
 }
 
@@ -123,9 +129,9 @@ static void softmax(struct cuda_fn *f, const struct shape *s)
 	cuda_line(f, "u32 w[2][4];");
 	cuda_open(f, "UNROLL for (int r = 0; r < 2; r++)");
 	cuda_line(f, "float most = m[r];");
-	cuda_line(f, "UNROLL for (int e = 0; e < 8; e++) most = larger(most, x[r][e]);");
-	cuda_line(f, "most = larger(most, from_bits(shuffle_xor(to_bits(most), 1)));");
-	cuda_line(f, "most = larger(most, from_bits(shuffle_xor(to_bits(most), 2)));");
+	cuda_line(f, "UNROLL for (int e = 0; e < 8; e++) most = fmaxf(most, x[r][e]);");
+	cuda_line(f, "most = fmaxf(most, from_bits(shuffle_xor(to_bits(most), 1)));");
+	cuda_line(f, "most = fmaxf(most, from_bits(shuffle_xor(to_bits(most), 2)));");
 	cuda_line(f, "const float scale = weight_of(m[r], most);");
 	cuda_line(f, "m[r] = most;");
 	cuda_line(f, "l[r] = l[r] * scale;");
@@ -138,21 +144,22 @@ static void softmax(struct cuda_fn *f, const struct shape *s)
 	cuda_close(f);
 }
 
-/* o += w times values. What no query of the warp sees counts as 0: there may be anything. */
-static void sum_values(struct cuda_fn *f, const struct shape *s)
+/* o += w times values, of slots that satisfy `known` ("": all do); the others count as 0. */
+static void sum_some_values(struct cuda_fn *f, const struct shape *s, const char *known)
 {
 	const char *v = cuda_memory(f, s->h.h.v);
 	bool lines = s->features == s->each * 8 && s->each % 8 == 0;
-	cuda_line(f, "const i64 row = b * %lldLL + s0 + t * 8;", s->slots);
 	cuda_open(f, "UNROLL for (int k = 0; k < 2; k++)");
 	cuda_open(f, "UNROLL for (int part = 0; part < %d; part++)", lines ? s->each / 8 : s->each);
 	if (lines) {
 		cuda_line(f, "struct words4 y[4];");
 		cuda_open(f, "UNROLL for (int i = 0; i < 4; i++)");
-		cuda_line(f, "const int at = s0 + t * 8 + k * 4 + i;");
-		cuda_line(f, "y[i] = no_words4();");
-		cuda_line(f, "if (at >= first && at < last) y[i] = *(const struct words4 *)(%s + ((row + k * 4 + i) * %lld + g * %d + part * 8) "
-			"* 2);", v, s->features, s->each);
+		if (*known) {
+			cuda_line(f, "const int at = s0 + t * 8 + k * 4 + i;");
+			cuda_line(f, "y[i] = no_words4();");
+			cuda_line(f, "if (%s)", known);
+		}
+		cuda_line(f, "y[i] = *(const struct words4 *)(%s + ((row + k * 4 + i) * %lld + g * %d + part * 8) * 2);", v, s->features, s->each);
 		cuda_close(f);
 		for (int i = 0; i < 8; i++)
 			cuda_line(f, "mma_bf16(o[part * 8 + %d], w[0][k * 2], w[1][k * 2], w[0][k * 2 + 1], w[1][k * 2 + 1], %s_halves(y[0].%c, "
@@ -162,13 +169,26 @@ static void sum_values(struct cuda_fn *f, const struct shape *s)
 		cuda_line(f, "u32 y[4];");
 		cuda_open(f, "UNROLL for (int i = 0; i < 4; i++)");
 		cuda_line(f, "const int at = s0 + t * 8 + k * 4 + i, c = g * %d + part;", s->each);
-		cuda_line(f, "y[i] = element_bits(%s, (row + k * 4 + i) * %lld + c, at >= first && at < last && c < %lld);", v, s->features,
+		cuda_line(f, "(void)at;");
+		cuda_line(f, "y[i] = element_bits(%s, (row + k * 4 + i) * %lld + c, %s%sc < %lld);", v, s->features, known, *known ? " && " : "",
 			s->features);
 		cuda_close(f);
 		cuda_line(f, "mma_bf16(o[part], w[0][k * 2], w[1][k * 2], w[0][k * 2 + 1], w[1][k * 2 + 1], y[0] | y[1] << 16, "
 			"y[2] | y[3] << 16);");
 	}
 	cuda_close(f);
+	cuda_close(f);
+}
+
+/* What no query of the warp sees counts as 0: there may be anything. */
+static void sum_values(struct cuda_fn *f, const struct shape *s)
+{
+	cuda_line(f, "const i64 row = b * %lldLL + s0 + t * 8;", s->slots);
+	cuda_open(f, "if (s0 >= first && s0 + %d <= last)", STEP);
+	sum_some_values(f, s, "");
+	cuda_close(f);
+	cuda_open(f, "else");
+	sum_some_values(f, s, "at >= first && at < last");
 	cuda_close(f);
 }
 
@@ -214,7 +234,7 @@ static void many_queries(struct cuda_fn *f, const struct shape *s)
 	cuda_open(f, "for (int range = first / %d; range * %d < last; range++)", RANGE, RANGE);
 	one_range(f, s);
 	cuda_open(f, "UNROLL for (int r = 0; r < 2; r++)");
-	cuda_line(f, "const float now = larger(most[r], m[r]), a = weight_of(most[r], now), z = weight_of(m[r], now);");
+	cuda_line(f, "const float now = fmaxf(most[r], m[r]), a = weight_of(most[r], now), z = weight_of(m[r], now);");
 	cuda_line(f, "const int some = to_bits(m[r]) != 0xff800000u;");
 	cuda_line(f, "most[r] = now;");
 	cuda_line(f, "sum[r] = some ? __fmaf_rn(sum[r], a, l[r] * z) : sum[r];");
@@ -254,7 +274,7 @@ static void merge(struct cuda_fn *f, const struct shape *s)
 	cuda_line(f, "float have = most[%d + THREAD], total = sums[%d + THREAD];", WARPS * QUERIES, WARPS * QUERIES);
 	cuda_open(f, "for (int i = THREAD; i < %d; i += %d)", WARPS * QUERIES, QUERIES);
 	cuda_line(f, "const int some = to_bits(most[i]) != 0xff800000u;");
-	cuda_line(f, "const float now = larger(have, most[i]), a = weight_of(have, now), z = weight_of(most[i], now);");
+	cuda_line(f, "const float now = fmaxf(have, most[i]), a = weight_of(have, now), z = weight_of(most[i], now);");
 	cuda_line(f, "factor[i * 2] = some ? a : -1.0f;");
 	cuda_line(f, "factor[i * 2 + 1] = z;");
 	cuda_line(f, "total = some ? __fmaf_rn(total, a, sums[i] * z) : total;");
@@ -399,15 +419,15 @@ static void scale_ranges(struct cuda_fn *f)
 	cuda_open(f, "for (int d = 1; d < THREADS; d *= 2)");
 	cuda_line(f, "const float other = most[THREAD >= d ? THREAD - d : THREAD];");
 	cuda_line(f, "sync_block();");
-	cuda_line(f, "most[THREAD] = larger(most[THREAD], other);");
+	cuda_line(f, "most[THREAD] = fmaxf(most[THREAD], other);");
 	cuda_line(f, "sync_block();");
 	cuda_close(f);
-	cuda_line(f, "const float before = THREAD ? larger(have, most[THREAD - 1]) : have, now = larger(before, mine);");
+	cuda_line(f, "const float before = THREAD ? fmaxf(have, most[THREAD - 1]) : have, now = fmaxf(before, mine);");
 	cuda_line(f, "const float z = weight_of(mine, now);");
 	cuda_line(f, "factor[THREAD * 2] = to_bits(mine) != 0xff800000u ? weight_of(before, now) : -1.0f;");
 	cuda_line(f, "factor[THREAD * 2 + 1] = z;");
 	cuda_line(f, "weighted[THREAD] = r0 + THREAD < nrange ? at[%d] * z : 0.0f;", QUERIES);
-	cuda_line(f, "have = larger(have, most[THREADS - 1]);");
+	cuda_line(f, "have = fmaxf(have, most[THREADS - 1]);");
 	cuda_line(f, "sync_block();");
 }
 

@@ -80,6 +80,6 @@ int cuda_attention_long(struct cuda_fn *f);
 int cuda_parts(const struct graph *g, const struct region *r);
 bool cuda_has_few_rows(const struct graph *g); /* dynamic axes, of GPU_FEW_ROWS at most: a program that decodes */
 
-extern const char cuda_prelude[], cuda_behind_exp[]; /* exp_f32 is known */
+extern const char cuda_prelude[];
 
 #endif

@@ -45,6 +45,13 @@ const char cuda_prelude[] =
 "\tasm(\"cvt.rn.bf16x2.f32 %0, %1, %2;\" : \"=r\"(x) : \"f\"(high), \"f\"(low));\n"
 "\treturn x;\n"
 "}\n"
+"/* 2^x, to 22 bits. */\n"
+"DEVICE float exp2_near(float x)\n"
+"{\n"
+"\tfloat y;\n"
+"\tasm(\"ex2.approx.ftz.f32 %0, %1;\" : \"=f\"(y) : \"f\"(x));\n"
+"\treturn y;\n"
+"}\n"
 "/* c += a b: a is 16 outputs by 16 k, b 16 k by 8 tokens. */\n"
 "DEVICE void mma_bf16(float *c, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1)\n"
 "{\n"
@@ -276,8 +283,10 @@ const char cuda_prelude[] =
 "\tx.x = x.x << shift & 0xf0f0f0f0u;\n"
 "\tx.y = x.y << shift & 0xf0f0f0f0u;\n"
 "\treturn x;\n"
+"}\n"
+"/* Of softmax over bf16: exp(x - most), 0 for what is not there; the largest score may be none. A device's own exponential, since weights are\n"
+" * rounded to bf16. */\n"
+"DEVICE float weight_of(float x, float most)\n"
+"{\n"
+"\treturn exp2_near((x - (to_bits(most) == 0xff800000u ? 0.0f : most)) * 1.44269504f);\n"
 "}\n";
-
-const char cuda_behind_exp[] =
-"/* Of softmax: exp(x - most), 0 for what is not there. */\n"
-"DEVICE float weight_of(float x, float most) { return to_bits(x) == 0xff800000u ? 0.0f : exp_f32(x - most); }\n";

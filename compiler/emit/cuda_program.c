@@ -405,7 +405,6 @@ static struct cuda_source emit(struct unit *u, const struct graph *const *graph,
 	strbuf_init(&u->text);
 	strbuf_adds(&u->text, cuda_prelude);
 	cuda_recipe(&u->text, a, OP_EXP);
-	strbuf_adds(&u->text, cuda_behind_exp);
 	for (int i = 0; i < ngraph; i++)
 		out.program[i] = emit_program(u, graph[i], i, &out.products[i]);
 	out.text = arena_strndup(a, u->text.s, u->text.n);

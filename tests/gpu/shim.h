@@ -87,6 +87,7 @@ static inline uint32_t to_bits(float f) { uint32_t x; memcpy(&x, &f, 4); return 
 static inline float __fdiv_rn(float a, float b) { return a / b; }
 static inline float __fsqrt_rn(float a) { return sqrtf(a); }
 static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
+static inline float exp2_near(float a) { return exp2f(a); }
 static inline int __float2int_rn(float a) { return (int)rintf(a); }
 static inline float half_to_float(uint16_t h)
 {

@@ -316,6 +316,15 @@ static struct cuda_source back_source(struct arena *a, int head_dim)
 	return cuda_emit(a, &plan, 1);
 }
 
+/* TRIM_CUBINS=DIR keeps them, for tests/gpu/loops. */
+static void keep_cubin(struct arena *a, struct buf cubin, const char *name)
+{
+	const char *folder = getenv("TRIM_CUBINS");
+	struct err e;
+	if (folder && !file_write(arena_printf(a, "%s/%s.cubin", folder, name), cubin, 0644, &e))
+		FAIL("%s", e.msg);
+}
+
 /* Registers and stack of its kernels on sm_90, and the shared memory that they ask for. */
 static void add_resources(struct strbuf *out, struct arena *a, const struct cuda_source *s, struct buf cubin, const char *class)
 {
@@ -327,6 +336,7 @@ static void add_resources(struct strbuf *out, struct arena *a, const struct cuda
 		return;
 	}
 	const struct gpu_program *p = &s->program[0];
+	keep_cubin(a, cubin, *p->all ? arena_printf(a, "%s-few", class) : class);
 	for (size_t i = 0; i < n; i++) {
 		uint32_t r = 0;
 		while (r < p->nkernel && strcmp(p->kernel[r].name, k[i].name))
