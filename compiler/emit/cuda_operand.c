@@ -162,10 +162,11 @@ void cuda_step(struct cuda_fn *f, const struct operand *o, const char *acc)
 			cuda_line(f, "mma_bf16(%s[%d], p%d.x, p%d.y, q%d.x, q%d.y, b0, b1);", acc, i, i, i, i, i);
 			continue;
 		}
+		/* A block's sum has 20 bits: added to the bits of 1.5 * 2^23 it is a float as it stands, sooner than by a conversion. */
 		cuda_line(f, "int c%d[4];", i);
-		cuda_line(f, "UNROLL for (int i = 0; i < 4; i++) c%d[i] = sum[i %% 2];", i);
+		cuda_line(f, "UNROLL for (int i = 0; i < 4; i++) c%d[i] = sum[i %% 2] + 0x4b400000;", i);
 		cuda_line(f, "mma_u8s8(c%d, p%d.x, p%d.y, q%d.x, q%d.y, b0, b1);", i, i, i, i, i);
-		cuda_line(f, "UNROLL for (int i = 0; i < 4; i++) %s[%d][i] = __fmaf_rn((float)c%d[i], by[i %% 2] * scale%d[i / 2], %s[%d][i]);",
-			acc, i, i, i, acc, i);
+		cuda_line(f, "UNROLL for (int i = 0; i < 4; i++) %s[%d][i] = __fmaf_rn(from_bits((u32)c%d[i]) - 12582912.0f, by[i %% 2] * scale%d[i / 2], "
+			"%s[%d][i]);", acc, i, i, i, acc, i);
 	}
 }
