@@ -394,7 +394,7 @@ static void weights(struct cuda_fn *f, const struct shape *s, const struct tile 
 	cuda_open(f, "UNROLL for (int e = 0; e < 8; e++)");
 	cuda_line(f, "const int row = t * 8 + e, slot = (int)s0 + g + 8 * r;");
 	cuda_line(f, "const float *const of = kept + row * %d;", KEPT);
-	cuda_line(f, "x[e] = slot >= seen[row * 2] && slot < seen[row * 2 + 1] ? round_bf16(exp_f32(score%s - of[0])) * of[1] : 0.0f;",
+	cuda_line(f, "x[e] = slot >= seen[row * 2] && slot < seen[row * 2 + 1] ? round_bf16(weight_of(score%s, of[0])) * of[1] : 0.0f;",
 		place);
 	cuda_line(f, "y[e] = x[e] * (dp%s - of[2]);", place);
 	cuda_close(f);

@@ -24,7 +24,7 @@ void cuda_quantise(struct cuda_fn *f, int part)
 	cuda_line(f, "const int lane = THREAD %% 32;");
 	cuda_open(f, "for (i64 w = block * (i64)(THREADS / 32) + THREAD / 32; w < n; w += BLOCKS * (i64)(THREADS / 32))");
 	cuda_line(f, "const i64 row = w / %lld;", (long long)shape.nblock);
-	cuda_line(f, "const int block = (int)(w %% %lld), k = block * 32 + lane;", (long long)shape.nblock);
+	cuda_line(f, "const int of_row = (int)(w %% %lld), k = of_row * 32 + lane;", (long long)shape.nblock);
 	cuda_line(f, "float x = 0;");
 	cuda_open(f, "if (k < %lld)", inner);
 	cuda_unflatten(f, &s, t, 0, t->outer, "row");
@@ -41,15 +41,15 @@ void cuda_quantise(struct cuda_fn *f, int part)
 		cuda_line(f, "p[row %% 16 * %lld + k] = (u8)q;", inner);
 		cuda_close(f);
 		cuda_open(f, "if (lane == 0)");
-		cuda_line(f, "store_f32(p + %lld, block * 16 + row %% 16, unit);", (long long)shape.scales);
+		cuda_line(f, "store_f32(p + %lld, of_row * 16 + row %% 16, unit);", (long long)shape.scales);
 		cuda_close(f);
 	} else {
 		cuda_line(f, "const int sum = warp_sum(q);");
 		cuda_line(f, "u8 *const p = %s + row * %lld;", to, (long long)shape.bytes);
 		cuda_line(f, "p[k] = (u8)q;");
 		cuda_open(f, "if (lane == 0)");
-		cuda_line(f, "store_f32(p + %lld, block * 2, unit);", (long long)shape.scales);
-		cuda_line(f, "store_i32(p + %lld, block * 2 + 1, sum * -128);", (long long)shape.scales);
+		cuda_line(f, "store_f32(p + %lld, of_row * 2, unit);", (long long)shape.scales);
+		cuda_line(f, "store_i32(p + %lld, of_row * 2 + 1, sum * -128);", (long long)shape.scales);
 		cuda_close(f);
 	}
 	cuda_close(f);

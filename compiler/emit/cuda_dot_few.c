@@ -214,20 +214,23 @@ int64_t cuda_dot_items(struct cuda_fn *f)
 	return items_of(&d);
 }
 
-/* Where each warp begins in each panel of the block's first item, 4 KB of its 4: a line of 128 bytes a thread. */
+/* Where each warp will begin in each panel of the block's first item: 4 KB a warp, lines of 128 bytes. The warp that waits for the
+ * barrier has no time for it. */
 void cuda_dot_ask(struct cuda_fn *f)
 {
-	enum { LINE = 128 };
+	enum { LINE = 128, WAITING = 32 };
 	struct cuda_dots d = cuda_dots(f);
 	int panels = panels_of(&d), lines = 32 / panels;
-	cuda_line(f, "const i64 panel = block * %d + THREAD %% 32 / %d;", panels, lines);
-	cuda_line(f, "const int line = THREAD %% %d * %d;", lines, LINE);
+	cuda_open(f, "for (int i = THREAD - %d; i >= 0 && i < THREADS; i += THREADS - %d)", WAITING, WAITING);
+	cuda_line(f, "const i64 panel = block * %d + i %% 32 / %d;", panels, lines);
+	cuda_line(f, "const int line = i %% %d * %d, warp = i / 32;", lines, LINE);
 	for (int i = 0; i < d.ndot; i++) {
 		struct operand o = describe(f, &d, i);
 		long long word = o.d->dtype == DT_Q4 ? 2 * PANEL : 4 * PANEL, range = o.chunk * word;
 		long long values = o.q ? (long long)o.d->panels_shape.scales : o.panel_words * word;
 		long long bytes = o.q ? (long long)o.d->panels_shape.bytes : values;
-		cuda_line(f, "if (panel < %lld && line < %lld && THREAD / 32 * %lld + line < %lld) ask_line(%s + panel * %lld + THREAD / 32 * %lld"
-			" + line);", (long long)o.d->npanels, range, range, values, cuda_memory(f, o.d->lane), bytes, range);
+		cuda_line(f, "if (panel < %lld && line < %lld && warp * %lld + line < %lld) ask_line(%s + panel * %lld + warp * %lld + line);",
+			(long long)o.d->npanels, range, range, values, cuda_memory(f, o.d->lane), bytes, range);
 	}
+	cuda_close(f);
 }

@@ -72,6 +72,7 @@ static const struct many *describe(struct cuda_fn *f, const struct cuda_dots *d,
 	m->shares_lanes = cuda_lane_slab(f, &m->of, BLOCK_N, &m->lanes);
 	m->copies = m->tokens.way != SLAB_LOADED || m->shares_lanes;
 	m->words = m->shares_lanes && m->lanes.words < m->tokens.words ? m->lanes.words : m->tokens.words;
+	m->tokens.words = m->words;
 	return m;
 }
 

@@ -28,6 +28,11 @@ struct cuda_fn {
 /* Where in the iteration space code is: an expression for each axis (NULL: none), and what is known there. */
 struct spot {
 	const char *index[UINT8_MAX + 1];
+	/* Of an axis whose index was found by division, while it has that one: variables for it, for all axes before it that were divided with it,
+	 * and for those and itself. */
+	struct divided {
+		const char *index, *before, *with;
+	} divided[UINT8_MAX + 1];
 	const char **known; /* of the touched nodes: a variable's name */
 };
 
@@ -74,9 +79,9 @@ typedef void cuda_region(struct cuda_fn *f, int part);
 cuda_region cuda_map, cuda_reduce, cuda_scatter, cuda_quantise, cuda_dot, cuda_attention;
 void cuda_attention_grad(struct cuda_fn *f, int part);
 /* Attention of a program of few rows: whether its second kernel has work only where a row has many slots, which inputs say; and code that
- * returns whether one has. The latter gives the input's node. */
+ * returns whether one has. */
 bool cuda_attention_splits(const struct graph *g, const struct region *r);
-int cuda_attention_long(struct cuda_fn *f);
+void cuda_attention_long(struct cuda_fn *f);
 int cuda_parts(const struct graph *g, const struct region *r);
 bool cuda_has_few_rows(const struct graph *g); /* dynamic axes, of GPU_FEW_ROWS at most: a program that decodes */
 

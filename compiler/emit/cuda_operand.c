@@ -50,7 +50,7 @@ void cuda_declare_lanes(struct cuda_fn *f, const struct operand *o)
 	for (int i = 0; i < o->panels && !in_rows(o); i++) {
 		long long bytes = o->q ? (long long)o->d->panels_shape.bytes : o->panel_words * PANEL * 4;
 		/* Nobody asks what comes of panels that are not there. */
-		cuda_line(f, "const u8 *const lanes%d = %s + (panel%d < %lld ? panel%d : 0) * %lld + g * 8;", i,
+		cuda_line(f, "const u8 *const lanes%d = %s + (panel%d < %lld ? panel%d : 0) * %lldLL + g * 8;", i,
 			cuda_memory(f, o->of[i]->lane), i, (long long)o->d->npanels, i, bytes);
 	}
 }
@@ -145,12 +145,6 @@ const char *cuda_token_word(struct cuda_fn *f, const struct operand *o, const ch
 		return cuda_text(f, "load_word(%s + %s * %lld, %s)", p, m, (long long)o->d->rows_shape.bytes, w);
 	return cuda_text(f, "token_word(%s, %s * %lld, %lld, %s, nk)", p, m, (long long)o->d->m_stride,
 		(long long)o->d->k_stride, w);
-}
-
-const char *cuda_token_record(struct cuda_fn *f, const struct operand *o, const char *m, const char *block)
-{
-	return cuda_text(f, "%s + %s * %lld + %lld + (%s) * 8", cuda_memory(f, o->d->broadcast), m,
-		(long long)o->d->rows_shape.bytes, (long long)o->d->rows_shape.scales, block);
 }
 
 /* ---- both ---- */

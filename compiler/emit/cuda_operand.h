@@ -4,8 +4,8 @@
  * They are words along k: 2 bf16, or 4 bytes. A step is 8 words: 16 k of bf16, or a block of 32 bytes. mma's rows are
  * outputs, its columns tokens. Within a step words may come in any order if both operands have the same one, and mma's
  * rows may be any outputs; so a thread (g = lane / 4, t = lane % 4 of its warp) reads words 2t and 2t + 1 of outputs 2g and 2g + 1
- * of a panel, 8 bytes each, which are an mma's operand as they come; a warp reads 256 neighbouring bytes. It has one panel
- * or two, an mma each.
+ * of a panel, 8 bytes each, which are an mma's operand as they come; the two loads of a warp read 512 neighbouring bytes (int4: one reads
+ * 256). It has one panel or two, an mma each.
  *
  * Where lanes lie in rows along k, a warp's 32 outputs are neighbours in memory and a thread has 4: of each k it reads 8 bytes, and makes words of
  * two k.
@@ -55,9 +55,8 @@ void cuda_ask_for_lanes(struct cuda_fn *f, const struct operand *o, const char *
 /* Then it becomes operands of cuda_step. */
 void cuda_take_lanes(struct cuda_fn *f, const struct operand *o, const char *w, const char *at);
 
-/* Expressions: word w of row m of the tokens; where the record of row m and block begins. */
+/* An expression: word w of row m of the tokens. */
 const char *cuda_token_word(struct cuda_fn *f, const struct operand *o, const char *m, const char *w);
-const char *cuda_token_record(struct cuda_fn *f, const struct operand *o, const char *m, const char *block);
 
 /* acc[panels][4], of a thread: its first output with tokens 2t, 2t + 1, then its second one; b0, b1: the token's words. Of integers
  * also sum[2], by[2]: the two tokens' records. */

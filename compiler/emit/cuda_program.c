@@ -278,18 +278,20 @@ static int function_number(const struct tables *t, int k)
 /*
  * Kernels that run beside each other deal their items to different blocks: `skip` is how many have work already. And what a dot
  * will read first is asked for as soon as the dots before have ended, while blocks wait for each other: all from `asked` on that run
- * beside the next one. So do a turn's arguments come to shared memory, to the half that the turn before does not use.
+ * beside the next one. So do a turn's arguments come to shared memory, to the half that the turn before does not use. Warp 0
+ * waits for the barrier and does nothing of it.
  */
-enum { MOST_CONSTANT = 2048 }; /* rows in constant memory, of which there are 64 KB */
+enum { MOST_CONSTANT = 1700 }; /* rows of both tables in constant memory, of which there are 64 KB */
 
 static void emit_turns(struct unit *u, const struct tables *t, int number, uint32_t *nwait)
 {
+	const char *table = t->nkernel > MOST_CONSTANT ? "TABLE" : "SMALL_TABLE";
 	struct strbuf asks;
 	int asked = 0, nask = 0;
 	int64_t skip = 0;
 	strbuf_init(&asks);
 	strbuf_addf(&u->text, "\n/* %s: kernel, first argument and how many, whether it waits, blocks that have work, what was asked for */\n"
-		"%s struct step p%d_steps[] = {", t->g->name, t->nkernel > MOST_CONSTANT ? "TABLE" : "SMALL_TABLE", number);
+		"%s struct step p%d_steps[] = {", t->g->name, table, number);
 	for (int k = 0; k < t->nkernel; k++) {
 		const struct turn *turn = &t->turn[k];
 		skip = turn->waits ? 0 : skip;
@@ -311,7 +313,7 @@ static void emit_turns(struct unit *u, const struct tables *t, int number, uint3
 			turn->waits, (int)skip, nask);
 		skip += turn->items;
 	}
-	strbuf_addf(&u->text, "};\nTABLE struct ask p%d_asks[] = {", number);
+	strbuf_addf(&u->text, "};\n%s struct ask p%d_asks[] = {", table, number);
 	strbuf_add(&u->text, asks.s, asks.n);
 	strbuf_adds(&u->text, nask ? "};\n" : "{0, 0, 0}};\n");
 	strbuf_release(&asks);
@@ -348,7 +350,7 @@ static const char *emit_all(struct unit *u, const struct tables *t, int number, 
 	strbuf_addf(&u->text, "\tfor (int i = 0; i < %d; i++) {\n\t\tconst struct step s = p%d_steps[i];\n"
 		"\t\tif (s.waits == %d && !is_long) {\n\t\t\tnskip++;\n\t\t\tcontinue;\n\t\t}\n\t\tturn ^= 1;\n"
 		"\t\tif (s.waits)\n\t\t\tarrive_blocks(&c);\n"
-		"\t\tif (THREAD < s.narg)\n\t\t\tall_arg[turn][THREAD] = c.arg[s.arg + THREAD];\n"
+		"\t\tif (THREAD >= 32 && THREAD - 32 < s.narg)\n\t\t\tall_arg[turn][THREAD - 32] = c.arg[s.arg + THREAD - 32];\n"
 		"\t\tfor (; asked < s.asked; asked++) {\n\t\t\tconst struct ask a = p%d_asks[asked];\n\t\t\tswitch (a.kernel) {\n",
 		t->nkernel, number, WAITS_IF_LONG, number);
 	for (int k = 0; k < t->nkernel; k++)
@@ -381,7 +383,7 @@ static struct gpu_program emit_program(struct unit *u, const struct graph *g, in
 		bool splits = cuda_attention_splits(g, &g->region[r]);
 		for (int part = 0; part < cuda_parts(g, &g->region[r]); part++)
 			add_kernel(&t, compile(u, g, r, part, &key), &key,
-				(struct turn){.waits = part ? splits ? WAITS_IF_LONG : WAITS : waits[r] ? WAITS : BESIDE,
+				(struct turn){.waits = part ? splits ? WAITS_IF_LONG : WAITS : waits[r] || splits ? WAITS : BESIDE,
 					.hi = splits ? attention_heads(g, &g->node[g->region[r].node[0]]).hi : -1});
 	}
 	for (int i = 0; i < g->naxis; i++)

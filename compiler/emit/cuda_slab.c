@@ -94,28 +94,30 @@ struct places {
 	int each;    /* places of a row: powers of 2 */
 	int bytes;   /* of each */
 	int k;       /* words from one to the next */
+	long long row_bytes; /* in memory */
 };
 
-static void declare_along(struct cuda_fn *f, const struct cuda_slab *s, const struct places *p, const char *memory, long long row_bytes,
-	int to)
+static void declare_along(struct cuda_fn *f, const struct cuda_slab *s, const struct places *p, const char *memory, int to)
 {
 	cuda_line(f, "const int %s_row = THREAD / %d, %s_k = THREAD %% %d * %d;", p->name, p->each, p->name, p->each, p->k);
 	cuda_line(f, "const int %s_left = %s - %s < %d ? (int)(%s - %s) - %s_row : %d - %s_row;", p->name, s->total, s->first, s->n, s->total,
 		s->first, p->name, s->n, p->name);
-	cuda_line(f, "const u8 *const %s_from = %s + (%s + %s_row) * %lld + THREAD %% %d * %d;", p->name, memory, s->first, p->name, row_bytes,
+	cuda_line(f, "const u8 *const %s_from = %s + (%s + %s_row) * %lld + THREAD %% %d * %d;", p->name, memory, s->first, p->name, p->row_bytes,
 		p->each, p->bytes);
 	cuda_line(f, "u32 *const %s_to = %s + %s_row * %d + %d + THREAD %% %d * %d;", p->name, s->name, p->name, s->pitch, to, p->each,
 		p->bytes / 4);
 }
 
-static void copy_along(struct cuda_fn *f, const struct cuda_slab *s, const struct places *p, long long row_bytes, const char *half,
-	const char *from, const char *end)
+static void copy_along(struct cuda_fn *f, const struct cuda_slab *s, const struct places *p, const char *half, const char *from,
+	const char *end)
 {
 	int rows = GPU_THREADS / p->each;
 	cuda_open(f, "UNROLL for (int u = 0; u < %d; u++)", (s->n + rows - 1) / rows);
+	if (rows > s->n)
+		cuda_line(f, "if (%s_row >= %d) break;", p->name, s->n);
 	cuda_line(f, "const int known = u * %d < %s_left && %s + %s_k < %s;", rows, p->name, from, p->name, end);
 	cuda_line(f, "%s(%s_to + %s * %d + u * %d, %s_from + (i64)(%s) * %d + u * %lldLL, known);", p->bytes == 16 ? "copy_line" : "copy_pair",
-		p->name, half, s->half_words, rows * s->pitch, p->name, from, p->bytes / p->k, rows * row_bytes);
+		p->name, half, s->half_words, rows * s->pitch, p->name, from, p->bytes / p->k, rows * p->row_bytes);
 	cuda_close(f);
 }
 
@@ -126,12 +128,12 @@ static long long row_bytes_of(const struct cuda_slab *s)
 
 static struct places lines_of(const struct cuda_slab *s)
 {
-	return (struct places){s->name, AHEAD / LINE, LINE * 4, LINE};
+	return (struct places){s->name, AHEAD / LINE, LINE * 4, LINE, row_bytes_of(s)};
 }
 
 static struct places records_of(struct cuda_fn *f, const struct cuda_slab *s)
 {
-	return (struct places){cuda_text(f, "%s_record", s->name), AHEAD / STEP, 8, STEP};
+	return (struct places){cuda_text(f, "%s_record", s->name), AHEAD / STEP, 8, STEP, row_bytes_of(s)};
 }
 
 /* Of 16 k a warp wants 0, 1, 4, 5, 8, 9, 12, 13, then the others: words 2t of four threads, then words 2t + 1. */
@@ -164,9 +166,9 @@ void cuda_slab_begin(struct cuda_fn *f, const struct cuda_slab *s)
 	if (s->way != SLAB_ALONG)
 		return;
 	struct places lines = lines_of(s), records = records_of(f, s);
-	declare_along(f, s, &lines, s->memory, row_bytes_of(s), 0);
+	declare_along(f, s, &lines, s->memory, 0);
 	if (s->o->q)
-		declare_along(f, s, &records, cuda_text(f, "%s + %lld", s->memory, (long long)s->o->d->rows_shape.scales), row_bytes_of(s), AHEAD);
+		declare_along(f, s, &records, cuda_text(f, "%s + %lld", s->memory, (long long)s->o->d->rows_shape.scales), AHEAD);
 }
 
 void cuda_slab_copy(struct cuda_fn *f, const struct cuda_slab *s, const char *half, const char *from, const char *end)
@@ -176,9 +178,9 @@ void cuda_slab_copy(struct cuda_fn *f, const struct cuda_slab *s, const char *ha
 		return;
 	}
 	struct places lines = lines_of(s), records = records_of(f, s);
-	copy_along(f, s, &lines, row_bytes_of(s), half, from, end);
+	copy_along(f, s, &lines, half, from, end);
 	if (s->o->q)
-		copy_along(f, s, &records, row_bytes_of(s), half, from, end);
+		copy_along(f, s, &records, half, from, end);
 }
 
 /* ---- from there ---- */

@@ -115,6 +115,7 @@ void cuda_unflatten(struct cuda_fn *f, struct spot *s, const struct type *t, int
 			cuda_line(f, "const i64 %s = %s / %s;", rest, flat, extent);
 		}
 		s->index[t->axis[i]] = index;
+		s->divided[t->axis[i]] = (struct divided){index, rest, flat};
 		flat = rest;
 	}
 }
@@ -126,12 +127,25 @@ static const char *index_along(struct cuda_fn *f, const struct spot *s, int axis
 	return s->index[axis];
 }
 
+/* A variable for axes until `axis`, where one is known for those before it that has the name `before`; else NULL. Where they were divided
+ * extents were those of this call, here they are the largest. */
+static const char *flat_with(const struct cuda_fn *f, const struct spot *s, const char *before, int axis)
+{
+	const struct divided *d = &s->divided[axis];
+	return d->before == before && d->index == s->index[axis] && !f->g->axis[axis].dynamic ? d->with : NULL;
+}
+
 const char *cuda_flat(struct cuda_fn *f, const struct spot *s, const struct type *t, int first, int last)
 {
 	const char *at = NULL;
 	for (int i = first; i < last; i++) {
-		const char *index = index_along(f, s, t->axis[i]);
-		at = at ? cuda_text(f, "(%s * (i64)%lld + %s)", at, (long long)f->g->axis[t->axis[i]].extent, index) : index;
+		const char *index = index_along(f, s, t->axis[i]), *more;
+		int64_t extent = f->g->axis[t->axis[i]].extent;
+		for (; i + 1 < last && (more = flat_with(f, s, index, t->axis[i + 1])); i++) {
+			index = more;
+			extent *= f->g->axis[t->axis[i + 1]].extent;
+		}
+		at = at ? cuda_text(f, "(%s * (i64)%lld + %s)", at, (long long)extent, index) : cuda_text(f, "(i64)%s", index);
 	}
 	return at ? at : "0";
 }

@@ -4,7 +4,7 @@
  * A CUDA thread is a fibre. One runs until it meets others: sync_block waits for the block, a shuffle and mma for the
  * warp; then the next in the order that was asked for. So code that leaves a barrier out gives other numbers in some
  * order. Shared memory begins as NaN. Blocks run one after the other, in that order too; those of a kernel that meets all
- * others (sync_grid) run side by side.
+ * others run side by side.
  *
  * mma is emulated in the order of k; a tensor core adds in its own: there only a device shows the bits.
  */
@@ -38,7 +38,7 @@ static int shim_thread, shim_block, shim_blocks, shim_me; /* shim_me: the fibre 
 
 /* ---- fibres ---- */
 
-enum shim_state { SHIM_READY, SHIM_BLOCK_BARRIER, SHIM_WARP_BARRIER, SHIM_GRID_BARRIER, SHIM_DONE };
+enum shim_state { SHIM_READY, SHIM_BLOCK_BARRIER, SHIM_WARP_BARRIER, SHIM_POLLS, SHIM_DONE };
 static struct shim_fibre {
 	void *stack_pointer;
 	enum shim_state state;
@@ -119,19 +119,12 @@ static void sync_block(void)
 	shim_yield(SHIM_BLOCK_BARRIER);
 }
 
-static void sync_grid(void)
+/* One fibre runs at a time, so all see what was written; who waits for a counter lets the others go on. */
+static inline void add_release(uint32_t *p, uint32_t n) { *p += n; }
+static inline uint32_t load_acquire(const uint32_t *p) { return *p; }
+static void let_others(void)
 {
-	shim_yield(SHIM_GRID_BARRIER);
-}
-
-/* All blocks at n barriers; a device would wait forever if the counter is not where they think it is. */
-static void count_arrivals(uint32_t *counter, uint32_t now, uint32_t n)
-{
-	if (shim_block || shim_thread)
-		return;
-	if (*counter != now)
-		abort();
-	*counter += n * (uint32_t)shim_blocks;
+	shim_yield(SHIM_POLLS);
 }
 
 /*

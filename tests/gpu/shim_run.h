@@ -60,7 +60,7 @@ static int shim_release(int first, int n, enum shim_state state)
  * come. */
 static int shim_run_blocks(enum shim_order order, int first, int n, unsigned char *shared, size_t shared_bytes)
 {
-	int nfibre = n * SHIM_THREADS;
+	int nfibre = n * SHIM_THREADS, idle = 0; /* turns in which nobody did more than ask again */
 	for (int i = 0; i < nfibre; i++)
 		shim_start(i);
 	while (!shim_all(0, nfibre, SHIM_DONE)) {
@@ -74,7 +74,7 @@ static int shim_run_blocks(enum shim_order order, int first, int n, unsigned cha
 			shim_block = first + f / SHIM_THREADS;
 			shim_shared = shared + (size_t)(f / SHIM_THREADS) * shared_bytes;
 			shim_switch(&shim_main, shim_fibre[f].stack_pointer);
-			went = 1;
+			went |= shim_fibre[f].state != SHIM_POLLS;
 			if (order == SHIM_REVERSE && f % SHIM_WARP == 0 && shim_release(f, SHIM_WARP, SHIM_WARP_BARRIER))
 				i -= SHIM_WARP;
 		}
@@ -82,8 +82,11 @@ static int shim_run_blocks(enum shim_order order, int first, int n, unsigned cha
 			went |= shim_release(b, SHIM_THREADS, SHIM_BLOCK_BARRIER);
 		for (int w = 0; w < nfibre; w += SHIM_WARP)
 			went |= shim_release(w, SHIM_WARP, SHIM_WARP_BARRIER);
-		went |= shim_release(0, nfibre, SHIM_GRID_BARRIER);
-		if (!went)
+		for (int i = 0; i < nfibre; i++)
+			if (shim_fibre[i].state == SHIM_POLLS)
+				shim_fibre[i].state = SHIM_READY;
+		idle = went ? 0 : idle + 1;
+		if (idle > 1)
 			return 0;
 	}
 	return 1;

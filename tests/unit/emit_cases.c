@@ -248,6 +248,25 @@ static void quantised(struct graph *g, struct rng *r, int64_t rows, int64_t inne
 	graph_add_output(g, "logits", ir_dot(g, xq, table, graph_type(g, DT_F32, "R V")));
 }
 
+/* Three or four dots in one region, of kinds that need not be alike. */
+static void case_several_dots(struct graph *g, struct rng *r)
+{
+	bool quantised = rng_below(r, 2);
+	graph_axis(g, "R", 70, true);
+	graph_axis(g, "D", rng_below(r, 2) ? 160 : ragged(r), false);
+	graph_axis(g, "F", 70, false);
+	int x = leaf(g, "x", DT_F32, "R D"), y = -1, n = 3 + (int)rng_below(r, 2);
+	x = quantised ? ir_quantise(g, x, 1) : ir_cast(g, x, DT_BF16);
+	for (int i = 0; i < n; i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "w%d", i);
+		enum dtype t = !quantised ? DT_BF16 : rng_below(r, 2) ? DT_Q8 : DT_Q4;
+		int d = ir_dot(g, x, param(g, name, t, "F | D"), graph_type(g, DT_F32, "R F"));
+		y = y < 0 ? d : ir_add(g, ir_mul(g, y, ir_const(g, 0.5)), d);
+	}
+	graph_add_output(g, "y", y);
+}
+
 static void case_quantised(struct graph *g, struct rng *r)
 {
 	static const int64_t inner[] = {1, 2, 3, 5, 7, 16, 31, 32, 33, 48, 63, 64, 65, 97, 96, 128, 160, 256, 509};
@@ -349,27 +368,32 @@ static void case_attention(struct graph *g, struct rng *r)
 	graph_add_output(g, "o", ir_attention(g, q, k, v, lo, hi, s));
 }
 
-/* Few rows and many slots in a cache of bf16: some or all of them before the row, or none of the first ones. */
-static void attention_long(struct graph *g, struct rng *r, int64_t rows)
+/* Rows that see many slots of a cache of bf16: some or all of them, or none of the first ones. */
+struct slots {
+	int64_t rows, groups;
+	bool written; /* by the rows, too */
+};
+
+static void attention_long(struct graph *g, struct rng *r, struct slots of)
 {
 	static const int64_t most[] = {500, 800, 1100, 17000};
 	int64_t slots = most[rng_below(r, NELEM(most))], features = rng_below(r, 2) ? 64 : 1 + (int64_t)rng_below(r, 90);
 	bool huge = slots > 10000; /* more ranges than a GPU's block has threads */
 	char name[16];
-	graph_axis(g, "R", rows, true);
+	graph_axis(g, "R", of.rows, true);
 	graph_axis(g, "K", huge ? 1 : 1 + (int64_t)rng_below(r, 3), false);
-	features = huge ? 5 : features;
-	graph_axis(g, "G", 1 + (int64_t)rng_below(r, 8), false);
-	graph_axis(g, "E", features, false);
+	graph_axis(g, "G", of.groups, false);
+	graph_axis(g, "E", huge ? 5 : features, false);
 	int s = graph_axis(g, "S", slots, false);
-	snprintf(name, sizeof(name), "n%lldx", (long long)rng_below(r, (uint64_t)slots - 20) * (long long)rng_below(r, 2));
+	snprintf(name, sizeof(name), "n%lldx", (long long)rng_below(r, (uint64_t)slots - 30) * (long long)rng_below(r, 2));
 	int lo = leaf(g, name, DT_I32, "R");
-	snprintf(name, sizeof(name), "n%lldy", (long long)slots - 9 - (long long)rng_below(r, 9));
+	snprintf(name, sizeof(name), "n%lldy", (long long)slots - 20 - (long long)rng_below(r, 9));
 	int hi = leaf(g, name, DT_I32, "R"), slot = leaf(g, "slot", DT_I32, "R");
 	int kv[2];
 	for (int i = 0; i < 2; i++) {
-		int cache = ir_leaf(g, OP_STATE, i ? "vs" : "ks", graph_type(g, DT_BF16, "K S | E"));
-		kv[i] = ir_put(g, cache, cached(g, leaf(g, i ? "v" : "k", DT_F32, "R K E"), DT_BF16), slot, s);
+		kv[i] = ir_leaf(g, OP_STATE, i ? "vs" : "ks", graph_type(g, DT_BF16, "K S | E"));
+		if (of.written)
+			kv[i] = ir_put(g, kv[i], cached(g, leaf(g, i ? "v" : "k", DT_F32, "R K E"), DT_BF16), slot, s);
 	}
 	int q = scaled(g, r, leaf(g, "q", DT_F32, "R K G E"));
 	graph_add_output(g, "o", ir_attention(g, q, kv[0], kv[1], lo, hi, s));
@@ -377,13 +401,18 @@ static void attention_long(struct graph *g, struct rng *r, int64_t rows)
 
 static void case_attention_long(struct graph *g, struct rng *r)
 {
-	attention_long(g, r, 8);
+	attention_long(g, r, (struct slots){8, 1 + (int64_t)rng_below(r, 8), true});
 }
 
-/* The same in a program of more rows. */
-static void case_attention_long_many(struct graph *g, struct rng *r)
+/* A program that decodes, and one of more rows than a GPU's block takes at once. */
+static void case_attention_decode(struct graph *g, struct rng *r)
 {
-	attention_long(g, r, 9);
+	attention_long(g, r, (struct slots){8, 8, false});
+}
+
+static void case_attention_prefill(struct graph *g, struct rng *r)
+{
+	attention_long(g, r, (struct slots){18, 8, false});
 }
 
 /* Rows of 8 bits that attend to each other, without a cache. */
@@ -529,11 +558,13 @@ static const struct {
 	{"quantised", case_quantised},
 	{"quantised_long", case_quantised_long},
 	{"quantised_long_few", case_quantised_long_few},
+	{"several_dots", case_several_dots},
 	{"backward", case_backward},
 	{"memory", case_memory},
 	{"attention", case_attention},
 	{"attention_long", case_attention_long},
-	{"attention_long_many", case_attention_long_many},
+	{"attention_decode", case_attention_decode},
+	{"attention_prefill", case_attention_prefill},
 	{"attention_rows", case_attention_rows},
 	{"attention_grad", case_attention_grad},
 	{"attention_grad_bf16", case_attention_grad_bf16},

@@ -99,7 +99,7 @@ static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uin
 TEST(runs_are_the_interpreter_s)
 {
 	static const char *const cases[] = {"norm", "dot_bf16", "memory", "attention", "attention_long", "attention_grad", "maps", "recipes", "halves",
-		"sums", "loss", "dot_f32", "quantised", "quantised_long", "quantised_long_few", "backward", "attention_rows", "attention_grad_bf16"};
+		"sums", "loss", "dot_f32", "quantised", "quantised_long", "quantised_long_few", "several_dots", "backward", "attention_rows", "attention_grad_bf16"};
 	size_t n = gpu_trial_real() ? NELEM(cases) : 6;
 	for (size_t i = 0; i < n; i++)
 		emit_case(cases[i], gpu_trial_real() ? 12 : 2, try);
@@ -116,9 +116,9 @@ static bool short_then_long(struct arena *a, const struct graph *g, const int64_
 	struct cuda_source source = cuda_emit(a, &plan, 1);
 	const struct gpu_program *p = &source.program[0];
 	struct memory want, got;
-	struct gpu_device device;
-	struct gpu_trial_code code;
-	struct gpu_run r;
+	struct gpu_device device = {0};
+	struct gpu_trial_code code = {0};
+	struct gpu_run r = {0};
 	struct err e = {0};
 	void *host[128] = {NULL};
 	int64_t dim[GPU_MAX_DIMS];
