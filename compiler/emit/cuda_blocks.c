@@ -69,7 +69,7 @@ static struct place place_of(struct cuda_fn *f, int n, const struct spot *s)
 	const struct type *t = &node->type;
 	struct block_shape shape = block_shape(f->g, t, node->layout);
 	bool cache = t->dtype == DT_C8, panels = node->layout.kind == LAYOUT_PANEL;
-	const char *o = cuda_name(f, "o"), *i = cuda_name(f, "i"), *p = cuda_name(f, "p");
+	const char *o = cuda_name(f, "o"), *i = cuda_name(f, "ix"), *p = cuda_name(f, "p");
 	cuda_line(f, "const i64 %s = %s;", o, cuda_flat(f, s, t, cache && panels ? node->layout.first : 0, t->outer));
 	cuda_line(f, "const int %s = (int)(%s);", i, cuda_flat(f, s, t, t->outer, t->naxis));
 	if (cache && panels) {

@@ -16,14 +16,19 @@ struct cuda_dots cuda_dots(struct cuda_fn *f)
 	return d;
 }
 
+void cuda_epilogue_spot(struct cuda_fn *f, const struct cuda_dots *d, const char *m, const char *n, const char *const *value, struct spot *s)
+{
+	spot_init(f, s);
+	cuda_unflatten(f, s, &d->dot[0].m, 0, d->dot[0].m.naxis, m);
+	cuda_unflatten(f, s, &d->dot[0].n, 0, d->dot[0].n.naxis, n);
+	for (int i = 0; i < d->ndot; i++)
+		spot_know(f, s, d->node[i], value[i]);
+}
+
 void cuda_epilogue(struct cuda_fn *f, const struct cuda_dots *d, const char *m, const char *n, const char *const *value)
 {
 	struct spot s;
-	spot_init(f, &s);
-	cuda_unflatten(f, &s, &d->dot[0].m, 0, d->dot[0].m.naxis, m);
-	cuda_unflatten(f, &s, &d->dot[0].n, 0, d->dot[0].n.naxis, n);
-	for (int i = 0; i < d->ndot; i++)
-		spot_know(f, &s, d->node[i], value[i]);
+	cuda_epilogue_spot(f, d, m, n, value, &s);
 	cuda_store_all(f, &s);
 }
 

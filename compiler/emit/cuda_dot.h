@@ -15,7 +15,9 @@ struct cuda_dots {
 };
 struct cuda_dots cuda_dots(struct cuda_fn *f);
 
-/* Stores what the region makes of row m and lane n, variables; value: each dot's. */
+/* The place of row m and lane n, variables, where each dot's value is known. */
+void cuda_epilogue_spot(struct cuda_fn *f, const struct cuda_dots *d, const char *m, const char *n, const char *const *value, struct spot *s);
+/* Stores what the region makes of it. */
 void cuda_epilogue(struct cuda_fn *f, const struct cuda_dots *d, const char *m, const char *n, const char *const *value);
 
 void cuda_dot_mma(struct cuda_fn *f, const struct cuda_dots *d);

@@ -242,10 +242,38 @@ static void keep_results(struct cuda_fn *f, const struct parts *p, int part, con
 	cuda_close(f);
 }
 
+/* What the region makes of the block's results. A thread has a lane of every few rows, of which it computes some before it stores them:
+ * their loads, of what is added to, say, are on their way together. */
+static void epilogue(struct cuda_fn *f, const struct cuda_dots *d, const struct parts *p)
+{
+	enum { TOGETHER = 8 };
+	int step = GPU_THREADS / p->lanes;
+	struct spot spot[TOGETHER];
+	cuda_line(f, "const int lane = THREAD %% %d, n = n0 + lane;", p->lanes);
+	cuda_open(f, "for (int row = THREAD / %d; row < %d && m0 + row < nm && n < %lld; row += %d)", p->lanes, p->tokens,
+		(long long)d->dot[0].nlanes, step * TOGETHER);
+	for (int u = 0; u < TOGETHER; u++) {
+		const char *value[CUDA_MAX_DOTS];
+		cuda_line(f, "const i64 row%d = m0 + row + %d < nm ? m0 + row + %d : m0 + row;", u, u * step, u * step);
+		for (int i = 0; i < d->ndot; i++) {
+			value[i] = cuda_name(f, "sum");
+			cuda_line(f, "const float %s = done[(%d + row) * %d + %d + lane];", value[i], i / p->each * p->tokens + u * step, ROW_N,
+				i % p->each * p->lanes);
+		}
+		cuda_epilogue_spot(f, d, cuda_text(f, "row%d", u), "n", value, &spot[u]);
+		cuda_eval_stored(f, &spot[u]);
+	}
+	for (int u = 0; u < TOGETHER; u++) {
+		cuda_open(f, "if (m0 + row + %d < nm)", u * step);
+		cuda_store_all(f, &spot[u]);
+		cuda_close(f);
+	}
+	cuda_close(f);
+}
+
 void cuda_dot_many(struct cuda_fn *f, const struct cuda_dots *d)
 {
 	struct parts p = parts_of(d);
-	const char *value[CUDA_MAX_DOTS];
 	cuda_line(f, "u32 *const slab = (u32 *)shared;");
 	cuda_line(f, "float *const done = (float *)(shared + %lld);", (long long)results_at(f, d));
 	cuda_open(f, "for (int item = block; item < %s; item += BLOCKS)", cuda_many_items(f, d));
@@ -264,18 +292,7 @@ void cuda_dot_many(struct cuda_fn *f, const struct cuda_dots *d)
 		cuda_close(f);
 	}
 	cuda_line(f, "sync_block();");
-	cuda_open(f, "for (int i = THREAD; i < %d; i += THREADS)", p.tokens * p.lanes);
-	cuda_line(f, "const int row = i / %d, lane = i %% %d;", p.lanes, p.lanes);
-	cuda_line(f, "const i64 m = m0 + row;");
-	cuda_line(f, "const int n = n0 + lane;");
-	cuda_open(f, "if (m < nm && n < %lld)", (long long)d->dot[0].nlanes);
-	for (int i = 0; i < d->ndot; i++) {
-		value[i] = cuda_name(f, "sum");
-		cuda_line(f, "const float %s = done[(%d + row) * %d + %d + lane];", value[i], i / p.each * p.tokens, ROW_N, i % p.each * p.lanes);
-	}
-	cuda_epilogue(f, d, "m", "n", value);
-	cuda_close(f);
-	cuda_close(f);
+	epilogue(f, d, &p);
 	cuda_line(f, "sync_block();");
 	cuda_close(f);
 }

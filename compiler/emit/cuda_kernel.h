@@ -63,8 +63,9 @@ const char *cuda_load(struct cuda_fn *f, int n, const struct spot *s); /* an exp
 const char *cuda_memory(struct cuda_fn *f, int n);                     /* "t3" */
 /* Evaluates stored node n at s and writes it (put, assign: to the state). */
 void cuda_store(struct cuda_fn *f, int n, struct spot *s);
-/* All stored nodes of the region. */
+/* All stored nodes of the region; and only what is written, which then is known: nothing that is stored elsewhere makes later loads wait. */
 void cuda_store_all(struct cuda_fn *f, struct spot *s);
+void cuda_eval_stored(struct cuda_fn *f, struct spot *s);
 
 /* ---- cuda_scalar.c: a map op on variables, as an expression ---- */
 const char *cuda_scalar(struct cuda_fn *f, const struct node *n, const char *const *src);

@@ -106,7 +106,7 @@ void cuda_unflatten(struct cuda_fn *f, struct spot *s, const struct type *t, int
 			s->index[t->axis[i]] = flat;
 			return;
 		}
-		const char *extent = cuda_extent(f, t->axis[i]), *index = cuda_name(f, "i"), *rest = cuda_name(f, "i");
+		const char *extent = cuda_extent(f, t->axis[i]), *index = cuda_name(f, "ix"), *rest = cuda_name(f, "ix");
 		if (narrow) {
 			cuda_line(f, "const int %s = (int)((u32)%s %% (u32)%s);", index, flat, extent);
 			cuda_line(f, "const int %s = (int)((u32)%s / (u32)%s);", rest, flat, extent);
@@ -322,6 +322,20 @@ void cuda_store(struct cuda_fn *f, int n, struct spot *s)
 	const char *value = cuda_eval(f, from, s);
 	cuda_line(f, "store_%s(%s, %s, %s);", dtype_names[node->type.dtype], cuda_memory(f, n),
 		element_index(f, &where, node), value);
+}
+
+void cuda_eval_stored(struct cuda_fn *f, struct spot *s)
+{
+	for (int i = 0; i < f->region->nnode; i++) {
+		int n = f->region->node[i];
+		const struct node *node = &f->g->node[n];
+		bool to_state = node->op == OP_ASSIGN || node->op == OP_PUT;
+		if (!node->stored || dtype_has_blocks(node->type.dtype))
+			continue;
+		cuda_eval(f, to_state ? node->src[1] : n, s);
+		if (node->op == OP_PUT)
+			cuda_eval(f, node->src[2], s);
+	}
 }
 
 void cuda_store_all(struct cuda_fn *f, struct spot *s)
