@@ -4,14 +4,14 @@
  * (nvrtc.h). Regions, layouts and memory are those that the LLVM emitter takes: the same packed weights.
  *
  * Numerics. All that is elementwise, row reductions, f32 dots and what quantises give the bits of ir.h. Other dots and
- * attention have a class of their own, the same on every device whose tensor cores add alike, for every batch, in
- * prefill and decode:
+ * attention have a class of their own, the same on every device whose tensor cores add alike and whose ex2 is alike, for every
+ * batch, in prefill and decode:
  *   dot of bf16      K in at most GPU_CHUNKS ranges (a dynamic K: in ranges of DOT_CHUNK), a range by mma in steps of 16
  *                    from 0, ranges added in order.
  *   dot of q8, q4    as ir.h says, by ranges of blocks that are added in order.
  *   attention        slots in ranges of PV_CHUNK from slot 0 on; weights of a range relative to the largest score
  *                    until then, what was added before scaled down to it. Over bf16 by mma: ranges of 64 slots, a range in
- *                    two steps, from nothing; weights rounded to bf16; ranges added in order, scaled likewise
+ *                    two steps, from nothing; weights by ex2, rounded to bf16; ranges added in order, scaled likewise
  *                    (cuda_attention_mma.c). Its gradients over bf16, where a head
  *                    has whole steps of 16 features, by mma in steps of 32 slots or rows (cuda_attention_grad_mma.c).
  */
