@@ -12,8 +12,8 @@ void gpu_step_plans(struct arena *a, const struct forward *f, const struct graph
 	many.max_rows = f->slots < GPU_ROWS ? (int)f->slots : GPU_ROWS;
 	many.max_out = many.max_rows < GPU_OUTS ? many.max_rows : GPU_OUTS;
 	few.max_rows = few.max_out = GPU_FEW_ROWS;
-	plan[0] = graph_plan(a, forward_step(a, &many));
-	plan[1] = graph_plan(a, forward_step(a, &few));
+	plan[0] = graph_plan_gpu(a, forward_step(a, &many));
+	plan[1] = graph_plan_gpu(a, forward_step(a, &few));
 }
 
 static bool run_gpu(struct rule_call *c, struct err *e)

@@ -177,7 +177,7 @@ static void attention(struct cuda_fn *f)
 	spot_init(f, &out);
 	cuda_heads_place(f, &h, &out, (const char *[NAT]){[AT_ROW] = "n", [AT_BATCH] = "b", [AT_GROUP] = "g", [AT_FEATURE] = "c"});
 	spot_know(f, &out, n, "x");
-	cuda_store(f, n, &out);
+	cuda_store_all(f, &out);
 	cuda_close(f);
 	cuda_close(f);
 }

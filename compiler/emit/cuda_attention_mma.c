@@ -209,7 +209,7 @@ static void one_range(struct cuda_fn *f, const struct shape *s)
 	cuda_close(f);
 }
 
-/* Stores variable `x` as feature c of query `query`. */
+/* Stores what is made of variable `x`, feature c of query `query`. */
 static void store(struct cuda_fn *f, const struct shape *s)
 {
 	int n = f->region->node[0];
@@ -219,7 +219,7 @@ static void store(struct cuda_fn *f, const struct shape *s)
 	spot_init(f, &out);
 	cuda_heads_place(f, &s->h, &out, (const char *[NAT]){[AT_ROW] = "n", [AT_BATCH] = "b", [AT_GROUP] = "h", [AT_FEATURE] = "c"});
 	spot_know(f, &out, n, "x");
-	cuda_store(f, n, &out);
+	cuda_store_all(f, &out);
 }
 
 static void many_queries(struct cuda_fn *f, const struct shape *s)

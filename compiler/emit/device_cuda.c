@@ -271,7 +271,7 @@ static bool cuda_run(struct device *d, int i, void **t, const int64_t *dim)
 #define CUDA_OPS .close = cuda_close, .load = cuda_load, .has_room = cuda_has_room, .alloc = cuda_alloc, .release = cuda_release, \
 	.write = cuda_write, .read = cuda_read, .copy = cuda_copy, .clear = cuda_clear, .run = cuda_run
 
-const struct device_ops device_cuda = {.name = "cuda", .version = GPU_CLASS_VERSION, .plan = graph_plan, .open = cuda_open,
+const struct device_ops device_cuda = {.name = "cuda", .version = GPU_CLASS_VERSION, .plan = graph_plan_gpu, .open = cuda_open,
 	.work = {[DT_F32] = "cuda f32", [DT_BF16] = "cuda bf16", [DT_Q8] = "cuda q8", [DT_Q4] = "cuda q4"},
 	.shared_bytes = cuda_shared_bytes, CUDA_OPS};
 const struct device_ops device_cublaslt = {.name = "cuda-cublaslt", .version = GPU_CLASS_VERSION * 1000 + PRODUCTS_VERSION,

@@ -317,16 +317,19 @@ struct graph *graph_simplify(struct arena *a, const struct graph *g);
 enum dot_lanes { LANES_SIDE_BY_SIDE, LANES_IN_ROWS };
 /* layout.c: a new graph with node.layout, and copies of what is wanted in two layouts. */
 struct graph *graph_layouts(struct arena *a, const struct graph *g, enum dot_lanes lanes);
-void graph_regions(struct graph *g); /* region.c: fills region, node.region, node.stored */
+/* region.c: fills region, node.region, node.stored. What is made of attention's result may be one region with it, or not. */
+enum attention_maps { MAPS_APART, MAPS_WITH_ATTENTION };
+void graph_regions(struct graph *g, enum attention_maps maps);
 void graph_slab(struct graph *g);    /* slab.c: fills node.offset, slab_bytes; 64-byte aligned */
 
 /* wait.c, of a planned graph: which regions must not run beside those since the last that waited, of which there
  * are at most `most`. One flag per region. */
 bool *graph_waits(struct arena *a, const struct graph *g, int most);
 
-/* All of the above in order: the form that emitters take. */
+/* All of the above in order: the form that emitters take. For GPUs: MAPS_WITH_ATTENTION. */
 struct graph *graph_plan(struct arena *a, const struct graph *g);
-struct graph *graph_plan_rows(struct arena *a, const struct graph *g); /* LANES_IN_ROWS: for a library that multiplies */
+struct graph *graph_plan_gpu(struct arena *a, const struct graph *g);
+struct graph *graph_plan_rows(struct arena *a, const struct graph *g); /* LANES_IN_ROWS, too: for a library that multiplies */
 
 /* ---- text form (text.c): what --emit prints is exactly what graph_parse reads ---- */
 void graph_print(struct strbuf *out, const struct graph *g);

@@ -24,6 +24,7 @@ struct work {
 	int nregion;
 	int *pull;             /* the reduction a node is pulled into, -1: none */
 	int **reader, *nreader;/* of each state leaf: nodes that read it directly */
+	enum attention_maps maps;
 };
 
 static enum op_class class_of(const struct node *n)
@@ -203,7 +204,11 @@ static bool fits(const struct work *w, int i, int r)
 				return type_same_axes(t, &m->type) && n->op != OP_PUT;
 		}
 		return false;
-	case REGION_ATTENTION:
+	case REGION_ATTENTION: {
+		const struct node *attention = &w->g->node[region->node[0]];
+		return w->maps == MAPS_WITH_ATTENTION && attention->op == OP_ATTENTION && class_of(n) == CLASS_MAP &&
+			type_same_axes(t, &attention->type);
+	}
 	case REGION_SCATTER:
 	case REGION_QUANTISE:
 		return false;
@@ -546,9 +551,9 @@ static void mark_stored(struct graph *g)
 			g->node[i].stored = true;
 }
 
-void graph_regions(struct graph *g)
+void graph_regions(struct graph *g, enum attention_maps maps)
 {
-	struct work w = {.g = g};
+	struct work w = {.g = g, .maps = maps};
 	w.region = arena_array(&w.arena, struct region, g->nnode);
 	w.first = arena_array(&w.arena, int, g->nnode);
 	w.last = arena_array(&w.arena, int, g->nnode);

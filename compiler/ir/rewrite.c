@@ -119,20 +119,25 @@ struct graph *graph_simplify(struct arena *a, const struct graph *g)
 	return to;
 }
 
-static struct graph *plan(struct arena *a, const struct graph *g, enum dot_lanes lanes)
+static struct graph *plan(struct arena *a, const struct graph *g, enum dot_lanes lanes, enum attention_maps maps)
 {
 	struct graph *to = graph_layouts(a, graph_simplify(a, graph_lower(a, g)), lanes);
-	graph_regions(to);
+	graph_regions(to, maps);
 	graph_slab(to);
 	return to;
 }
 
 struct graph *graph_plan(struct arena *a, const struct graph *g)
 {
-	return plan(a, g, LANES_SIDE_BY_SIDE);
+	return plan(a, g, LANES_SIDE_BY_SIDE, MAPS_APART);
+}
+
+struct graph *graph_plan_gpu(struct arena *a, const struct graph *g)
+{
+	return plan(a, g, LANES_SIDE_BY_SIDE, MAPS_WITH_ATTENTION);
 }
 
 struct graph *graph_plan_rows(struct arena *a, const struct graph *g)
 {
-	return plan(a, g, LANES_IN_ROWS);
+	return plan(a, g, LANES_IN_ROWS, MAPS_WITH_ATTENTION);
 }

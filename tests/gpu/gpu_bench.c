@@ -89,8 +89,8 @@ static bool subject_open(struct subject *m, struct gpu_device *g, const struct s
 	struct forward f = {.config = &c, .numerics = numerics, .max_rows = s->rows, .max_out = 1, .slots = CONTEXT};
 	struct forward one = f;
 	one.max_rows = 1;
-	const struct graph *const plan[] = {graph_plan(&m->arena, forward_step(&m->arena, &f)),
-		graph_plan(&m->arena, forward_step(&m->arena, &one))};
+	const struct graph *const plan[] = {graph_plan_gpu(&m->arena, forward_step(&m->arena, &f)),
+		graph_plan_gpu(&m->arena, forward_step(&m->arena, &one))};
 	m->source = cuda_emit(&m->arena, plan, 2);
 	make_host(m);
 	if (!gpu_trial_code_open(&m->code, &m->source, g->arch))

@@ -90,7 +90,7 @@ static bool by_library; /* products of numbers are not code */
 
 static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
 {
-	const struct graph *plan = by_library ? graph_plan_rows(a, g) : graph_plan(a, g);
+	const struct graph *plan = by_library ? graph_plan_rows(a, g) : graph_plan_gpu(a, g);
 	struct cuda_source source = by_library ? cuda_emit_products(a, &plan, 1) : cuda_emit(a, &plan, 1);
 	struct memory want, first;
 	void (*init)(struct memory *, const struct graph *, const int64_t *, uint64_t) = exact ? memory_init : memory_init_plain;
@@ -161,7 +161,7 @@ static struct memory decoded[LONG_SEEDS];
 static bool run_long(struct arena *a, const struct graph *g, struct memory *m, uint64_t seed)
 {
 	const int64_t rows[] = {g->axis[graph_find_axis(g, "R")].extent};
-	const struct graph *plan = graph_plan(a, g);
+	const struct graph *plan = graph_plan_gpu(a, g);
 	struct cuda_source source = cuda_emit(a, &plan, 1);
 	struct shim shim;
 	bool built = shim_open(&shim, &source);
@@ -264,7 +264,7 @@ static bool compile_for(const struct cuda_source *source, const char *name, int 
 
 static bool compile(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
 {
-	const struct graph *plan = graph_plan(a, g);
+	const struct graph *plan = graph_plan_gpu(a, g);
 	struct cuda_source source = cuda_emit(a, &plan, 1);
 	struct strbuf cubin;
 	(void)rows;
@@ -291,7 +291,7 @@ static struct cuda_source model_source(struct arena *a, enum numerics numerics, 
 	struct model_config c = {.arch = &arch_llama, .layers = 1, .width = 2048, .ffn = 5632, .heads = 32, .kv_heads = 4,
 		.head_dim = 64, .vocab = 32000, .context = 4096, .rms_eps = 1e-5f, .rope_theta = 10000, .rope_factor = 1, .tied = true};
 	struct forward f = {.config = &c, .numerics = numerics, .max_rows = rows, .max_out = rows, .slots = 4096};
-	const struct graph *plan = graph_plan(a, forward_step(a, &f));
+	const struct graph *plan = graph_plan_gpu(a, forward_step(a, &f));
 	return cuda_emit(a, &plan, 1);
 }
 
@@ -311,7 +311,7 @@ static struct cuda_source back_source(struct arena *a, int head_dim)
 		.rope_factor = 1, .tied = true}, .has_attn = has, .has_mlp = has};
 	struct train t = {.state = state, .numerics = NUMERICS_BF16, .max_rows = 1024, .trains = all_train, .beta1 = 0.9, .beta2 = 0.999,
 		.eps = 1e-8, .decay = 0.01};
-	const struct graph *plan = graph_plan(a, train_half_back(a, &t, HALF_ATTN, 0));
+	const struct graph *plan = graph_plan_gpu(a, train_half_back(a, &t, HALF_ATTN, 0));
 	return cuda_emit(a, &plan, 1);
 }
 

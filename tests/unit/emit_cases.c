@@ -365,7 +365,16 @@ static void case_attention(struct graph *g, struct rng *r)
 	int vs = ir_leaf(g, OP_STATE, "vs", graph_type(g, t, "K S | X E"));
 	k = ir_put(g, ks, k, slot, s);
 	v = ir_put(g, vs, v, slot, s);
-	graph_add_output(g, "o", ir_attention(g, q, k, v, lo, hi, s));
+	int o = ir_attention(g, q, k, v, lo, hi, s);
+	if (rng_below(r, 2)) {
+		graph_add_output(g, "o", o);
+		return;
+	}
+	/* What is made of it, alone or beside it. */
+	int y = ir_cast(g, ir_add(g, ir_mul(g, o, ir_const(g, 0.5)), leaf(g, "z", DT_F32, "R K G X E")), DT_BF16);
+	graph_add_output(g, "y", y);
+	if (rng_below(r, 2))
+		graph_add_output(g, "o", o);
 }
 
 /* Rows that see many slots of a cache of bf16: some or all of them, or none of the first ones. */

@@ -35,7 +35,7 @@ static bool gpu_start(struct gpu *g, const char *model, enum numerics numerics)
 		.slots = g->cpu.context};
 	struct forward few = f;
 	few.max_rows = few.max_out = GPU_FEW_ROWS;
-	const struct graph *const plan[] = {graph_plan(a, forward_step(a, &f)), graph_plan(a, forward_step(a, &few))};
+	const struct graph *const plan[] = {graph_plan_gpu(a, forward_step(a, &f)), graph_plan_gpu(a, forward_step(a, &few))};
 	struct param_source params = {&g->cpu.packed, packed_find};
 	g->source = cuda_emit(a, plan, 2);
 	if (!gpu_trial_device(&g->device, NULL, &e)) {

@@ -54,7 +54,7 @@ static void clear_states(struct memory *m)
 
 static bool try(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
 {
-	const struct graph *plan = graph_plan(a, g);
+	const struct graph *plan = graph_plan_gpu(a, g);
 	struct cuda_source source = cuda_emit(a, &plan, 1);
 	struct strbuf table, again;
 	struct gpu_program *read;
@@ -112,7 +112,7 @@ TEST(runs_are_the_interpreter_s)
 /* Rows of few slots, which skip a barrier, before those of many. */
 static bool short_then_long(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
 {
-	const struct graph *plan = graph_plan(a, g);
+	const struct graph *plan = graph_plan_gpu(a, g);
 	struct cuda_source source = cuda_emit(a, &plan, 1);
 	const struct gpu_program *p = &source.program[0];
 	struct memory want, got;
@@ -160,7 +160,7 @@ static const char *wanted, *set;
 /* What is said when the device is as `set`. */
 static bool fails(struct arena *a, const struct graph *g, const int64_t *rows, uint64_t seed)
 {
-	const struct graph *plan = graph_plan(a, g);
+	const struct graph *plan = graph_plan_gpu(a, g);
 	struct cuda_source source = cuda_emit(a, &plan, 1);
 	struct gpu_device device;
 	struct gpu_trial_code code;
