@@ -2,9 +2,9 @@
 #include "cuda_operand.h"
 
 /*
- * Blocks go through their items in rounds. A round of few tokens multiplies 32 by 32, from memory or its cache all the way, and one of many 128 by
- * 128, with operands that 8 warps share: of the latter a multiprocessor does some 3.5 times as many products in a time. So that
- * many rounds of one kind are as long as 9 halves of the other.
+ * Blocks go through their items in rounds. A round of few tokens multiplies 32 by 32, from memory or its cache all the way, and one of
+ * many 128 by 128, with operands that 8 warps share: of the latter a multiprocessor does some 3.5 times as many products in a
+ * time, so a round of many takes as long as 4.5 of few.
  */
 enum { FEW_ROUNDS = 2, MANY_ROUNDS = 9 };
 
