@@ -373,8 +373,8 @@ static void check_table(const struct strbuf *want)
 	strbuf_release(&have);
 }
 
-/* One class for every architecture, and twice, to the same bytes. What sm_90's kernels need stands in a table, of a program for
- * few rows the one that does what all do. */
+/* One class for every architecture, for few rows the first and the last; the smallest twice, to the same bytes. What sm_90's kernels need
+ * stands in a table, of a program for few rows the one that does what all do. */
 TEST(cuda_models_compile)
 {
 	static const enum numerics classes[] = {NUMERICS_F32, NUMERICS_BF16, NUMERICS_INT8, NUMERICS_INT4};
@@ -396,14 +396,22 @@ TEST(cuda_models_compile)
 			if ((all || wanted[i] == 90) && knows(wanted[i]) && compile_for(&source, "model", wanted[i], &cubin) &&
 				wanted[i] == 90) {
 				add_resources(&table, &a, &source, strbuf_buf(&cubin), numerics_classes[classes[c]].name);
-				if (classes[c] == NUMERICS_BF16 && compile_for(&source, "model", wanted[i], &again) &&
+				if (classes[c] == NUMERICS_F32 && compile_for(&source, "model", wanted[i], &again) &&
 					(cubin.n != again.n || memcmp(cubin.s, again.s, cubin.n)))
 					FAIL("the same source gave another cubin");
 			}
 			strbuf_release(&cubin);
 			strbuf_release(&again);
 		}
-		add_source(&table, &a, model_source(&a, classes[c], GPU_FEW_ROWS), numerics_classes[classes[c]].name);
+		struct cuda_source few = model_source(&a, classes[c], GPU_FEW_ROWS);
+		add_source(&table, &a, few, numerics_classes[classes[c]].name);
+		for (size_t i = 0; i < NELEM(wanted) && classes[c] == NUMERICS_BF16; i += NELEM(wanted) - 1) {
+			struct strbuf cubin;
+			strbuf_init(&cubin);
+			if (knows(wanted[i]))
+				compile_for(&few, "model of few rows", wanted[i], &cubin);
+			strbuf_release(&cubin);
+		}
 		arena_release(&a);
 	}
 	for (int head_dim = 64; head_dim <= 128; head_dim *= 2) {
