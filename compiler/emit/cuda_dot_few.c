@@ -66,7 +66,7 @@ static void declare_tokens(struct cuda_fn *f, const struct operand *o, int tiles
 {
 	int depth = TOKENS_AHEAD;
 	const char *p = cuda_memory(f, o->d->broadcast);
-	long long bytes = (long long)(o->q ? o->d->rows_shape.bytes : o->d->m_stride * 2);
+	long long bytes = cuda_token_bytes(o);
 	cuda_line(f, "struct words2 ahead_b[%d];", depth * tiles);
 	cuda_line(f, "const u8 *tokens[%d];", tiles);
 	cuda_line(f, "UNROLL for (int j = 0; j < %d; j++) tokens[j] = %s + (m0 + j * %d + g < nm ? m0 + j * %d + g : 0) * %lld;", tiles, p,
@@ -85,14 +85,14 @@ static void declare_tokens(struct cuda_fn *f, const struct operand *o, int tiles
 
 static void ask_for_tokens(struct cuda_fn *f, const struct operand *o, const char *w, const char *at)
 {
-	long long stride = (long long)o->d->k_stride * 2;
 	cuda_line(f, "const int k = %s;", w);
 	if (cuda_tokens_in_lines(f, o)) {
 		cuda_line(f, "ahead_b%s = no_words2();", at);
 		cuda_line(f, "if (k < to) ahead_b%s = *(const struct words2 *)(tokens[j] + k * 4);", at);
 	} else {
 		for (int i = 0; i < 2; i++)
-			cuda_line(f, "ahead_b%s.%c = k + %d < to ? token_word(tokens[j], 0, %lld, k + %d, nk) : 0;", at, "xy"[i], i, stride / 2, i);
+			cuda_line(f, "ahead_b%s.%c = k + %d < to ? token_word(tokens[j], 0, %lld, k + %d, nk) : 0;", at, "xy"[i], i,
+				(long long)o->d->k_stride, i);
 	}
 	if (o->q)
 		cuda_line(f, "UNROLL for (int u = 0; u < 2; u++) if (k < to) ahead_record%s[u] = *(const struct words2 *)(records[j][u] + k / %d * 8);",
@@ -227,8 +227,7 @@ void cuda_dot_ask(struct cuda_fn *f)
 	for (int i = 0; i < d.ndot; i++) {
 		struct operand o = describe(f, &d, i);
 		long long word = o.d->dtype == DT_Q4 ? 2 * PANEL : 4 * PANEL, range = o.chunk * word;
-		long long values = o.q ? (long long)o.d->panels_shape.scales : o.panel_words * word;
-		long long bytes = o.q ? (long long)o.d->panels_shape.bytes : values;
+		long long bytes = cuda_panel_bytes(&o), values = o.q ? (long long)o.d->panels_shape.scales : bytes;
 		cuda_line(f, "if (panel < %lld && line < %lld && warp * %lld + line < %lld) ask_line(%s + panel * %lld + warp * %lld + line);",
 			(long long)o.d->npanels, range, range, values, cuda_memory(f, o.d->lane), bytes, range);
 	}

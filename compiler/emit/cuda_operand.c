@@ -18,6 +18,16 @@ struct operand cuda_operand(struct cuda_fn *f, const struct dot *d)
 	return o;
 }
 
+long long cuda_panel_bytes(const struct operand *o)
+{
+	return o->q ? (long long)o->d->panels_shape.bytes : o->panel_words * PANEL * 4;
+}
+
+long long cuda_token_bytes(const struct operand *o)
+{
+	return (long long)(o->q ? o->d->rows_shape.bytes : o->d->m_stride * 2);
+}
+
 bool cuda_tokens_in_lines(struct cuda_fn *f, const struct operand *o)
 {
 	enum { ELEMENTS = 8 }; /* of bf16 in 16 bytes */
@@ -48,10 +58,9 @@ void cuda_declare_lanes(struct cuda_fn *f, const struct operand *o)
 	cuda_line(f, "const int nw = %s;", o->nw);
 	cuda_line(f, "(void)nk;");
 	for (int i = 0; i < o->panels && !in_rows(o); i++) {
-		long long bytes = o->q ? (long long)o->d->panels_shape.bytes : o->panel_words * PANEL * 4;
 		/* Nobody asks what comes of panels that are not there. */
 		cuda_line(f, "const u8 *const lanes%d = %s + (panel%d < %lld ? panel%d : 0) * %lldLL + g * 8;", i,
-			cuda_memory(f, o->of[i]->lane), i, (long long)o->d->npanels, i, bytes);
+			cuda_memory(f, o->of[i]->lane), i, (long long)o->d->npanels, i, cuda_panel_bytes(o));
 	}
 }
 

@@ -36,6 +36,10 @@ struct operand {
 /* Both panels of that dot. */
 struct operand cuda_operand(struct cuda_fn *f, const struct dot *d);
 
+/* Bytes from panel to panel, and from token to token. */
+long long cuda_panel_bytes(const struct operand *o);
+long long cuda_token_bytes(const struct operand *o);
+
 /* Of tokens: whether 16 bytes of them along k can be copied at once, and whether neighbours in memory are tokens, not k. */
 bool cuda_tokens_in_lines(struct cuda_fn *f, const struct operand *o);
 bool cuda_tokens_across(const struct operand *o);

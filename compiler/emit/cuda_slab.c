@@ -121,19 +121,14 @@ static void copy_along(struct cuda_fn *f, const struct cuda_slab *s, const struc
 	cuda_close(f);
 }
 
-static long long row_bytes_of(const struct cuda_slab *s)
-{
-	return (long long)(s->o->q ? s->o->d->rows_shape.bytes : s->o->d->m_stride * 2);
-}
-
 static struct places lines_of(const struct cuda_slab *s)
 {
-	return (struct places){s->name, AHEAD / LINE, LINE * 4, LINE, row_bytes_of(s)};
+	return (struct places){s->name, AHEAD / LINE, LINE * 4, LINE, cuda_token_bytes(s->o)};
 }
 
 static struct places records_of(struct cuda_fn *f, const struct cuda_slab *s)
 {
-	return (struct places){cuda_text(f, "%s_record", s->name), AHEAD / STEP, 8, STEP, row_bytes_of(s)};
+	return (struct places){cuda_text(f, "%s_record", s->name), AHEAD / STEP, 8, STEP, cuda_token_bytes(s->o)};
 }
 
 /* Of 16 k a warp wants 0, 1, 4, 5, 8, 9, 12, 13, then the others: words 2t of four threads, then words 2t + 1. */

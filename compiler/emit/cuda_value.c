@@ -306,13 +306,18 @@ const char *cuda_eval(struct cuda_fn *f, int i, struct spot *s)
 	return *known = name;
 }
 
+/* The node whose value is written where stored node n lies. */
+static int written(const struct cuda_fn *f, int n)
+{
+	const struct node *node = &f->g->node[n];
+	return node->op == OP_ASSIGN || node->op == OP_PUT ? node->src[1] : n;
+}
+
 void cuda_store(struct cuda_fn *f, int n, struct spot *s)
 {
 	const struct node *node = &f->g->node[n];
 	struct spot where = *s;
-	int from = n;
-	if (node->op == OP_ASSIGN || node->op == OP_PUT)
-		from = node->src[1];
+	int from = written(f, n);
 	if (node->op == OP_PUT)
 		where.index[node->axis] = cuda_eval(f, node->src[2], s);
 	if (dtype_has_blocks(node->type.dtype)) {
@@ -329,10 +334,9 @@ void cuda_eval_stored(struct cuda_fn *f, struct spot *s)
 	for (int i = 0; i < f->region->nnode; i++) {
 		int n = f->region->node[i];
 		const struct node *node = &f->g->node[n];
-		bool to_state = node->op == OP_ASSIGN || node->op == OP_PUT;
 		if (!node->stored || dtype_has_blocks(node->type.dtype))
 			continue;
-		cuda_eval(f, to_state ? node->src[1] : n, s);
+		cuda_eval(f, written(f, n), s);
 		if (node->op == OP_PUT)
 			cuda_eval(f, node->src[2], s);
 	}

@@ -169,7 +169,7 @@ static inline void copy_line(uint32_t *to, const unsigned char *from, int there)
 static inline void copy_pair(uint32_t *to, const unsigned char *from, int there) { shim_copy_ahead(to, from, 8, there); }
 
 static inline unsigned char *global(unsigned char *p) { return p; }
-/* What is asked for must be there. */
+/* A read, so that what is asked for far from what there is faults; less than a page past it is not seen. */
 static inline void ask_line(const unsigned char *p) { (void)*(const volatile unsigned char *)p; }
 
 static void copy_wait(void)
