@@ -45,4 +45,4 @@ static bool run_gpu(struct rule_call *c, struct err *e)
 }
 
 static const char *const outputs[] = {[GPU_TABLE] = "table", [GPU_CUBIN] = "cubin", [GPU_PTX] = "ptx", NULL};
-const struct rule rule_gpu = {"gpu", 1, outputs, NULL, run_gpu, rule_numerics_tools, NULL};
+const struct rule rule_gpu = {"gpu", 2, outputs, NULL, run_gpu, rule_numerics_tools, NULL};

@@ -4,6 +4,11 @@
 
 #include "json.h"
 
+uint64_t gpu_shared_bytes(const struct gpu_kernel *k, int arch)
+{
+	return arch == 90 ? k->shared_bytes_90 : k->shared_bytes;
+}
+
 static void add_name(struct strbuf *out, const char *name)
 {
 	strbuf_add_json(out, name, strlen(name));
@@ -13,7 +18,7 @@ static void add_kernel(struct strbuf *out, const struct gpu_kernel *k)
 {
 	strbuf_addc(out, '[');
 	add_name(out, k->name);
-	strbuf_addf(out, ",%llu,[", (unsigned long long)k->shared_bytes);
+	strbuf_addf(out, ",%llu,%llu,[", (unsigned long long)k->shared_bytes, (unsigned long long)k->shared_bytes_90);
 	for (uint32_t i = 0; i < k->narg; i++)
 		strbuf_addf(out, "%s%llu,%llu", i ? "," : "", (unsigned long long)k->arg[i].slot,
 			(unsigned long long)k->arg[i].offset);
@@ -88,9 +93,12 @@ static bool read_row(const struct json *v, size_t n, const char **name, uint64_t
 
 static bool read_kernel(struct arena *a, const struct program *head, const struct json *v, struct gpu_kernel *k, struct err *e)
 {
-	if (!read_row(v, 2, &k->name, &k->shared_bytes, e) || v->nitem != 3)
+	uint64_t shared[2];
+	if (!read_row(v, 3, &k->name, shared, e) || v->nitem != 4)
 		return damaged(v, e, "a kernel was expected");
-	const struct json *list = &v->item[2];
+	const struct json *list = &v->item[3];
+	k->shared_bytes = shared[0];
+	k->shared_bytes_90 = shared[1];
 	if (list->kind != JSON_ARRAY || list->nitem % 2 || list->nitem / 2 > PROGRAM_MAX_ARGS)
 		return damaged(list, e, "a kernel's arguments were expected");
 	struct program_arg *arg = arena_array(a, struct program_arg, list->nitem / 2 + 1);

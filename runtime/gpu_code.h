@@ -14,7 +14,7 @@
  *
  * As bytes: JSON, one array of programs
  *     [{"name":"step","slab_bytes":N,"scratch_bytes":N,"all":"step_all","dims":[["R",64]],
- *       "externals":[["tok",kind,dtype,bytes]],"kernels":[["k0_map",shared_bytes,[slot,offset,slot,offset]]]}]
+ *       "externals":[["tok",kind,dtype,bytes]],"kernels":[["k0_map",shared_bytes,shared_bytes_90,[slot,offset,slot,offset]]]}]
  */
 #ifndef GPU_CODE_H
 #define GPU_CODE_H
@@ -42,7 +42,7 @@ struct gpu_kernel {
 	const char *name;
 	uint32_t narg;
 	const struct program_arg *arg;
-	uint64_t shared_bytes; /* dynamic, of a block */
+	uint64_t shared_bytes, shared_bytes_90; /* dynamic, of a block; of a cubin for 90 (gpu_shared_bytes) */
 };
 
 struct gpu_program {
@@ -52,6 +52,9 @@ struct gpu_program {
 	const char *all; /* the kernel that does what all do; "": there is none */
 	uint32_t nwait;  /* barriers of the grid in it */
 };
+
+/* Of kernel k on a device of an architecture. */
+uint64_t gpu_shared_bytes(const struct gpu_kernel *k, int arch);
 
 void gpu_code_write(struct strbuf *out, const struct gpu_program *p, size_t n);
 

@@ -95,11 +95,13 @@ static bool find_function(struct gpu_functions *f, uint32_t i, gpu_module module
 	return true;
 }
 
-uint64_t gpu_most_shared(const struct gpu_program *p)
+uint64_t gpu_most_shared(const struct gpu_program *p, int arch)
 {
 	uint64_t most = 0;
-	for (uint32_t i = 0; i < p->nkernel; i++)
-		most = p->kernel[i].shared_bytes > most ? p->kernel[i].shared_bytes : most;
+	for (uint32_t i = 0; i < p->nkernel; i++) {
+		uint64_t bytes = gpu_shared_bytes(&p->kernel[i], arch);
+		most = bytes > most ? bytes : most;
+	}
 	return most;
 }
 
@@ -110,9 +112,9 @@ bool gpu_functions_open(struct gpu_functions *f, const struct gpu_device *g, gpu
 	f->function = xcalloc(p->nkernel + 1, sizeof(*f->function));
 	f->nblock = xcalloc(p->nkernel + 1, sizeof(*f->nblock));
 	if (way == GPU_ALL_IN_ONE)
-		return find_function(f, 0, module, p->all, gpu_most_shared(p), e);
+		return find_function(f, 0, module, p->all, gpu_most_shared(p, g->arch), e);
 	for (uint32_t i = 0; i < p->nkernel; i++)
-		if (!find_function(f, i, module, p->kernel[i].name, p->kernel[i].shared_bytes, e))
+		if (!find_function(f, i, module, p->kernel[i].name, gpu_shared_bytes(&p->kernel[i], g->arch), e))
 			return false;
 	return true;
 }
@@ -135,7 +137,7 @@ bool gpu_launch_some(const struct gpu_functions *f, struct gpu_some part, const 
 		for (uint32_t a = 0; a < k->narg; a++)
 			call.t[a] = t[k->arg[a].slot] + k->arg[a].offset;
 		memcpy(call.dim, dim, f->p->head.ndim * sizeof(*dim));
-		if (!gpu_ok(d, d->launch(f->function[i], f->nblock[i], 1, 1, GPU_THREADS, 1, 1, (unsigned)k->shared_bytes, stream, arg,
+		if (!gpu_ok(d, d->launch(f->function[i], f->nblock[i], 1, 1, GPU_THREADS, 1, 1, (unsigned)gpu_shared_bytes(k, f->g->arch), stream, arg,
 			NULL), k->name, e))
 			return false;
 	}

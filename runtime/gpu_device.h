@@ -51,7 +51,7 @@ struct gpu_some {
 bool gpu_launch_some(const struct gpu_functions *f, struct gpu_some part, const uint64_t *t, const int64_t *dim, gpu_stream stream,
 	struct err *e);
 /* Dynamic shared memory of the kernel that does what all do. */
-uint64_t gpu_most_shared(const struct gpu_program *p);
+uint64_t gpu_most_shared(const struct gpu_program *p, int arch);
 
 /* ERR_DEVICE: as many bytes are not free, with both sizes. */
 bool gpu_has_room(const struct gpu_device *g, uint64_t bytes, struct err *e);

@@ -167,7 +167,7 @@ static bool start_all(struct gpu_run *r, const int64_t *dim, struct err *e)
 	unsigned blocks = r->code.nblock[0];
 	memcpy(call.dim, dim, p->head.ndim * sizeof(*dim));
 	bool ok = gpu_ok(r->g->d, r->g->d->launch_all(r->code.function[0], blocks, 1, 1, GPU_THREADS, 1, 1,
-		(unsigned)gpu_most_shared(p), r->stream, arg), p->all, e);
+		(unsigned)gpu_most_shared(p, r->g->arch), r->stream, arg), p->all, e);
 	if (ok)
 		r->arrivals += p->nwait * blocks;
 	return ok;

@@ -11,21 +11,12 @@
  * in rows, where they can be copied as they lie (cuda_slab.h).
  */
 #include "cuda_slab.h"
+#include "cuda_tile.h"
 
 enum {
 	LANES = 2 * PANEL,   /* of a warp */
-	WARPS_N = 4, WARPS_M = WARPS / WARPS_N,
-	BLOCK_N = WARPS_N * LANES,
-	TILES = 8,           /* of tokens, of a warp, where one part has all dots */
-	ROW_N = BLOCK_N + 4, /* floats of a token's results: double words of 4 tokens and 4 lanes lie in 32 different banks */
-};
-
-/* A region's dots go in parts, of which each keeps its results until the epilogue. */
-struct parts {
-	int each, n;        /* dots of a part: two that are alike, or one */
-	int lanes;          /* outputs of a dot in a block */
-	int tiles, tokens;  /* of a warp; of a block */
-	int64_t across;     /* items of a group of tokens */
+	WARPS_N = TILE_LANES / LANES, WARPS_M = WARPS / WARPS_N,
+	TOKENS_BLOCK = 128,  /* where one part has all dots */
 };
 
 /* A part's operands, and how they come. */
@@ -43,33 +34,20 @@ static int depth_of(const struct operand *o)
 	return o->q ? 2 : 4;
 }
 
-static bool alike(const struct dot *a, const struct dot *b)
+static struct cuda_tile tile_of(const struct cuda_dots *d)
 {
-	return a->dtype == b->dtype && a->panels && b->panels;
-}
-
-static struct parts parts_of(const struct cuda_dots *d)
-{
-	struct parts p = {.each = d->ndot % 2 ? 1 : 2, .n = d->ndot};
-	for (int i = 1; i < d->ndot; i++)
-		p.each = alike(&d->dot[0], &d->dot[i]) ? p.each : 1;
-	p.n = d->ndot / p.each;
-	p.lanes = BLOCK_N / p.each;
-	p.tiles = p.n > 2 ? TILES / 4 : TILES / p.n;
-	p.tokens = WARPS_M * p.tiles * TOKENS;
-	p.across = (d->dot[0].nlanes + p.lanes - 1) / p.lanes;
-	return p;
+	return cuda_tile_of(d, TOKENS_BLOCK);
 }
 
 /* In the arena: slabs know their operand. */
 static const struct many *describe(struct cuda_fn *f, const struct cuda_dots *d, int part)
 {
-	struct parts p = parts_of(d);
+	struct cuda_tile t = tile_of(d);
 	struct many *m = arena_new(f->arena, struct many);
-	m->of = cuda_operand(f, &d->dot[part * p.each]);
-	m->of.of[1] = &d->dot[part * p.each + p.each - 1];
-	m->tokens = cuda_token_slab(f, &m->of, p.tokens);
-	m->shares_lanes = cuda_lane_slab(f, &m->of, BLOCK_N, &m->lanes);
+	m->of = cuda_operand(f, &d->dot[part * t.each]);
+	m->of.of[1] = &d->dot[part * t.each + t.each - 1];
+	m->tokens = cuda_token_slab(f, &m->of, t.tokens);
+	m->shares_lanes = cuda_lane_slab(f, &m->of, TILE_LANES, &m->lanes);
 	m->copies = m->tokens.way != SLAB_LOADED || m->shares_lanes;
 	m->words = m->shares_lanes && m->lanes.words < m->tokens.words ? m->lanes.words : m->tokens.words;
 	m->tokens.words = m->words;
@@ -78,16 +56,15 @@ static const struct many *describe(struct cuda_fn *f, const struct cuda_dots *d,
 
 const char *cuda_many_items(struct cuda_fn *f, const struct cuda_dots *d)
 {
-	struct parts p = parts_of(d);
-	return cuda_text(f, "((nm + %d) / %d * %lld)", p.tokens - 1, p.tokens, (long long)p.across);
+	struct cuda_tile t = tile_of(d);
+	return cuda_tile_items(f, &t);
 }
 
 /* Results lie where slabs were, unless a later part needs those. */
 static int64_t slab_bytes(struct cuda_fn *f, const struct cuda_dots *d)
 {
-	struct parts p = parts_of(d);
 	int64_t most = 0;
-	for (int i = 0; i < p.n; i++) {
+	for (int i = 0; i < tile_of(d).nparts; i++) {
 		const struct many *m = describe(f, d, i);
 		int64_t bytes = cuda_slab_bytes(&m->tokens) + (m->shares_lanes ? cuda_slab_bytes(&m->lanes) : 0);
 		most = bytes > most ? bytes : most;
@@ -97,13 +74,13 @@ static int64_t slab_bytes(struct cuda_fn *f, const struct cuda_dots *d)
 
 static int64_t results_at(struct cuda_fn *f, const struct cuda_dots *d)
 {
-	return parts_of(d).n > 1 ? slab_bytes(f, d) : 0;
+	return tile_of(d).nparts > 1 ? slab_bytes(f, d) : 0;
 }
 
 int64_t cuda_many_shared(struct cuda_fn *f, const struct cuda_dots *d)
 {
-	struct parts p = parts_of(d);
-	int64_t slab = slab_bytes(f, d), all = results_at(f, d) + (int64_t)p.n * p.tokens * ROW_N * 4;
+	struct cuda_tile t = tile_of(d);
+	int64_t slab = slab_bytes(f, d), all = results_at(f, d) + cuda_tile_bytes(&t);
 	return all > slab ? all : slab;
 }
 
@@ -222,18 +199,18 @@ static const char *multiply(struct cuda_fn *f, const struct many *m, int tiles)
 	return o->chunks ? "total" : "acc";
 }
 
-static void keep_results(struct cuda_fn *f, const struct parts *p, int part, const struct many *m, const char *of)
+static void keep_results(struct cuda_fn *f, const struct cuda_tile *t, int part, const struct many *m, int tiles, const char *of)
 {
 	cuda_line(f, "sync_block();"); /* slabs may still be read: results lie there, or the next part's slabs */
-	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", p->tiles * 2);
-	cuda_line(f, "float *const at = done + (%d + m4 + i / 2 * %d + 2 * t + i %% 2) * %d + n4;", part * p->tokens, TOKENS, ROW_N);
+	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", tiles * 2);
+	cuda_line(f, "float *const at = done + (%d + m4 + i / 2 * %d + 2 * t + i %% 2) * %d + n4;", part * t->tokens, TOKENS, TILE_PITCH);
 	for (int k = 0; k < 2; k++) {
 		if (m->shares_lanes) {
 			cuda_line(f, "at[%d + g] = %s[i / 2][%d][i %% 2];", k * PANEL, of, k);
 			cuda_line(f, "at[%d + g] = %s[i / 2][%d][2 + i %% 2];", k * PANEL + 8, of, k);
 			continue;
 		}
-		const char *lane = p->each == 2 ? cuda_text(f, "%d + g * 2", k * p->lanes) : cuda_lane(f, &m->of, k);
+		const char *lane = t->each == 2 ? cuda_text(f, "%d + g * 2", k * t->lanes) : cuda_lane(f, &m->of, k);
 		cuda_line(f, "struct words2 x%d;", k);
 		cuda_line(f, "x%d.x = to_bits(%s[i / 2][%d][i %% 2]);", k, of, k);
 		cuda_line(f, "x%d.y = to_bits(%s[i / 2][%d][2 + i %% 2]);", k, of, k);
@@ -242,57 +219,23 @@ static void keep_results(struct cuda_fn *f, const struct parts *p, int part, con
 	cuda_close(f);
 }
 
-/* What the region makes of the block's results. A thread has a lane of every few rows, of which it computes some before it stores them:
- * their loads, of what is added to, say, are on their way together. */
-static void epilogue(struct cuda_fn *f, const struct cuda_dots *d, const struct parts *p)
-{
-	enum { TOGETHER = 8 };
-	int step = GPU_THREADS / p->lanes;
-	struct spot spot[TOGETHER];
-	cuda_line(f, "const int lane = THREAD %% %d, n = n0 + lane;", p->lanes);
-	cuda_open(f, "for (int row = THREAD / %d; row < %d && m0 + row < nm && n < %lld; row += %d)", p->lanes, p->tokens,
-		(long long)d->dot[0].nlanes, step * TOGETHER);
-	for (int u = 0; u < TOGETHER; u++) {
-		const char *value[CUDA_MAX_DOTS];
-		cuda_line(f, "const i64 row%d = m0 + row + %d < nm ? m0 + row + %d : m0 + row;", u, u * step, u * step);
-		for (int i = 0; i < d->ndot; i++) {
-			value[i] = cuda_name(f, "sum");
-			cuda_line(f, "const float %s = done[(%d + row) * %d + %d + lane];", value[i], i / p->each * p->tokens + u * step, ROW_N,
-				i % p->each * p->lanes);
-		}
-		cuda_epilogue_spot(f, d, cuda_text(f, "row%d", u), "n", value, &spot[u]);
-		cuda_eval_stored(f, &spot[u]);
-	}
-	for (int u = 0; u < TOGETHER; u++) {
-		cuda_open(f, "if (m0 + row + %d < nm)", u * step);
-		cuda_store_all(f, &spot[u]);
-		cuda_close(f);
-	}
-	cuda_close(f);
-}
-
 void cuda_dot_many(struct cuda_fn *f, const struct cuda_dots *d)
 {
-	struct parts p = parts_of(d);
+	struct cuda_tile t = tile_of(d);
+	int tiles = t.tokens / WARPS_M / TOKENS;
 	cuda_line(f, "u32 *const slab = (u32 *)shared;");
 	cuda_line(f, "float *const done = (float *)(shared + %lld);", (long long)results_at(f, d));
-	cuda_open(f, "for (int item = block; item < %s; item += BLOCKS)", cuda_many_items(f, d));
-	cuda_line(f, "const int n0 = item %% %lld * %d;", (long long)p.across, p.lanes);
-	cuda_line(f, "const i64 m0 = item / %lld * %d;", (long long)p.across, p.tokens);
-	cuda_line(f, "const int n4 = warp %% %d * %d, m4 = warp / %d * %d;", WARPS_N, LANES / p.each, WARPS_N,
-		p.tiles * TOKENS);
-	cuda_line(f, "const int panel0 = (n0 + n4) / 16, panel1 = panel0%s;", p.each == 2 ? "" : " + 1");
+	cuda_tile_begin(f, &t);
+	cuda_line(f, "const int n4 = warp %% %d * %d, m4 = warp / %d * %d;", WARPS_N, LANES / t.each, WARPS_N, tiles * TOKENS);
+	cuda_line(f, "const int panel0 = (n0 + n4) / 16, panel1 = panel0%s;", t.each == 2 ? "" : " + 1");
 	cuda_line(f, "(void)panel1;");
-	for (int i = 0; i < p.n; i++) {
+	for (int i = 0; i < t.nparts; i++) {
 		const struct many *m = describe(f, d, i);
 		cuda_block(f);
 		if (m->shares_lanes)
 			cuda_line(f, "u32 *const lane_slab = slab + %lld;", (long long)cuda_slab_bytes(&m->tokens) / 4);
-		keep_results(f, &p, i, m, multiply(f, m, p.tiles));
+		keep_results(f, &t, i, m, tiles, multiply(f, m, tiles));
 		cuda_close(f);
 	}
-	cuda_line(f, "sync_block();");
-	epilogue(f, d, &p);
-	cuda_line(f, "sync_block();");
-	cuda_close(f);
+	cuda_tile_end(f, d, &t);
 }

@@ -1,4 +1,5 @@
 /* Dots on tensor cores: which of the two ways a call goes. Bits are the same either way. */
+#include "cuda_dot_wgmma.h"
 #include "cuda_operand.h"
 
 /*
@@ -27,6 +28,14 @@ void cuda_dot_mma(struct cuda_fn *f, const struct cuda_dots *d)
 		cuda_close(f);
 	} else if (few) {
 		cuda_dot_few(f, d);
+	}
+	if (many && cuda_wgmma_fits(f, d)) {
+		int64_t wide = cuda_wgmma_shared(f, d);
+		f->shared_bytes_90 = wide > f->shared_bytes ? wide : 0;
+		cuda_open(f, "if (WGMMA)");
+		cuda_dot_wgmma(f, d);
+		cuda_line(f, "return;");
+		cuda_close(f);
 	}
 	if (many)
 		cuda_dot_many(f, d);

@@ -11,6 +11,16 @@
 #include "cuda.h"
 #include "strbuf.h"
 
+/* A form of wgmma (cuda_dot_wgmma.h), and those that a source calls. */
+struct cuda_wgmma {
+	int tokens;
+	bool shares_lanes, across;
+};
+struct cuda_wgmmas {
+	struct cuda_wgmma *use;
+	int n;
+};
+
 struct cuda_fn {
 	struct arena *arena;
 	struct strbuf *out; /* the body so far */
@@ -20,7 +30,8 @@ struct cuda_fn {
 	int nname;                     /* names given out */
 	int arg_node[PROGRAM_MAX_ARGS]; /* node whose memory t[i] is */
 	int narg;
-	int64_t shared_bytes;
+	int64_t shared_bytes, shared_bytes_90; /* of code of sm_90a where that is more; else 0 */
+	struct cuda_wgmmas *wgmma;     /* of the source */
 	int64_t scratch_bytes;  /* of memory that kernels of one region share; 0: none */
 	int *touched, ntouched; /* nodes that the region computes or reads, sorted */
 };

@@ -1,5 +1,6 @@
 /* Programs of the CUDA emitter: a function for each distinct region (region_key.h), and tables of what calls them. */
 #include "cuda_dot.h"
+#include "cuda_dot_wgmma.h"
 #include "cuda_product.h"
 #include "heads.h"
 
@@ -22,7 +23,7 @@ static cuda_region *const emitters[NREGION_KINDS] = {
 struct compiled {
 	const char *key, *name;
 	int narg, *arg; /* of the key's tensors */
-	int64_t shared_bytes, scratch_bytes;
+	int64_t shared_bytes, shared_bytes_90, scratch_bytes;
 	bool asks;      /* NAME_ask: for what it will read first, before it may begin */
 	int64_t items;  /* blocks that have work, where it asks */
 	bool splits;    /* attention: its next part has work where NAME_long */
@@ -34,6 +35,7 @@ struct unit {
 	struct compiled *compiled;
 	int ncompiled;
 	bool of_library; /* products are a library's */
+	struct cuda_wgmmas wgmma;
 };
 
 bool cuda_has_few_rows(const struct graph *g)
@@ -134,7 +136,7 @@ static const struct compiled *compile(struct unit *u, const struct graph *g, int
 	for (int i = 0; i < u->ncompiled; i++)
 		if (!strcmp(u->compiled[i].key, text))
 			return &u->compiled[i];
-	struct cuda_fn f = {.arena = u->arena, .g = g, .region = &g->region[region]};
+	struct cuda_fn f = {.arena = u->arena, .g = g, .region = &g->region[region], .wgmma = &u->wgmma};
 	struct compiled c = {.key = text,
 		.name = arena_printf(u->arena, "k%d_%s", u->ncompiled, region_kind_name[f.region->kind])};
 	emit_body(u, &f, c.name, part);
@@ -153,6 +155,7 @@ static const struct compiled *compile(struct unit *u, const struct graph *g, int
 	for (int i = 0; i < f.narg; i++)
 		c.arg[i] = region_key_tensor(key, f.arg_node[i], c.name);
 	c.shared_bytes = f.shared_bytes;
+	c.shared_bytes_90 = f.shared_bytes_90 ? f.shared_bytes_90 : f.shared_bytes;
 	c.scratch_bytes = f.scratch_bytes;
 	*arena_push(u->arena, u->compiled, u->ncompiled) = c;
 	return &u->compiled[u->ncompiled - 1];
@@ -236,7 +239,8 @@ static void add_kernel(struct tables *t, const struct compiled *c, const struct 
 	turn.items = c->items;
 	turn.arg = first;
 	*arena_push(t->a, t->turn, nturn) = turn;
-	*arena_push(t->a, t->kernel, t->nkernel) = (struct gpu_kernel){c->name, narg, arg, (uint64_t)c->shared_bytes};
+	*arena_push(t->a, t->kernel, t->nkernel) = (struct gpu_kernel){c->name, narg, arg, (uint64_t)c->shared_bytes,
+		(uint64_t)c->shared_bytes_90};
 }
 
 static void add_products(struct tables *t, const struct region *r)
@@ -404,14 +408,20 @@ static struct cuda_source emit(struct unit *u, const struct graph *const *graph,
 	struct arena *a = u->arena;
 	struct cuda_source out = {.program = arena_array(a, struct gpu_program, ngraph), .nprogram = ngraph,
 		.products = arena_array(a, struct cuda_products, ngraph)};
+	struct strbuf all;
 	strbuf_init(&u->text);
-	strbuf_adds(&u->text, cuda_prelude);
-	cuda_recipe(&u->text, a, OP_EXP);
+	strbuf_init(&all);
 	for (int i = 0; i < ngraph; i++)
 		out.program[i] = emit_program(u, graph[i], i, &out.products[i]);
-	out.text = arena_strndup(a, u->text.s, u->text.n);
-	out.text_bytes = u->text.n;
+	strbuf_adds(&all, cuda_prelude);
+	cuda_recipe(&all, a, OP_EXP);
+	for (int i = 0; i < u->wgmma.n; i++)
+		cuda_wgmma_function(&all, u->wgmma.use[i]);
+	strbuf_add(&all, u->text.s, u->text.n);
+	out.text = arena_strndup(a, all.s, all.n);
+	out.text_bytes = all.n;
 	strbuf_release(&u->text);
+	strbuf_release(&all);
 	return out;
 }
 

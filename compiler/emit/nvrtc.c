@@ -127,7 +127,7 @@ static bool compile_program(nvrtc_program p, const struct kind *k, int arch, str
 {
 	char option[32];
 	size_t bytes;
-	snprintf(option, sizeof(option), "--gpu-architecture=%s_%d", k->arch, arch);
+	snprintf(option, sizeof(option), "--gpu-architecture=%s_%d%s", k->arch, arch, k == &cubins && arch == 90 && opened.major >= 12 ? "a" : "");
 	const char *options[NELEM(nvrtc_options)] = {option};
 	for (size_t i = 1; i < NELEM(options); i++)
 		options[i] = nvrtc_options[i - 1];

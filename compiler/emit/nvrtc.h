@@ -24,7 +24,7 @@ bool nvrtc_knows(const struct nvrtc *n, int arch);
 /* How it is called, beside the architecture; for keys of what it makes. NULL ends. */
 extern const char *const nvrtc_options[];
 
-/* Appends device code of sm_ARCH. ERR_TOOL: no NVRTC, or it does not know ARCH. A source that does not compile is a bug of
+/* Appends device code of sm_ARCH, for 90 of sm_90a where NVRTC knows it (CUDA 12). ERR_TOOL: no NVRTC, or it does not know ARCH. A source that does not compile is a bug of
  * the emitter: ERR_TOOL with the compiler's first line. */
 bool nvrtc_compile(const char *source, int arch, struct strbuf *cubin, struct err *e);
 /* The same as PTX, which drivers compile for later architectures; ends in 0. */

@@ -31,7 +31,7 @@ int cuDeviceGetName(char *name, int bytes, int device) { snprintf(name, (size_t)
 int cuDeviceGetAttribute(int *value, int attribute, int device)
 {
 	(void)device;
-	*value = attribute == 16 ? 2 : attribute == 75 ? setting(0) / 10 : attribute == 76 ? setting(0) % 10 : 99 << 10;
+	*value = attribute == 16 ? 2 : attribute == 75 ? setting(0) / 10 : attribute == 76 ? setting(0) % 10 : (setting(0) == 90 ? 227 : 99) << 10;
 	return FAKE_OK;
 }
 int cuDevicePrimaryCtxRetain(void **c, int device) { (void)device; *c = &used; return FAKE_OK; }

@@ -3,7 +3,7 @@
  *
  *     TRIM_GPU_BENCH="1.1b-bf16 1.1b-int8 7b-bf16 7b-int8" TRIM_TEST_GPU=1 gpu_bench
  *
- * tiny-CLASS shows that it works, on a device that is none without TRIM_TEST_GPU. tests/gpu/run runs it.
+ * 1.1b-bf16-mma is 1.1b-bf16 without wgmma. tiny-CLASS shows that it works, on a device that is none without TRIM_TEST_GPU. tests/gpu/run runs it.
  *
  * One JSON line each: decode at position 64 and prefill of 2048 rows, with the rate at which this device copies memory
  * in the same run, counting bytes read and written. Weights are one random buffer seen as many tensors; what is read does
@@ -31,7 +31,9 @@ static const struct shape {
 static const struct {
 	const char *name;
 	enum numerics numerics;
-} classes[] = {{"bf16", NUMERICS_BF16}, {"int8", NUMERICS_INT8}, {"int4", NUMERICS_INT4}, {"f32", NUMERICS_F32}};
+	const char *before; /* the source */
+} classes[] = {{"bf16", NUMERICS_BF16, ""}, {"bf16-mma", NUMERICS_BF16, "#define WGMMA 0\n"}, {"int8", NUMERICS_INT8, ""},
+	{"int4", NUMERICS_INT4, ""}, {"f32", NUMERICS_F32, ""}};
 
 enum { CONTEXT = 2048, POSITION = 64, DECODED = 50, PREFILLS = 5, TRIES = 5 };
 
@@ -78,7 +80,7 @@ static void make_host(struct subject *m)
 		m->host[1][1 + i] = m->host[0][1 + program_external_find(p, few->external[i].name)];
 }
 
-static bool subject_open(struct subject *m, struct gpu_device *g, const struct shape *s, enum numerics numerics)
+static bool subject_open(struct subject *m, struct gpu_device *g, const struct shape *s, size_t class)
 {
 	struct err e;
 	memset(m, 0, sizeof(*m));
@@ -86,12 +88,14 @@ static bool subject_open(struct subject *m, struct gpu_device *g, const struct s
 	struct model_config c = {.arch = &arch_llama, .layers = s->layers, .width = s->width, .ffn = s->ffn, .heads = s->heads,
 		.kv_heads = s->kv_heads, .head_dim = s->width / s->heads, .vocab = s->vocab, .context = CONTEXT, .rms_eps = 1e-5f,
 		.rope_theta = 10000, .rope_factor = 1};
-	struct forward f = {.config = &c, .numerics = numerics, .max_rows = s->rows, .max_out = 1, .slots = CONTEXT};
+	struct forward f = {.config = &c, .numerics = classes[class].numerics, .max_rows = s->rows, .max_out = 1, .slots = CONTEXT};
 	struct forward one = f;
 	one.max_rows = 1;
 	const struct graph *const plan[] = {graph_plan_gpu(&m->arena, forward_step(&m->arena, &f)),
 		graph_plan_gpu(&m->arena, forward_step(&m->arena, &one))};
 	m->source = cuda_emit(&m->arena, plan, 2);
+	m->source.text = arena_printf(&m->arena, "%s%s", classes[class].before, m->source.text);
+	m->source.text_bytes = strlen(m->source.text);
 	make_host(m);
 	if (!gpu_trial_code_open(&m->code, &m->source, g->arch))
 		return false;
@@ -177,7 +181,7 @@ static double copy_rate(struct gpu_device *g)
 	const struct program_external external[] = {{"from", EXTERNAL_OUTPUT, 0, (uint64_t)bytes}, {"to", EXTERNAL_OUTPUT, 0, (uint64_t)bytes}};
 	const struct program_arg arg[] = {{FROM, 0}, {TO, 0}};
 	const struct program_dim dim[] = {{"N", bytes / 16}};
-	struct gpu_kernel kernel = {"copy", 2, arg, 0};
+	struct gpu_kernel kernel = {"copy", 2, arg, 0, 0};
 	struct gpu_program p = {.head = {PROGRAM_ABI, 0, 2, 1, "copy", NULL, external, dim, 0, 0}, .kernel = &kernel, .nkernel = 1, .all = ""};
 	struct cuda_source source = {.text = copy_text, .text_bytes = sizeof(copy_text) - 1, .program = &p, .nprogram = 1};
 	struct gpu_trial_code code;
@@ -208,7 +212,7 @@ static void measure(struct gpu_device *g, const struct shape *s, size_t class)
 	struct subject m;
 	double decode[TRIES], prefill[TRIES];
 	int rows = s->rows;
-	if (!subject_open(&m, g, s, classes[class].numerics)) {
+	if (!subject_open(&m, g, s, class)) {
 		subject_close(&m);
 		return;
 	}

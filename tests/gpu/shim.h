@@ -6,7 +6,8 @@
  * order. Shared memory begins as NaN. Blocks run one after the other, in that order too; those of a kernel that meets all
  * others run side by side.
  *
- * mma is emulated in the order of k; a tensor core adds in its own: there only a device shows the bits.
+ * mma and wgmma of bf16 add as Hopper's tensor cores do (shim_add_products); other architectures' add in their own way, and there only a
+ * device shows the bits.
  */
 #include <math.h>
 #include <stdint.h>
@@ -19,6 +20,7 @@
 #define STEP static __attribute__((unused))
 #define KERNEL void
 #define KERNEL_ALL void
+#define WGMMA shim_wgmma_is_used
 #define SHARED unsigned char *const shared = shim_shared
 #define UNROLL
 #define TABLE static const
@@ -137,9 +139,9 @@ static struct shim_copies {
 	struct {
 		void *to;
 		const void *from;
-		int bytes, there;
+		int bytes, there, group;
 	} copy[SHIM_COPIES];
-	int n;
+	int n, group;
 } shim_copies[SHIM_THREADS * SHIM_BLOCKS];
 
 static void shim_copy(void *to, const void *from, int bytes, int there)
@@ -162,6 +164,7 @@ static void shim_copy_ahead(void *to, const void *from, int bytes, int there)
 	c->copy[c->n].to = to;
 	c->copy[c->n].from = from;
 	c->copy[c->n].bytes = bytes;
+	c->copy[c->n].group = c->group;
 	c->copy[c->n++].there = there;
 }
 
@@ -172,13 +175,22 @@ static inline unsigned char *global(unsigned char *p) { return p; }
 /* A read, so that what is asked for far from what there is faults; less than a page past it is not seen. */
 static inline void ask_line(const unsigned char *p) { (void)*(const volatile unsigned char *)p; }
 
-static void copy_wait(void)
+/* Those of groups before `group`. */
+static void shim_copy_groups(int group)
 {
 	struct shim_copies *c = &shim_copies[shim_me];
+	int left = 0;
 	for (int i = 0; i < c->n; i++)
-		shim_copy(c->copy[i].to, c->copy[i].from, c->copy[i].bytes, c->copy[i].there);
-	c->n = 0;
+		if (c->copy[i].group < group)
+			shim_copy(c->copy[i].to, c->copy[i].from, c->copy[i].bytes, c->copy[i].there);
+		else
+			c->copy[left++] = c->copy[i];
+	c->n = left;
 }
+
+static void copy_wait(void) { shim_copy_groups(INT32_MAX); }
+static inline void copy_commit(void) { shim_copies[shim_me].group++; }
+static inline void copy_wait_but_one(void) { shim_copy_groups(shim_copies[shim_me].group - 1); }
 
 /* Two areas in turn: a lane that is ahead writes what comes next while others still read. */
 static uint32_t shim_lane[2][SHIM_THREADS * SHIM_BLOCKS][12];
@@ -213,18 +225,59 @@ static void load_across(uint32_t *x, const uint32_t *row)
 	}
 }
 
+/*
+ * c and 16 products of bf16, as Hopper's tensor cores add them (Xie and others, "MMA-Sim", 2025, arXiv 2511.10909, measured): each cut off 25 bits
+ * behind the point of what has the largest exponent, of products that of both factors; then added exactly, and cut off to f32. So their order
+ * is of no matter. Most of what a test takes is spent here.
+ */
+__attribute__((optimize("O3"))) static float shim_add_products(const uint16_t *a, const uint16_t *b, float c)
+{
+	enum { BITS = 25, BIAS = 127, NO_EXPONENT = 1 }; /* of zero and of what is not normalised */
+	uint32_t of_c = to_bits(c) & 0x7fffffff;
+	int exponent[16], term[16], numbers = of_c >> 23 < 255, most = 0;
+	for (int i = 0; i < 16; i++) {
+		int of_a = a[i] >> 7 & 255, of_b = b[i] >> 7 & 255;
+		int x = (a[i] & 127) | (of_a ? 128 : 0), y = (b[i] & 127) | (of_b ? 128 : 0);
+		numbers &= (of_a < 255) & (of_b < 255);
+		exponent[i] = (of_a ? of_a : NO_EXPONENT) + (of_b ? of_b : NO_EXPONENT);
+		term[i] = (a[i] ^ b[i]) & 0x8000 ? -(x * y) : x * y;
+		most = exponent[i] > most ? exponent[i] : most;
+	}
+	if (!numbers) {
+		for (int i = 0; i < 16; i++)
+			c = fmaf(from_bits((uint32_t)a[i] << 16), from_bits((uint32_t)b[i] << 16), c);
+		return c;
+	}
+	int exponent_c = (int)(of_c >> 23 ? of_c >> 23 : NO_EXPONENT) + BIAS, size_c = (int)((of_c >> 23 ? 1u << 23 : 0) | (of_c & 0x7fffff));
+	most = exponent_c > most ? exponent_c : most;
+	int64_t sum = most - exponent_c < 31 ? size_c << (BITS - 23) >> (most - exponent_c) : 0;
+	sum = to_bits(c) >> 31 ? -sum : sum;
+	for (int i = 0; i < 16; i++) {
+		int size = term[i] < 0 ? -term[i] : term[i], by = most - exponent[i] < 31 ? most - exponent[i] : 31;
+		size = size << (BITS - 14) >> by;
+		sum += term[i] < 0 ? -size : size;
+	}
+	uint64_t size = (uint64_t)(sum < 0 ? -sum : sum);
+	int more = size >> 24 ? 40 - __builtin_clzll(size) : 0;
+	double x = ldexp((double)(size >> more << more), most - 2 * BIAS - BITS);
+	return (float)(sum < 0 ? -x : x);
+}
+
 /* Fragments of mma.m16n8k16 and k32 (PTX ISA, "Matrix Fragments"): registers of a hold rows g and g + 8 at word t, then
  * at word t + 4; of b words t and t + 4 of column g; of c rows g, g + 8 at columns 2t, 2t + 1. */
 static void mma_bf16(float *c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1)
 {
 	uint32_t mine[] = {a0, a1, a2, a3, b0, b1}, (*all)[12] = shim_swap(mine, 6);
 	int lane = shim_thread % SHIM_WARP, g = lane / 4, t = lane % 4;
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 4; i++) {
+		uint16_t a[16], b[16];
 		for (int k = 0; k < 16; k++) {
 			int word = k / 2, half = k % 2 * 16;
-			uint32_t a = all[g * 4 + word % 4][word / 4 * 2 + i / 2], b = all[(2 * t + i % 2) * 4 + word % 4][4 + word / 4];
-			c[i] = fmaf(from_bits(a >> half << 16), from_bits(b >> half << 16), c[i]);
+			a[k] = (uint16_t)(all[g * 4 + word % 4][word / 4 * 2 + i / 2] >> half);
+			b[k] = (uint16_t)(all[(2 * t + i % 2) * 4 + word % 4][4 + word / 4] >> half);
 		}
+		c[i] = shim_add_products(a, b, c[i]);
+	}
 }
 
 static void mma_u8s8(int *c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1)
@@ -237,4 +290,105 @@ static void mma_u8s8(int *c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
 			uint32_t a = all[g * 4 + word % 4][word / 4 * 2 + i / 2], b = all[(2 * t + i % 2) * 4 + word % 4][4 + word / 4];
 			c[i] += (int)(uint8_t)(a >> byte) * (int8_t)(uint8_t)(b >> byte);
 		}
+}
+
+/*
+ * wgmma: products made at once, or in the strided order when the warp waits for them: so what is written too early where they read is
+ * seen, be it a stage of shared memory or registers. In the first order there is none, as on other architectures; so all must give the bits of
+ * mma.
+ */
+static int shim_wgmma_is_used;
+int shim_wgmma_ran[257][2][2]; /* by tokens, whether a comes in registers, whether b is in rows of one k */
+enum { SHIM_PRODUCTS = 16, SHIM_BASE = 64 /* address where shared memory begins */ };
+static struct shim_products {
+	struct {
+		float (*c)[4];
+		const uint32_t *p, *q;
+		uint64_t a, b;
+		int tokens, across, more, group;
+	} product[SHIM_PRODUCTS];
+	int n, group;
+} shim_products[SHIM_THREADS * SHIM_BLOCKS];
+
+static inline uint32_t shared_address(const void *p) { return (uint32_t)((const unsigned char *)p - shim_shared) + SHIM_BASE; }
+static inline int same_in_warp(int x) { return x; }
+static inline void fence_copies(void) {}
+
+/* Row `row` (a token or lane) at k of a matrix (PTX ISA, "Shared Memory Matrix Layout", 128-byte swizzle): its descriptor has the address
+ * in units of 16 bytes, from bit 16 on how far 64 rows are from the next 64 where neighbours are rows, from bit 32 on 8 from the next 8. */
+static uint16_t shim_matrix(uint64_t m, int across, int row, int k)
+{
+	uint32_t at = (uint32_t)(m & 0x3fff) * 16, leading = (uint32_t)(m >> 16 & 0x3fff) * 16, stride = (uint32_t)(m >> 32 & 0x3fff) * 16;
+	uint16_t x;
+	if (m >> 62 != 1 || (m >> 49 & 7))
+		abort();
+	if (across)
+		at += (uint32_t)(row / 64) * leading + (uint32_t)(k / 8) * stride + (uint32_t)(k % 8 * 128 + row % 64 * 2);
+	else
+		at += (uint32_t)(row / 8) * stride + (uint32_t)(row % 8 * 128 + k * 2);
+	at ^= (at >> 7 & 7) << 4;
+	memcpy(&x, shim_shared + at - SHIM_BASE, 2);
+	return x;
+}
+
+/* A thread's sums of tokens 8j + 2t, 8j + 2t + 1 are of rows g and g + 8 of its warp's 16 of 64 (PTX ISA, "Register Fragments for
+ * wgmma"); what it has of a is as for mma. All of the warp are here. */
+static void shim_multiply(const struct shim_products *mine, int i)
+{
+	int lane = shim_thread % SHIM_WARP, g = lane / 4, t = lane % 4, first = shim_thread / SHIM_WARP % 4 * 16;
+	const struct shim_products *warp = mine - lane;
+	for (int n = 0; n < mine->product[i].tokens / 2; n++) {
+		int row = g + n / 2 % 2 * 8, token = n / 4 * 8 + 2 * t + n % 2;
+		float *c = &mine->product[i].c[n / 4][n % 4];
+		uint16_t a[16], b[16];
+		for (int k = 0; k < 16; k++) {
+			int word = k / 2 % 4;
+			if (mine->product[i].p) {
+				const uint32_t *of = k < 8 ? warp[g * 4 + word].product[i].p : warp[g * 4 + word].product[i].q;
+				a[k] = (uint16_t)(of[n / 2 % 2] >> k % 2 * 16);
+			} else {
+				a[k] = shim_matrix(mine->product[i].a, 1, first + row, k);
+			}
+			b[k] = shim_matrix(mine->product[i].b, mine->product[i].across, token, k);
+		}
+		*c = shim_add_products(a, b, mine->product[i].more ? *c : 0);
+	}
+}
+
+/* Those of groups before `group`. */
+static void shim_products_wait(int group)
+{
+	struct shim_products *s = &shim_products[shim_me];
+	int done = 0;
+	shim_meet_warp();
+	while (done < s->n && s->product[done].group < group)
+		shim_multiply(s, done++);
+	shim_meet_warp();
+	memmove(s->product, s->product + done, (size_t)(s->n - done) * sizeof(s->product[0]));
+	s->n -= done;
+}
+
+static inline void wgmma_fence(void) {}
+static inline void wgmma_commit(void) { shim_products[shim_me].group++; }
+static void wgmma_wait_but_one(void) { shim_products_wait(shim_products[shim_me].group - 1); }
+static void wgmma_wait(void) { shim_products_wait(shim_products[shim_me].group); }
+
+/* a: words p[0], p[1] of rows g and g + 8 at word t, q at word t + 4; or p is NULL, and it is a matrix in rows of one k. */
+static inline void shim_wgmma(float (*c)[4], int tokens, const uint32_t *p, const uint32_t *q, uint64_t a, uint64_t b, int across, int more)
+{
+	struct shim_products *s = &shim_products[shim_me];
+	if (s->n == SHIM_PRODUCTS)
+		abort();
+	shim_wgmma_ran[tokens][p != NULL][across] = 1;
+	s->product[s->n].c = c;
+	s->product[s->n].p = p;
+	s->product[s->n].q = q;
+	s->product[s->n].a = a;
+	s->product[s->n].b = b;
+	s->product[s->n].tokens = tokens;
+	s->product[s->n].across = across;
+	s->product[s->n].more = more;
+	s->product[s->n++].group = s->group;
+	if (!shim_copies_wait)
+		shim_products_wait(s->group + 1);
 }

@@ -35,7 +35,8 @@ static void shim_start(int fibre)
 	p[11] = (void *)(uintptr_t)shim_run_fibre; /* x30 */
 #endif
 	shim_fibre[fibre] = (struct shim_fibre){.stack_pointer = p};
-	shim_copies[fibre].n = 0;
+	shim_copies[fibre].n = shim_copies[fibre].group = 0;
+	shim_products[fibre].n = shim_products[fibre].group = 0;
 }
 
 static int shim_all(int first, int n, enum shim_state state)
@@ -111,6 +112,7 @@ static void shim_run_kernel(int together, size_t shared_bytes)
 	enum shim_order order = (enum shim_order)shim_chosen_order;
 	size_t each = (shared_bytes + 127) / 64 * 64;
 	shim_copies_wait = order == SHIM_STRIDED;
+	shim_wgmma_is_used = order != SHIM_FORWARD;
 	unsigned char *shared = aligned_alloc(64, each * (size_t)together);
 	shim_stacks = shim_stacks ? shim_stacks : aligned_alloc(64, (size_t)SHIM_THREADS * SHIM_BLOCKS * SHIM_STACK);
 	for (int i = 0; i < shim_blocks && !shim_was_wrong; i += together) {

@@ -285,6 +285,37 @@ static void case_quantised_long_few(struct graph *g, struct rng *r)
 	quantised(g, r, 8, 2080);
 }
 
+static int case_seed; /* where each seed is to have a form of its own */
+
+/* Products of as many rows as a call has, dots of a region beside each other, and those of a backward pass over static rows: of bf16, steps
+ * of 16 along what is summed, and whole lines of 16 bytes. */
+static void case_dot_many(struct graph *g, struct rng *r)
+{
+	static const struct {
+		int64_t rows, inner, lanes;
+		int ndot; /* 0: backward */
+	} forms[] = {{150, 272, 200, 1}, {230, 512, 250, 2}, {150, 48, 250, 3}, {150, 160, 250, 4}, {192, 16, 8576, 1}, {150, 264, 88, 0},
+		{90, 200, 264, 0}};
+	size_t form = (size_t)case_seed % NELEM(forms);
+	(void)r;
+	graph_axis(g, "R", forms[form].rows, false);
+	graph_axis(g, "D", forms[form].inner, false);
+	graph_axis(g, "F", forms[form].lanes, false);
+	int x = ir_cast(g, leaf(g, "x", DT_F32, "R D"), DT_BF16), y = -1;
+	for (int i = 0; i < (forms[form].ndot ? forms[form].ndot : 1); i++) {
+		char name[16];
+		snprintf(name, sizeof(name), "w%d", i);
+		int d = ir_dot(g, x, param(g, name, DT_BF16, "F D"), graph_type(g, DT_F32, "R F"));
+		y = y < 0 ? d : ir_add(g, ir_mul(g, y, ir_const(g, 0.5)), d);
+	}
+	graph_add_output(g, "y", y);
+	if (forms[form].ndot)
+		return;
+	int dy = ir_cast(g, ir_mul(g, y, leaf(g, "s", DT_F32, "R F")), DT_BF16);
+	graph_add_output(g, "dx", ir_dot(g, dy, graph_find_leaf(g, "w0"), graph_type(g, DT_F32, "R D")));
+	graph_add_output(g, "dw", ir_dot(g, dy, x, graph_type(g, DT_F32, "F D")));
+}
+
 /* The products of a backward pass, the weight read both ways. */
 static void case_backward(struct graph *g, struct rng *r)
 {
@@ -568,6 +599,7 @@ static const struct {
 	{"quantised_long", case_quantised_long},
 	{"quantised_long_few", case_quantised_long_few},
 	{"several_dots", case_several_dots},
+	{"dot_many", case_dot_many},
 	{"backward", case_backward},
 	{"memory", case_memory},
 	{"attention", case_attention},
@@ -590,6 +622,7 @@ void emit_case(const char *name, int nseed, emit_try *try)
 		struct arena a = {0};
 		struct rng r;
 		rng_init(&r, (uint64_t)seed);
+		case_seed = seed;
 		struct graph *g = graph_new(&a, name);
 		cases[c].build(g, &r);
 		int64_t rows[4];

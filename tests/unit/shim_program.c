@@ -33,7 +33,7 @@ static void add_kernel(struct strbuf *out, const struct gpu_program *p, int prog
 	if (scratch)
 		strbuf_addf(out, "\tc.t[%d] = scratch;\n", narg);
 	strbuf_addf(out, "\tmemcpy(c.dim, dim, %u * sizeof(*dim));\n\tshim_run(%s, &c, %lld);\n}\n", p->head.ndim, row->name,
-		(long long)row->shared_bytes);
+		(long long)(row->shared_bytes > row->shared_bytes_90 ? row->shared_bytes : row->shared_bytes_90));
 	strbuf_addf(out, "static const struct program_arg arg_%d_%d[] = {", program, k);
 	for (int i = 0; i < narg; i++)
 		strbuf_addf(out, "{%llu, %llu}, ", (unsigned long long)row->arg[i].slot, (unsigned long long)row->arg[i].offset);
@@ -114,6 +114,12 @@ void shim_order(struct shim *s, int order, int nblocks)
 {
 	*(int *)dlsym(s->library, "shim_chosen_order") = order;
 	*(int *)dlsym(s->library, "shim_chosen_blocks") = nblocks;
+}
+
+bool shim_ran(struct shim *s, int tokens, bool panels, bool across)
+{
+	int (*ran)[2][2] = dlsym(s->library, "shim_wgmma_ran");
+	return ran[tokens][panels][across];
 }
 
 const char *shim_wrong(struct shim *s)

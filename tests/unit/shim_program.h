@@ -24,6 +24,9 @@ void shim_close(struct shim *s);
 /* From now on: fibres take their turns in this order, and a kernel has so many blocks. */
 void shim_order(struct shim *s, int order, int nblocks);
 
+/* Whether code ran that multiplies by this form of wgmma. */
+bool shim_ran(struct shim *s, int tokens, bool panels, bool across);
+
 /* What was wrong since the last call, of barriers that not all threads reach; NULL: nothing. */
 const char *shim_wrong(struct shim *s);
 
