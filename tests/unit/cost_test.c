@@ -206,6 +206,8 @@ TEST(cost_is_that_of_the_interpreters_logits)
 	REQUIRE(open_class(&full, NUMERICS_F32, 64, 64, 2));
 	for (int c = 0; c < NNUMERICS; c++) {
 		struct opened quantised;
+		if (!test_is_first() && !class_is_walked(c))
+			continue;
 		REQUIRE(open_class(&quantised, (enum numerics)c, 64, 64, 2));
 		struct cost got = cost_of(&full, &quantised, &r);
 		struct plain want = plain_cost(&a, (enum numerics)c, &r, logits);
