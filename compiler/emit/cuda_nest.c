@@ -28,7 +28,7 @@ void cuda_map(struct cuda_fn *f, int part)
  * Few long rows: all threads of a block to a row. They leave a chunk of its elements in shared memory, from which the first
  * SUM_LANES threads add, since one after the other from device memory would take as long as all else.
  */
-enum { ROWS = GPU_THREADS / SUM_LANES, CHUNK = 4096 };
+enum { ROWS = GPU_THREADS / SUM_LANES, CHUNK = 4096, AT_ONCE = 16 };
 struct reduction {
 	struct type kept, reduced; /* of the space, in its order */
 	bool along;                /* the last axis is reduced */
@@ -69,13 +69,29 @@ static bool is_full(const struct cuda_fn *f, const struct reduction *r, int i)
 	return false;
 }
 
-/* A loop over this thread's share of the row. */
-static void open_row(struct cuda_fn *f, const struct reduction *r, struct spot *s)
+/*
+ * A loop over this thread's share of the row, some elements at a time: what they load is on its way together, since behind a store nothing may be
+ * loaded that was not before. Spots of elements that are not there are the first one's; there[u] is a condition.
+ */
+enum { TOGETHER = 8 };
+struct share {
+	struct spot s[TOGETHER];
+	const char *there[TOGETHER];
+};
+
+static void open_row(struct cuda_fn *f, const struct reduction *r, struct share *all)
 {
-	spot_fork(f, s, &r->row);
-	const char *e = cuda_name(f, "e");
-	cuda_open(f, "for (i64 %s = lane; %s < (live ? nreduced : 0); %s += %d)", e, e, e, r->wide ? GPU_THREADS : SUM_LANES);
-	cuda_unflatten(f, s, &r->reduced, 0, r->reduced.naxis, e);
+	const char *first = cuda_name(f, "e");
+	int step = r->wide ? GPU_THREADS : SUM_LANES;
+	cuda_open(f, "for (i64 %s = lane; %s < (live ? nreduced : 0); %s += %d)", first, first, first, step * TOGETHER);
+	for (int u = 0; u < TOGETHER; u++) {
+		const char *e = u ? cuda_name(f, "e") : first;
+		all->there[u] = u ? cuda_text(f, "%s + %d < nreduced", first, u * step) : "1";
+		if (u)
+			cuda_line(f, "const i64 %s = %s ? %s + %d : %s;", e, all->there[u], first, u * step, first);
+		spot_fork(f, &all->s[u], &r->row);
+		cuda_unflatten(f, &all->s[u], &r->reduced, 0, r->reduced.naxis, e);
+	}
 }
 
 static void accumulate(struct cuda_fn *f, bool sum, const char *acc, const char *x)
@@ -101,9 +117,14 @@ static void reduce_wide(struct cuda_fn *f, struct reduction *r, const struct nod
 	cuda_line(f, "chunk[i] = %s;", cuda_eval(f, node->src[0], &s));
 	cuda_close(f);
 	cuda_line(f, "sync_block();");
-	cuda_open(f, "if (THREAD < %d)", SUM_LANES);
-	cuda_open(f, "for (int i = THREAD; i < end; i += %d)", SUM_LANES);
-	accumulate(f, node->op == OP_SUM, acc, "chunk[i]");
+	/* Loads wait for nothing, additions for each other. */
+	cuda_open(f, "for (int i = THREAD; i < end && THREAD < %d; i += %d)", SUM_LANES, SUM_LANES * AT_ONCE);
+	cuda_line(f, "float x[%d];", AT_ONCE);
+	cuda_line(f, "UNROLL for (int u = 0; u < %d; u++) x[u] = chunk[i + u * %d < %d ? i + u * %d : i];", AT_ONCE, SUM_LANES, CHUNK, SUM_LANES);
+	cuda_open(f, "UNROLL for (int u = 0; u < %d; u++)", AT_ONCE);
+	cuda_open(f, "if (i + u * %d < end)", SUM_LANES);
+	accumulate(f, node->op == OP_SUM, acc, "x[u]");
+	cuda_close(f);
 	cuda_close(f);
 	cuda_close(f);
 	cuda_close(f);
@@ -115,13 +136,20 @@ static void reduce(struct cuda_fn *f, struct reduction *r, int n)
 	bool sum = node->op == OP_SUM;
 	const char *acc = cuda_name(f, "a"), *value = cuda_name(f, "v");
 	int apart = r->wide ? 1 : ROWS;
-	struct spot s;
+	struct share all;
 	cuda_line(f, "float %s = %s;", acc, sum ? "0" : "from_bits(0xff800000u)");
 	if (r->wide) {
 		reduce_wide(f, r, node, acc);
 	} else {
-		open_row(f, r, &s);
-		accumulate(f, sum, acc, cuda_eval(f, node->src[0], &s));
+		const char *x[TOGETHER];
+		open_row(f, r, &all);
+		for (int u = 0; u < TOGETHER; u++)
+			x[u] = cuda_eval(f, node->src[0], &all.s[u]);
+		for (int u = 0; u < TOGETHER; u++) {
+			cuda_open(f, "if (%s)", all.there[u]);
+			accumulate(f, sum, acc, x[u]);
+			cuda_close(f);
+		}
 		cuda_close(f);
 	}
 	cuda_line(f, "sync_block();");
@@ -131,10 +159,23 @@ static void reduce(struct cuda_fn *f, struct reduction *r, int n)
 	spot_know(f, &r->row, n, value);
 }
 
+/* A norm's weights, which nobody has read since the last token: they come from memory while the row is summed. */
+static void ask_for_params(struct cuda_fn *f)
+{
+	enum { LINE = 128, MOST = 1 << 16 };
+	for (int i = 0; i < f->ntouched; i++) {
+		const struct node *n = &f->g->node[f->touched[i]];
+		int64_t bytes = n->op == OP_PARAM ? tensor_bytes(f->g, n) : 0;
+		if (bytes && bytes <= MOST)
+			cuda_line(f, "for (int i = THREAD * %d; i < %lld && block < nrows; i += THREADS * %d) ask_line(%s + i);", LINE, (long long)bytes,
+				LINE, cuda_memory(f, f->touched[i]));
+	}
+}
+
 void cuda_reduce(struct cuda_fn *f, int part)
 {
 	struct reduction r;
-	struct spot full;
+	struct share full;
 	bool any_full = false, any_row = false;
 	(void)part;
 	split_space(f, &r);
@@ -150,6 +191,8 @@ void cuda_reduce(struct cuda_fn *f, int part)
 	}
 	cuda_line(f, "const i64 nrows = %s, nreduced = %s;", cuda_extents(f, &r.kept, 0, r.kept.naxis),
 		cuda_extents(f, &r.reduced, 0, r.reduced.naxis));
+	if (r.wide)
+		ask_for_params(f);
 	cuda_open(f, "for (i64 first = block * (i64)%d; first < nrows; first += BLOCKS * (i64)%d)", rows, rows);
 	cuda_line(f, "const int live = first + row < nrows;");
 	cuda_line(f, "const i64 at = live ? first + row : 0;");
@@ -176,9 +219,15 @@ void cuda_reduce(struct cuda_fn *f, int part)
 	}
 	if (any_full) {
 		open_row(f, &r, &full);
-		for (int i = 0; i < f->region->nnode; i++)
-			if (f->g->node[f->region->node[i]].stored && is_full(f, &r, f->region->node[i]))
-				cuda_store(f, f->region->node[i], &full);
+		for (int u = 0; u < TOGETHER; u++)
+			cuda_eval_stored(f, &full.s[u]);
+		for (int u = 0; u < TOGETHER; u++) {
+			cuda_open(f, "if (%s)", full.there[u]);
+			for (int i = 0; i < f->region->nnode; i++)
+				if (f->g->node[f->region->node[i]].stored && is_full(f, &r, f->region->node[i]))
+					cuda_store(f, f->region->node[i], &full.s[u]);
+			cuda_close(f);
+		}
 		cuda_close(f);
 	}
 	cuda_close(f);
