@@ -24,7 +24,7 @@
 enum {
 	GPU_CLASS_VERSION = 3, /* of the above: goes up when bits change; by a library: device_cuda.c */
 	GPU_CHUNKS = 8,
-	GPU_FEW_ROWS = 8, /* a program whose dynamic axes have no more is one kernel too (gpu_code.h) */
+	GPU_FEW_ROWS = FEW_ROWS, /* a program whose dynamic axes have no more is one kernel too (gpu_code.h) */
 };
 
 /* A dot that a library is to multiply, of operands of f32 or bf16: result[m][n] = sum over k of rows[m][k] * lanes[n][k],

@@ -342,7 +342,7 @@ static void few_queries(struct cuda_fn *f, const struct shape *s)
 bool cuda_attention_splits(const struct graph *g, const struct region *r)
 {
 	const struct node *n = &g->node[r->node[0]];
-	if (n->op != OP_ATTENTION || !cuda_attention_by_mma(g, n) || !cuda_has_few_rows(g))
+	if (n->op != OP_ATTENTION || !cuda_attention_by_mma(g, n) || !graph_has_few_rows(g))
 		return false;
 	return attention_heads(g, n).slots > LONG && g->node[attention_heads(g, n).hi].op == OP_INPUT;
 }

@@ -7,51 +7,72 @@
 
 _Static_assert(Q_BLOCK == 32, "a block is a warp");
 
+/* x, the value at `k` of row `row`, of all threads of a warp; of those that are not there 0. */
+static void store_block(struct cuda_fn *f, int n, const char *x, const char *row, const char *k, long long inner)
+{
+	const struct type *t = &f->g->node[n].type;
+	struct block_shape shape = block_shape(f->g, t, f->g->node[n].layout);
+	const char *to = cuda_memory(f, n);
+	cuda_line(f, "const float m = warp_largest(%s);", x);
+	cuda_line(f, "const int small = m < from_bits(0x0d800000u);"); /* 2^-100 */
+	cuda_line(f, "const int q = __float2int_rn(%s * (small ? 0.0f : __fdiv_rn(127.0f, m)));", x);
+	cuda_line(f, "const float unit = small ? 0.0f : __fdiv_rn(m, 127.0f);");
+	if (t->dtype == DT_C8) {
+		cuda_line(f, "u8 *const p = %s + %s / 16 * %lld;", to, row, (long long)shape.bytes);
+		cuda_line(f, "if (%s < %lld) p[%s %% 16 * %lld + %s] = (u8)q;", k, inner, row, inner, k);
+		cuda_line(f, "if (THREAD %% 32 == 0) store_f32(p + %lld, %s / 32 * 16 + %s %% 16, unit);", (long long)shape.scales, k, row);
+		return;
+	}
+	cuda_line(f, "const int sum = warp_sum(q);");
+	cuda_line(f, "u8 *const p = %s + %s * %lld;", to, row, (long long)shape.bytes);
+	cuda_line(f, "p[%s] = (u8)q;", k);
+	cuda_open(f, "if (THREAD %% 32 == 0)");
+	cuda_line(f, "store_f32(p + %lld, %s / 32 * 2, unit);", (long long)shape.scales, k);
+	cuda_line(f, "store_i32(p + %lld, %s / 32 * 2 + 1, sum * -128);", (long long)shape.scales, k);
+	cuda_close(f);
+}
+
 void cuda_quantise(struct cuda_fn *f, int part)
 {
 	int n = f->region->node[0];
 	const struct node *node = &f->g->node[n];
 	const struct type *t = &node->type;
 	struct block_shape shape = block_shape(f->g, t, node->layout);
-	long long inner = 1;
+	long long inner = (long long)type_extents(f->g, t, t->outer, t->naxis);
 	struct spot s;
 	(void)part;
-	for (int a = t->outer; a < t->naxis; a++)
-		inner *= f->g->axis[t->axis[a]].extent;
 	spot_init(f, &s);
-	const char *to = cuda_memory(f, n);
 	cuda_line(f, "const i64 n = (%s) * (i64)%lld;", cuda_extents(f, t, 0, t->outer), (long long)shape.nblock);
-	cuda_line(f, "const int lane = THREAD %% 32;");
 	cuda_open(f, "for (i64 w = block * (i64)(THREADS / 32) + THREAD / 32; w < n; w += BLOCKS * (i64)(THREADS / 32))");
 	cuda_line(f, "const i64 row = w / %lld;", (long long)shape.nblock);
-	cuda_line(f, "const int of_row = (int)(w %% %lld), k = of_row * 32 + lane;", (long long)shape.nblock);
+	cuda_line(f, "const int k = (int)(w %% %lld) * 32 + THREAD %% 32;", (long long)shape.nblock);
 	cuda_line(f, "float x = 0;");
 	cuda_open(f, "if (k < %lld)", inner);
 	cuda_unflatten(f, &s, t, 0, t->outer, "row");
 	cuda_unflatten(f, &s, t, t->outer, t->naxis, "k");
 	cuda_line(f, "x = %s;", cuda_eval(f, node->src[0], &s));
 	cuda_close(f);
-	cuda_line(f, "const float m = warp_largest(x);");
-	cuda_line(f, "const int small = m < from_bits(0x0d800000u);"); /* 2^-100 */
-	cuda_line(f, "const int q = __float2int_rn(x * (small ? 0.0f : __fdiv_rn(127.0f, m)));");
-	cuda_line(f, "const float unit = small ? 0.0f : __fdiv_rn(m, 127.0f);");
-	if (t->dtype == DT_C8) {
-		cuda_line(f, "u8 *const p = %s + row / 16 * %lld;", to, (long long)shape.bytes);
-		cuda_open(f, "if (k < %lld)", inner);
-		cuda_line(f, "p[row %% 16 * %lld + k] = (u8)q;", inner);
-		cuda_close(f);
-		cuda_open(f, "if (lane == 0)");
-		cuda_line(f, "store_f32(p + %lld, of_row * 16 + row %% 16, unit);", (long long)shape.scales);
-		cuda_close(f);
-	} else {
-		cuda_line(f, "const int sum = warp_sum(q);");
-		cuda_line(f, "u8 *const p = %s + row * %lld;", to, (long long)shape.bytes);
-		cuda_line(f, "p[k] = (u8)q;");
-		cuda_open(f, "if (lane == 0)");
-		cuda_line(f, "store_f32(p + %lld, of_row * 2, unit);", (long long)shape.scales);
-		cuda_line(f, "store_i32(p + %lld, of_row * 2 + 1, sum * -128);", (long long)shape.scales);
-		cuda_close(f);
-	}
+	store_block(f, n, "x", "row", "k", inner);
+	cuda_close(f);
+}
+
+bool cuda_quantises(const struct cuda_fn *f)
+{
+	for (int i = 0; i < f->region->nnode; i++)
+		if (f->g->node[f->region->node[i]].op == OP_QUANTISE)
+			return true;
+	return false;
+}
+
+void cuda_store_quantised(struct cuda_fn *f, int n, struct spot *s)
+{
+	const struct node *node = &f->g->node[n];
+	const struct type *t = &node->type;
+	const char *x = cuda_eval(f, node->src[0], s), *row = cuda_name(f, "row"), *k = cuda_name(f, "k");
+	cuda_block(f);
+	cuda_line(f, "const i64 %s = %s;", row, cuda_flat(f, s, t, 0, t->outer));
+	cuda_line(f, "const int %s = (int)(%s);", k, cuda_flat(f, s, t, t->outer, t->naxis));
+	store_block(f, n, x, row, k, (long long)type_extents(f->g, t, t->outer, t->naxis));
 	cuda_close(f);
 }
 

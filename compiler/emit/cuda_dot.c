@@ -3,7 +3,7 @@
 
 struct cuda_dots cuda_dots(struct cuda_fn *f)
 {
-	struct cuda_dots d = {.few_rows = cuda_has_few_rows(f->g)};
+	struct cuda_dots d = {.few_rows = graph_has_few_rows(f->g), .quantises = cuda_quantises(f)};
 	for (int i = 0; i < f->region->nnode; i++) {
 		const struct node *n = &f->g->node[f->region->node[i]];
 		if (n->op != OP_DOT)

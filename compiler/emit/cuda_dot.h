@@ -12,6 +12,7 @@ struct cuda_dots {
 	struct dot dot[CUDA_MAX_DOTS];
 	int node[CUDA_MAX_DOTS], ndot;
 	bool few_rows; /* of the program: GPU_FEW_ROWS at most */
+	bool quantises; /* what comes of them: a warp has 32 lanes of a row */
 };
 struct cuda_dots cuda_dots(struct cuda_fn *f);
 

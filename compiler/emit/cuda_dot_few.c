@@ -18,7 +18,7 @@ static int tiles_of(const struct cuda_dots *d)
 static int panels_of(const struct cuda_dots *d)
 {
 	const struct dot *first = &d->dot[0];
-	return d->few_rows && first->panels && (first->npanels + 1) / 2 <= NARROW ? 1 : 2;
+	return d->few_rows && !d->quantises && first->panels && (first->npanels + 1) / 2 <= NARROW ? 1 : 2;
 }
 
 /* Of one group of tokens. */

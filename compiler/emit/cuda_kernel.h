@@ -85,6 +85,9 @@ void cuda_recipe(struct strbuf *out, struct arena *a, enum op op); /* DEVICE flo
 /* ---- cuda_blocks.c: elements of q8, q4 and c8 tables ---- */
 const char *cuda_load_block(struct cuda_fn *f, int n, const struct spot *s);
 void cuda_copy_block(struct cuda_fn *f, int from, const struct spot *s, int to, const struct spot *place);
+/* A row of q8 in a region that computes its values: 32 neighbouring threads, all of a warp, are at a block's places. */
+bool cuda_quantises(const struct cuda_fn *f);
+void cuda_store_quantised(struct cuda_fn *f, int n, struct spot *s);
 
 /* ---- region emitters; a region of several kernels is called with part 0, 1, ... ---- */
 typedef void cuda_region(struct cuda_fn *f, int part);
@@ -95,7 +98,6 @@ void cuda_attention_grad(struct cuda_fn *f, int part);
 bool cuda_attention_splits(const struct graph *g, const struct region *r);
 void cuda_attention_long(struct cuda_fn *f);
 int cuda_parts(const struct graph *g, const struct region *r);
-bool cuda_has_few_rows(const struct graph *g); /* dynamic axes, of GPU_FEW_ROWS at most: a program that decodes */
 
 extern const char cuda_prelude[];
 

@@ -55,7 +55,7 @@ static void split_space(const struct cuda_fn *f, struct reduction *r)
 	}
 	r->along = !type_has_axis(&core->type, space->axis[space->naxis - 1]);
 	r->wide = type_extents(f->g, &r->kept, 0, r->kept.naxis) <= GPU_FEW_ROWS &&
-		type_extents(f->g, &r->reduced, 0, r->reduced.naxis) > GPU_THREADS;
+		(type_extents(f->g, &r->reduced, 0, r->reduced.naxis) > GPU_THREADS || cuda_quantises(f));
 }
 
 /* Of the whole space, not of a row. */

@@ -38,15 +38,6 @@ struct unit {
 	struct cuda_wgmmas wgmma;
 };
 
-bool cuda_has_few_rows(const struct graph *g)
-{
-	int64_t most = 0;
-	for (int i = 0; i < g->naxis; i++)
-		if (g->axis[i].dynamic && g->axis[i].extent > most)
-			most = g->axis[i].extent;
-	return most && most <= GPU_FEW_ROWS;
-}
-
 static void touch(struct cuda_fn *f, int n)
 {
 	int at = 0;
@@ -86,7 +77,7 @@ static void add_dims(struct strbuf *out, const struct cuda_fn *f)
 static void emit_body(struct unit *u, struct cuda_fn *f, const char *name, int part)
 {
 	struct strbuf body, head;
-	bool one_of_all = cuda_has_few_rows(f->g) && !u->of_library;
+	bool one_of_all = graph_has_few_rows(f->g) && !u->of_library;
 	strbuf_init(&body);
 	strbuf_init(&head);
 	f->out = &body;
@@ -140,7 +131,7 @@ static const struct compiled *compile(struct unit *u, const struct graph *g, int
 	struct compiled c = {.key = text,
 		.name = arena_printf(u->arena, "k%d_%s", u->ncompiled, region_kind_name[f.region->kind])};
 	emit_body(u, &f, c.name, part);
-	c.asks = cuda_has_few_rows(g) && !u->of_library && cuda_dot_asks(g, f.region);
+	c.asks = graph_has_few_rows(g) && !u->of_library && cuda_dot_asks(g, f.region);
 	if (c.asks) {
 		c.items = cuda_dot_items(&f);
 		emit_ask(u, &f, c.name);
@@ -396,7 +387,7 @@ static struct gpu_program emit_program(struct unit *u, const struct graph *g, in
 	if (ndim > GPU_MAX_DIMS)
 		BUG("graph '%s' has more than %d dynamic axes", g->name, GPU_MAX_DIMS);
 	*products = t.products;
-	if (cuda_has_few_rows(g) && !u->of_library)
+	if (graph_has_few_rows(g) && !u->of_library)
 		all = emit_all(u, &t, number, &nwait);
 	return (struct gpu_program){.head = {.abi = PROGRAM_ABI, .nexternal = (uint32_t)t.nexternal, .ndim = ndim, .name = g->name,
 		.external = t.external, .dim = dim, .slab_bytes = (uint64_t)g->slab_bytes, .scratch_bytes = (uint64_t)t.scratch_bytes},

@@ -318,6 +318,10 @@ void cuda_store(struct cuda_fn *f, int n, struct spot *s)
 	const struct node *node = &f->g->node[n];
 	struct spot where = *s;
 	int from = written(f, n);
+	if (node->op == OP_QUANTISE) {
+		cuda_store_quantised(f, n, s);
+		return;
+	}
 	if (node->op == OP_PUT)
 		where.index[node->axis] = cuda_eval(f, node->src[2], s);
 	if (dtype_has_blocks(node->type.dtype)) {
@@ -334,6 +338,8 @@ void cuda_eval_stored(struct cuda_fn *f, struct spot *s)
 	for (int i = 0; i < f->region->nnode; i++) {
 		int n = f->region->node[i];
 		const struct node *node = &f->g->node[n];
+		if (node->op == OP_QUANTISE)
+			cuda_eval(f, node->src[0], s);
 		if (!node->stored || dtype_has_blocks(node->type.dtype))
 			continue;
 		cuda_eval(f, written(f, n), s);

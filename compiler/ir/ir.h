@@ -317,16 +317,20 @@ struct graph *graph_simplify(struct arena *a, const struct graph *g);
 enum dot_lanes { LANES_SIDE_BY_SIDE, LANES_IN_ROWS };
 /* layout.c: a new graph with node.layout, and copies of what is wanted in two layouts. */
 struct graph *graph_layouts(struct arena *a, const struct graph *g, enum dot_lanes lanes);
-/* region.c: fills region, node.region, node.stored. What is made of attention's result may be one region with it, or not. */
-enum attention_maps { MAPS_APART, MAPS_WITH_ATTENTION };
-void graph_regions(struct graph *g, enum attention_maps maps);
+/* region.c: fills region, node.region, node.stored. Where regions wait for each other by a barrier of a whole GPU there are fewer: what is made of
+ * attention's result is one region with it, and in a graph of few rows a row of q8 with what computes its values. */
+enum regions_for { REGIONS_FOR_CPU, REGIONS_FOR_GPU };
+void graph_regions(struct graph *g, enum regions_for target);
+/* Whether its dynamic axes have no more than FEW_ROWS: a program that decodes. */
+enum { FEW_ROWS = 8 };
+bool graph_has_few_rows(const struct graph *g);
 void graph_slab(struct graph *g);    /* slab.c: fills node.offset, slab_bytes; 64-byte aligned */
 
 /* wait.c, of a planned graph: which regions must not run beside those since the last that waited, of which there
  * are at most `most`. One flag per region. */
 bool *graph_waits(struct arena *a, const struct graph *g, int most);
 
-/* All of the above in order: the form that emitters take. For GPUs: MAPS_WITH_ATTENTION. */
+/* All of the above in order: the form that emitters take. For GPUs: REGIONS_FOR_GPU. */
 struct graph *graph_plan(struct arena *a, const struct graph *g);
 struct graph *graph_plan_gpu(struct arena *a, const struct graph *g);
 struct graph *graph_plan_rows(struct arena *a, const struct graph *g); /* LANES_IN_ROWS, too: for a library that multiplies */

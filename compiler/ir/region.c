@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "ir.h"
+#include "layout.h"
 
 enum { INLINE = -1 };
 
@@ -24,7 +25,7 @@ struct work {
 	int nregion;
 	int *pull;             /* the reduction a node is pulled into, -1: none */
 	int **reader, *nreader;/* of each state leaf: nodes that read it directly */
-	enum attention_maps maps;
+	enum regions_for target;
 };
 
 static enum op_class class_of(const struct node *n)
@@ -206,7 +207,7 @@ static bool fits(const struct work *w, int i, int r)
 		return false;
 	case REGION_ATTENTION: {
 		const struct node *attention = &w->g->node[region->node[0]];
-		return w->maps == MAPS_WITH_ATTENTION && attention->op == OP_ATTENTION && class_of(n) == CLASS_MAP &&
+		return w->target == REGIONS_FOR_GPU && attention->op == OP_ATTENTION && class_of(n) == CLASS_MAP &&
 			type_same_axes(t, &attention->type);
 	}
 	case REGION_SCATTER:
@@ -424,6 +425,62 @@ static int gradient_region(struct work *w, int i)
 	return -1;
 }
 
+bool graph_has_few_rows(const struct graph *g)
+{
+	int64_t most = 0;
+	for (int i = 0; i < g->naxis; i++)
+		if (g->axis[i].dynamic && g->axis[i].extent > most)
+			most = g->axis[i].extent;
+	return most && most <= FEW_ROWS;
+}
+
+/* Of a row that the region reduces: the kept axes first. */
+static bool is_row_of(const struct work *w, const struct type *t, int r)
+{
+	const struct graph *g = w->g;
+	for (int k = 0; k < w->region[r].nnode; k++) {
+		const struct node *n = &g->node[w->region[r].node[k]];
+		if (class_of(n) == CLASS_REDUCE)
+			return n->type.naxis == t->outer && !memcmp(n->type.axis, t->axis, (size_t)t->outer * sizeof(t->axis[0]));
+	}
+	return false;
+}
+
+/* Of all lanes of the region's dots, in their order, in memory that tensor cores read. */
+static bool is_lanes_of(const struct work *w, const struct type *t, int r)
+{
+	const struct graph *g = w->g;
+	const struct node *n = &g->node[w->region[r].node[0]];
+	const struct type *lane = n->op == OP_DOT ? &g->node[n->src[dot_lane_source(g, n)]].type : NULL;
+	int at = t->outer;
+	if (!lane || lane->dtype == DT_F32)
+		return false;
+	for (int a = 0; a < lane->naxis; a++) {
+		if (!type_has_axis(&n->type, lane->axis[a])) {
+			if (g->axis[lane->axis[a]].dynamic)
+				return false;
+			continue;
+		}
+		if (at == t->naxis || t->axis[at++] != lane->axis[a])
+			return false;
+	}
+	return at == t->naxis;
+}
+
+/* Where a row of q8 may be made as its values are: 32 neighbouring threads have a block. */
+static int quantise_region(struct work *w, int i)
+{
+	const struct graph *g = w->g;
+	const struct node *n = &g->node[i];
+	int r = g->node[n->src[0]].region;
+	if (w->target != REGIONS_FOR_GPU || !graph_has_few_rows(g) || n->type.dtype != DT_Q8 || r < 0 ||
+		type_extents(g, &n->type, n->type.outer, n->type.naxis) % Q_BLOCK || !type_same_axes(&n->type, &w->region[r].space))
+		return -1;
+	bool fits_there = w->region[r].kind == REGION_REDUCE ? is_row_of(w, &n->type, r)
+		: w->region[r].kind == REGION_DOT && is_lanes_of(w, &n->type, r);
+	return fits_there && !is_full(w, i, r) && may_join(w, i, r) ? r : -1;
+}
+
 static void assign_regions(struct work *w)
 {
 	struct graph *g = w->g;
@@ -452,7 +509,7 @@ static void assign_regions(struct work *w)
 				: n->op == OP_SCATTER			 ? REGION_SCATTER
 				: n->op == OP_QUANTISE			 ? REGION_QUANTISE
 									 : REGION_ATTENTION;
-			r = kind == REGION_ATTENTION ? gradient_region(w, i) : -1;
+			r = kind == REGION_ATTENTION ? gradient_region(w, i) : kind == REGION_QUANTISE ? quantise_region(w, i) : -1;
 			if (r < 0)
 				r = new_region(w, kind, n->type);
 		} else {
@@ -551,9 +608,9 @@ static void mark_stored(struct graph *g)
 			g->node[i].stored = true;
 }
 
-void graph_regions(struct graph *g, enum attention_maps maps)
+void graph_regions(struct graph *g, enum regions_for target)
 {
-	struct work w = {.g = g, .maps = maps};
+	struct work w = {.g = g, .target = target};
 	w.region = arena_array(&w.arena, struct region, g->nnode);
 	w.first = arena_array(&w.arena, int, g->nnode);
 	w.last = arena_array(&w.arena, int, g->nnode);

@@ -119,7 +119,7 @@ struct graph *graph_simplify(struct arena *a, const struct graph *g)
 	return to;
 }
 
-static struct graph *plan(struct arena *a, const struct graph *g, enum dot_lanes lanes, enum attention_maps maps)
+static struct graph *plan(struct arena *a, const struct graph *g, enum dot_lanes lanes, enum regions_for maps)
 {
 	struct graph *to = graph_layouts(a, graph_simplify(a, graph_lower(a, g)), lanes);
 	graph_regions(to, maps);
@@ -129,15 +129,15 @@ static struct graph *plan(struct arena *a, const struct graph *g, enum dot_lanes
 
 struct graph *graph_plan(struct arena *a, const struct graph *g)
 {
-	return plan(a, g, LANES_SIDE_BY_SIDE, MAPS_APART);
+	return plan(a, g, LANES_SIDE_BY_SIDE, REGIONS_FOR_CPU);
 }
 
 struct graph *graph_plan_gpu(struct arena *a, const struct graph *g)
 {
-	return plan(a, g, LANES_SIDE_BY_SIDE, MAPS_WITH_ATTENTION);
+	return plan(a, g, LANES_SIDE_BY_SIDE, REGIONS_FOR_GPU);
 }
 
 struct graph *graph_plan_rows(struct arena *a, const struct graph *g)
 {
-	return plan(a, g, LANES_IN_ROWS, MAPS_WITH_ATTENTION);
+	return plan(a, g, LANES_IN_ROWS, REGIONS_FOR_GPU);
 }
