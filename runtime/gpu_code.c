@@ -30,8 +30,8 @@ static void add_program(struct strbuf *out, const struct gpu_program *p)
 	const struct program *h = &p->head;
 	strbuf_adds(out, "{\"name\":");
 	add_name(out, h->name);
-	strbuf_addf(out, ",\"slab_bytes\":%llu,\"scratch_bytes\":%llu,\"waits\":%u,\"all\":", (unsigned long long)h->slab_bytes,
-		(unsigned long long)h->scratch_bytes, p->nwait);
+	strbuf_addf(out, ",\"slab_bytes\":%llu,\"scratch_bytes\":%llu,\"waits\":%u,\"waits_of_one\":%u,\"all\":", (unsigned long long)h->slab_bytes,
+		(unsigned long long)h->scratch_bytes, p->nwait, p->nwait_of_one);
 	add_name(out, p->all);
 	strbuf_adds(out, ",\"dims\":[");
 	for (uint32_t i = 0; i < h->ndim; i++) {
@@ -130,11 +130,11 @@ static bool read_program(struct arena *a, const struct json *v, struct gpu_progr
 	struct program *h = &p->head;
 	*p = (struct gpu_program){.head = {.abi = PROGRAM_ABI}, .all = ""};
 	const struct json *all = json_get(v, "all");
-	uint64_t nwait;
+	uint64_t nwait, nwait_of_one;
 	if (!name || name->kind != JSON_STRING || !all || all->kind != JSON_STRING)
 		return damaged(v, e, "a program with names was expected");
 	if (!read_size(v, "slab_bytes", &h->slab_bytes, e) || !read_size(v, "scratch_bytes", &h->scratch_bytes, e) ||
-		!read_size(v, "waits", &nwait, e) ||
+		!read_size(v, "waits", &nwait, e) || !read_size(v, "waits_of_one", &nwait_of_one, e) ||
 		!read_list(dims, v, "dims", e) || !read_list(externals, v, "externals", e) || !read_list(kernels, v, "kernels", e))
 		return false;
 	if (dims->nitem > GPU_MAX_DIMS)
@@ -146,6 +146,7 @@ static bool read_program(struct arena *a, const struct json *v, struct gpu_progr
 	h->name = name->text;
 	p->all = all->text;
 	p->nwait = (uint32_t)nwait;
+	p->nwait_of_one = (uint32_t)nwait_of_one;
 	h->ndim = (uint32_t)dims->nitem;
 	h->nexternal = (uint32_t)externals->nitem;
 	p->nkernel = (uint32_t)kernels->nitem;

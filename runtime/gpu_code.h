@@ -13,7 +13,7 @@
  * launched with as many blocks as the device holds at a time.
  *
  * As bytes: JSON, one array of programs
- *     [{"name":"step","slab_bytes":N,"scratch_bytes":N,"all":"step_all","dims":[["R",64]],
+ *     [{"name":"step","slab_bytes":N,"scratch_bytes":N,"waits":N,"waits_of_one":N,"all":"step_all","dims":[["R",64]],
  *       "externals":[["tok",kind,dtype,bytes]],"kernels":[["k0_map",shared_bytes,shared_bytes_90,[slot,offset,slot,offset]]]}]
  */
 #ifndef GPU_CODE_H
@@ -23,7 +23,7 @@
 #include "program.h"
 #include "strbuf.h"
 
-enum { GPU_THREADS = 256, GPU_MAX_DIMS = 8 };
+enum { GPU_THREADS = 256, GPU_MAX_DIMS = 8, GPU_MOST_BLOCKS = 512 /* of the kernel that does what all do */ };
 
 struct gpu_call {
 	uint64_t t[PROGRAM_MAX_ARGS]; /* device addresses */
@@ -33,6 +33,7 @@ struct gpu_call {
 struct gpu_call_all {
 	uint64_t arg;     /* device address of all kernels' arguments, addresses, in order */
 	uint64_t counter; /* of a u32 that blocks count their arrivals in */
+	uint64_t own;     /* of memory of which each block has a part of its own: scratch */
 	uint32_t before;  /* what it has when the kernel begins; arrivals are added, BLOCKS a barrier */
 	uint32_t unused;
 	int64_t dim[GPU_MAX_DIMS];
@@ -51,6 +52,7 @@ struct gpu_program {
 	uint32_t nkernel;
 	const char *all; /* the kernel that does what all do; "": there is none */
 	uint32_t nwait;  /* barriers of the grid in it */
+	uint32_t nwait_of_one; /* those that one row of few slots waits at */
 };
 
 /* Of kernel k on a device of an architecture. */

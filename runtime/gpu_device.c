@@ -111,8 +111,11 @@ bool gpu_functions_open(struct gpu_functions *f, const struct gpu_device *g, gpu
 	*f = (struct gpu_functions){.g = g, .p = p};
 	f->function = xcalloc(p->nkernel + 1, sizeof(*f->function));
 	f->nblock = xcalloc(p->nkernel + 1, sizeof(*f->nblock));
-	if (way == GPU_ALL_IN_ONE)
-		return find_function(f, 0, module, p->all, gpu_most_shared(p, g->arch), e);
+	if (way == GPU_ALL_IN_ONE) {
+		bool ok = find_function(f, 0, module, p->all, gpu_most_shared(p, g->arch), e);
+		f->nblock[0] = f->nblock[0] > GPU_MOST_BLOCKS ? GPU_MOST_BLOCKS : f->nblock[0];
+		return ok;
+	}
 	for (uint32_t i = 0; i < p->nkernel; i++)
 		if (!find_function(f, i, module, p->kernel[i].name, gpu_shared_bytes(&p->kernel[i], g->arch), e))
 			return false;

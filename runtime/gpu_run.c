@@ -162,7 +162,7 @@ static bool send_inputs(struct gpu_run *r, struct err *e)
 static bool start_all(struct gpu_run *r, const int64_t *dim, struct err *e)
 {
 	const struct gpu_program *p = r->p;
-	struct gpu_call_all call = {.arg = r->all_arg, .counter = r->counter, .before = r->arrivals};
+	struct gpu_call_all call = {.arg = r->all_arg, .counter = r->counter, .own = r->t[1 + p->head.nexternal], .before = r->arrivals};
 	void *arg[] = {&call};
 	unsigned blocks = r->code.nblock[0];
 	memcpy(call.dim, dim, p->head.ndim * sizeof(*dim));

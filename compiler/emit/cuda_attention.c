@@ -142,7 +142,7 @@ static void attention(struct cuda_fn *f)
 	cuda_line(f, "float *const q = (float *)shared, *const o = q + %lld, *const p = o + %lld;", all, all);
 	cuda_line(f, "float *const m = p + %lld, *const l = m + %lld, *const scale = l + %lld;", groups * PV_CHUNK, groups,
 		groups);
-	cuda_open(f, "for (i64 item = block; item < %s * (i64)%lld; item += BLOCKS)", cuda_extent(f, h.row),
+	cuda_open(f, "for (i64 item = block; item < %s * (i64)%lld; item += blocks)", cuda_extent(f, h.row),
 		(long long)h.h.batches);
 	cuda_line(f, "const i64 n = item / %lld;", (long long)h.h.batches);
 	cuda_line(f, "const int b = (int)(item %% %lld);", (long long)h.h.batches);

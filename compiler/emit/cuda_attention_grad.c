@@ -38,7 +38,7 @@ static void rows_part(struct cuda_fn *f, const struct cuda_heads *h)
 	f->shared_bytes = (4 * features + PV_CHUNK) * 4;
 	cuda_line(f, "float *const q = (float *)shared, *const dout = q + %lld, *const o = dout + %lld;", features, features);
 	cuda_line(f, "float *const sums = o + %lld, *const ds = sums + %lld;", features, features);
-	cuda_open(f, "for (i64 item = block; item < %s * (i64)%lld; item += BLOCKS)", cuda_extent(f, h->row), heads);
+	cuda_open(f, "for (i64 item = block; item < %s * (i64)%lld; item += blocks)", cuda_extent(f, h->row), heads);
 	cuda_line(f, "const i64 n = item / %lld;", heads);
 	cuda_line(f, "const int head = (int)(item %% %lld), b = head / %lld, g = head %% %lld;", heads, (long long)h->h.groups,
 		(long long)h->h.groups);
@@ -137,7 +137,7 @@ static void slots_part(struct cuda_fn *f, const struct cuda_heads *h)
 	cuda_line(f, "float *const vt = kt + %lld, *const w = vt + %lld, *const ds = w + %d;", TILE * row, TILE * row,
 		TILE * (TILE + 1));
 	cuda_line(f, "const i64 nrows = %s, nslots = %s;", cuda_extent(f, h->row), cuda_extent(f, h->slot));
-	cuda_open(f, "for (i64 item = block; item < (nslots + %d) / %d * %lld; item += BLOCKS)", TILE - 1, TILE, heads);
+	cuda_open(f, "for (i64 item = block; item < (nslots + %d) / %d * %lld; item += blocks)", TILE - 1, TILE, heads);
 	cuda_line(f, "const int head = (int)(item %% %lld), b = head / %lld, g = head %% %lld;", heads, (long long)h->h.groups,
 		(long long)h->h.groups);
 	cuda_line(f, "const i64 s0 = item / %lld * %d;", heads, TILE);

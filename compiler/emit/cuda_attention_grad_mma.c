@@ -291,7 +291,7 @@ void cuda_attention_grad_rows_mma(struct cuda_fn *f)
 	f->shared_bytes = words_bytes(&s);
 	cuda_line(f, "const i64 nq = %s * (i64)%lld;", cuda_extent(f, s.h.row), s.groups);
 	cuda_line(f, "const int warp = THREAD / 32, g = THREAD %% 32 / 4, t = THREAD %% 4;");
-	cuda_open(f, "for (i64 item = block; item < (nq + %d) / %d * %lld; item += BLOCKS)", BLOCK_ROWS - 1, BLOCK_ROWS,
+	cuda_open(f, "for (i64 item = block; item < (nq + %d) / %d * %lld; item += blocks)", BLOCK_ROWS - 1, BLOCK_ROWS,
 		(long long)s.h.h.batches);
 	cuda_line(f, "const int b = (int)(item %% %lld);", (long long)s.h.h.batches);
 	cuda_line(f, "const i64 q0 = item / %lld * %d + warp * %d;", (long long)s.h.h.batches, BLOCK_ROWS, ROWS);
@@ -412,7 +412,7 @@ void cuda_attention_grad_slots_mma(struct cuda_fn *f)
 	cuda_line(f, "const i64 nrows = %s, nslots = %s;", cuda_extent(f, s.h.row), cuda_extent(f, s.h.slot));
 	cuda_line(f, "const int warp = THREAD / 32, g = THREAD %% 32 / 4, t = THREAD %% 4;");
 	struct tile tile = declare_tile(f, &s);
-	cuda_open(f, "for (i64 item = block; item < (nslots + %d) / %d * %lld; item += BLOCKS)", BLOCK_ROWS - 1, BLOCK_ROWS, heads);
+	cuda_open(f, "for (i64 item = block; item < (nslots + %d) / %d * %lld; item += blocks)", BLOCK_ROWS - 1, BLOCK_ROWS, heads);
 	cuda_line(f, "const int head = (int)(item %% %lld), b = head / %lld, h = head %% %lld;", heads, s.groups, s.groups);
 	cuda_line(f, "const i64 all0 = item / %lld * %d, s0 = all0 + warp * %d;", heads, BLOCK_ROWS, ROWS);
 	load_slots(f, &s);

@@ -224,7 +224,7 @@ static void store(struct cuda_fn *f, const struct shape *s)
 
 static void many_queries(struct cuda_fn *f, const struct shape *s)
 {
-	cuda_open(f, "for (i64 item = block; item < (nq + %d) / %d * %lld; item += BLOCKS)", FEW - 1, FEW, (long long)s->h.h.batches);
+	cuda_open(f, "for (i64 item = block; item < (nq + %d) / %d * %lld; item += blocks)", FEW - 1, FEW, (long long)s->h.h.batches);
 	cuda_line(f, "const int b = (int)(item %% %lld);", (long long)s->h.h.batches);
 	cuda_line(f, "const i64 q0 = item / %lld * %d + warp * %d;", (long long)s->h.h.batches, FEW, QUERIES);
 	declare_queries(f, s);
@@ -300,7 +300,7 @@ static void few_queries(struct cuda_fn *f, const struct shape *s)
 	long long elements = QUERIES * s->features;
 	int64_t shared = declare_shared(f, s);
 	f->shared_bytes = shared > f->shared_bytes ? shared : f->shared_bytes;
-	cuda_open(f, "for (i64 item = block; item < (nq + %d) / %d * %lld; item += BLOCKS)", QUERIES - 1, QUERIES,
+	cuda_open(f, "for (i64 item = block; item < (nq + %d) / %d * %lld; item += blocks)", QUERIES - 1, QUERIES,
 		(long long)s->h.h.batches);
 	cuda_line(f, "const int b = (int)(item %% %lld);", (long long)s->h.h.batches);
 	cuda_line(f, "const i64 q0 = item / %lld * %d;", (long long)s->h.h.batches, QUERIES);
@@ -387,7 +387,7 @@ static void split_ranges(struct cuda_fn *f, const struct shape *few)
 	split.spares = true;
 	f->shared_bytes = query_bytes(s) > f->shared_bytes ? query_bytes(s) : f->shared_bytes;
 	cuda_line(f, "const int nrange = (seen + %d) / %d;", RANGE - 1, RANGE);
-	cuda_open(f, "for (i64 item = warp * (i64)BLOCKS + block; item < (nq + %d) / %d * %lld * nrange; item += %d * (i64)BLOCKS)", QUERIES - 1,
+	cuda_open(f, "for (i64 item = warp * (i64)blocks + block; item < (nq + %d) / %d * %lld * nrange; item += %d * (i64)blocks)", QUERIES - 1,
 		QUERIES, batches, WARPS);
 	cuda_line(f, "const int range = (int)(item %% nrange), b = (int)(item / nrange %% %lld);", batches);
 	cuda_line(f, "const i64 q0 = item / nrange / %lld * %d;", batches, QUERIES);
@@ -439,7 +439,7 @@ static void merge_ranges(struct cuda_fn *f, const struct shape *s)
 	cuda_line(f, "if (seen <= %d) return;", LONG);
 	cuda_line(f, "const int nrange = (seen + %d) / %d;", RANGE - 1, RANGE);
 	cuda_line(f, "float *const most = (float *)shared, *const factor = most + THREADS, *const weighted = factor + 2 * THREADS;");
-	cuda_open(f, "for (i64 item = block; item < nq * %lld; item += BLOCKS)", batches);
+	cuda_open(f, "for (i64 item = block; item < nq * %lld; item += blocks)", batches);
 	cuda_line(f, "const int b = (int)(item %% %lld), c = THREAD;", batches);
 	cuda_line(f, "const i64 query = item / %lld;", batches);
 	declare_parts(f, s, "query");

@@ -43,7 +43,7 @@ void cuda_quantise(struct cuda_fn *f, int part)
 	(void)part;
 	spot_init(f, &s);
 	cuda_line(f, "const i64 n = (%s) * (i64)%lld;", cuda_extents(f, t, 0, t->outer), (long long)shape.nblock);
-	cuda_open(f, "for (i64 w = block * (i64)(THREADS / 32) + THREAD / 32; w < n; w += BLOCKS * (i64)(THREADS / 32))");
+	cuda_open(f, "for (i64 w = block * (i64)(THREADS / 32) + THREAD / 32; w < n; w += blocks * (i64)(THREADS / 32))");
 	cuda_line(f, "const i64 row = w / %lld;", (long long)shape.nblock);
 	cuda_line(f, "const int k = (int)(w %% %lld) * 32 + THREAD %% 32;", (long long)shape.nblock);
 	cuda_line(f, "float x = 0;");

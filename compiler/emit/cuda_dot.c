@@ -84,7 +84,7 @@ static void dot_f32(struct cuda_fn *f, const struct cuda_dots *d)
 		(long long)((first->nlanes + TILE_N - 1) / TILE_N));
 	cuda_line(f, "float *const a = (float *)shared, *const b = a + %d;", TILE_K * TILE_N);
 	cuda_line(f, "const int row = THREAD / %d, lane = THREAD %% %d * 4;", TILE_N / 4, TILE_N / 4);
-	cuda_open(f, "for (i64 item = block; item < (nm + %d) / %d * across; item += BLOCKS)", TILE_M - 1, TILE_M);
+	cuda_open(f, "for (i64 item = block; item < (nm + %d) / %d * across; item += blocks)", TILE_M - 1, TILE_M);
 	cuda_line(f, "const i64 n0 = item %% across * %d, m0 = item / across * %d;", TILE_N, TILE_M);
 	for (int i = 0; i < d->ndot; i++) {
 		total[i] = cuda_name(f, "total");

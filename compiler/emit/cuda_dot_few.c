@@ -152,7 +152,7 @@ void cuda_dot_few(struct cuda_fn *f, const struct cuda_dots *d)
 	long long stride = WARPS * tokens * lanes;
 	const char *value[CUDA_MAX_DOTS];
 	cuda_line(f, "float *const part = (float *)shared;");
-	cuda_open(f, "for (int item = block; item < %s; item += BLOCKS)", cuda_few_items(f, d));
+	cuda_open(f, "for (int item = block; item < %s; item += blocks)", cuda_few_items(f, d));
 	cuda_line(f, "const i64 m0 = item / %lld * %d;", (long long)items_of(d), tokens);
 	cuda_line(f, "const int place = item %% %lld;", (long long)items_of(d));
 	cuda_line(f, "const int panel0 = place%s;", panels == 2 ? " * 2, panel1 = panel0 + 1" : "");

@@ -20,7 +20,7 @@ void cuda_dot_mma(struct cuda_fn *f, const struct cuda_dots *d)
 	cuda_line(f, "const i64 nm = %s;", cuda_extents(f, &d->dot[0].m, 0, d->dot[0].m.naxis));
 	cuda_line(f, "const int warp = THREAD / 32, g = THREAD %% 32 / 4, t = THREAD %% 4;");
 	if (few && many) {
-		cuda_line(f, "const i64 one = (%s + BLOCKS - 1) / BLOCKS * %d, other = (%s + BLOCKS - 1) / BLOCKS * %s;", cuda_few_items(f, d),
+		cuda_line(f, "const i64 one = (%s + blocks - 1) / blocks * %d, other = (%s + blocks - 1) / blocks * %s;", cuda_few_items(f, d),
 			FEW_ROUNDS, cuda_many_items(f, d), wide ? cuda_text(f, "(WGMMA ? %d : %d)", WGMMA_ROUNDS, MANY_ROUNDS)
 			: cuda_text(f, "%d", MANY_ROUNDS));
 		cuda_open(f, "if (one <= other)");

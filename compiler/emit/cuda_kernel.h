@@ -2,7 +2,7 @@
  * Inside the CUDA emitter: one function under construction, and what the region emitters share.
  *
  * Code is text; a value is the name of a variable of the function. Each thread computes whole elements: what runs
- * along what is a loop of the region's emitter, never of a value's. Items are dealt to blocks by `block`, a number below BLOCKS that need
+ * along what is a loop of the region's emitter, never of a value's. Items are dealt to blocks by `block`, a number below `blocks` that need
  * not be the block's own.
  */
 #ifndef CUDA_KERNEL_H

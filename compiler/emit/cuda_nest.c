@@ -12,7 +12,7 @@ void cuda_map(struct cuda_fn *f, int part)
 	(void)part;
 	spot_init(f, &s);
 	cuda_line(f, "const i64 n = %s;", cuda_extents(f, space, 0, space->naxis));
-	cuda_open(f, "for (i64 i = block * (i64)THREADS + THREAD; i < n; i += BLOCKS * (i64)THREADS)");
+	cuda_open(f, "for (i64 i = block * (i64)THREADS + THREAD; i < n; i += blocks * (i64)THREADS)");
 	cuda_unflatten(f, &s, space, 0, space->naxis, "i");
 	cuda_store_all(f, &s);
 	cuda_close(f);
@@ -193,7 +193,7 @@ void cuda_reduce(struct cuda_fn *f, int part)
 		cuda_extents(f, &r.reduced, 0, r.reduced.naxis));
 	if (r.wide)
 		ask_for_params(f);
-	cuda_open(f, "for (i64 first = block * (i64)%d; first < nrows; first += BLOCKS * (i64)%d)", rows, rows);
+	cuda_open(f, "for (i64 first = block * (i64)%d; first < nrows; first += blocks * (i64)%d)", rows, rows);
 	cuda_line(f, "const int live = first + row < nrows;");
 	cuda_line(f, "const i64 at = live ? first + row : 0;");
 	cuda_unflatten(f, &r.row, &r.kept, 0, r.kept.naxis, "at");
@@ -249,7 +249,7 @@ void cuda_scatter(struct cuda_fn *f, int part)
 			columns.axis[columns.naxis++] = node->type.axis[i];
 	cuda_line(f, "const i64 nrows = %s, ncolumns = %s, nadded = %s;", cuda_extent(f, node->axis),
 		cuda_extents(f, &columns, 0, columns.naxis), cuda_extent(f, x->type.axis[0]));
-	cuda_line(f, "const i64 each = (nrows + BLOCKS - 1) / BLOCKS, from = block * each;");
+	cuda_line(f, "const i64 each = (nrows + blocks - 1) / blocks, from = block * each;");
 	cuda_line(f, "const i64 to = from + each < nrows ? from + each : nrows;");
 	cuda_open(f, "for (i64 c = THREAD; c < ncolumns; c += THREADS)");
 	spot_init(f, &clear);

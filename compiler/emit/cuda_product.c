@@ -82,7 +82,7 @@ void cuda_behind_products(struct cuda_fn *f)
 	const char *value[CUDA_MAX_DOTS];
 	f->scratch_bytes = cuda_product_place(f->g, f->region, d.ndot);
 	cuda_line(f, "const i64 nm = %s, nn = %lld;", cuda_extents(f, &first->m, 0, first->m.naxis), (long long)first->nlanes);
-	cuda_open(f, "for (i64 i = block * (i64)THREADS + THREAD; i < nm * nn; i += BLOCKS * (i64)THREADS)");
+	cuda_open(f, "for (i64 i = block * (i64)THREADS + THREAD; i < nm * nn; i += blocks * (i64)THREADS)");
 	cuda_line(f, "const i64 m = i / nn, n = i %% nn;");
 	for (int i = 0; i < d.ndot; i++) {
 		value[i] = cuda_name(f, "product");

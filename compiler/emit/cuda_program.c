@@ -1,6 +1,7 @@
 /* Programs of the CUDA emitter: a function for each distinct region (region_key.h), and tables of what calls them. */
 #include "cuda_dot.h"
 #include "cuda_dot_wgmma.h"
+#include "cuda_own.h"
 #include "cuda_product.h"
 #include "heads.h"
 
@@ -90,11 +91,11 @@ static void emit_body(struct unit *u, struct cuda_fn *f, const char *name, int p
 	if (f->scratch_bytes)
 		strbuf_addf(&head, "\tu8 *const scratch = global(arg[%d]);\n", f->narg);
 	add_dims(&head, f);
-	strbuf_adds(&head, "\t(void)arg;\n\t(void)dim;\n\t(void)shared;\n\t(void)block;\n");
+	strbuf_adds(&head, "\t(void)arg;\n\t(void)dim;\n\t(void)shared;\n\t(void)block;\n\t(void)blocks;\n");
 	strbuf_add(&head, body.s, body.n);
-	emit_function(u, f, arena_printf(u->arena, "%s void %s_body(u8 *const *arg, const i64 *dim, u8 *shared, int block)",
+	emit_function(u, f, arena_printf(u->arena, "%s void %s_body(u8 *const *arg, const i64 *dim, u8 *shared, int block, int blocks)",
 		one_of_all ? "STEP" : "DEVICE", name), &head);
-	strbuf_addf(&u->text, "KERNEL %s(struct call c)\n{\n\tSHARED;\n\t%s_body(c.t, c.dim, shared, BLOCK);\n}\n", name, name);
+	strbuf_addf(&u->text, "KERNEL %s(struct call c)\n{\n\tSHARED;\n\t%s_body(c.t, c.dim, shared, BLOCK, BLOCKS);\n}\n", name, name);
 	strbuf_release(&head);
 	strbuf_release(&body);
 }
@@ -156,8 +157,11 @@ static const struct compiled *compile(struct unit *u, const struct graph *g, int
 
 /* A kernel's turn where one does what all do. */
 struct turn {
-	/* It must not run beside those since the last that waited; or has no turn unless some row has many slots. */
-	enum { BESIDE, WAITS, WAITS_IF_LONG } waits;
+	/* It must not run beside those since the last that waited; or has no turn unless some row has many slots. Where blocks have norms of
+	 * their own (cuda_own.h) and where they do not. */
+	enum waits { BESIDE, WAITS, WAITS_IF_LONG } waits[2];
+	bool alone; /* each block does all of it, where they have */
+	int own;    /* which of its arguments is in a block's own memory there; -1: none */
 	bool asks, splits;
 	int64_t items; /* struct compiled */
 	uint32_t arg;  /* its first argument */
@@ -175,6 +179,8 @@ struct tables {
 	int nkernel;
 	int64_t scratch_bytes;
 	struct cuda_products products;
+	bool *own;         /* of each node */
+	int64_t own_bytes; /* of a block */
 };
 
 static void add_external(struct tables *t, const char *name, enum program_external_kind kind, int node)
@@ -201,7 +207,7 @@ static void list_externals(struct tables *t)
 
 static struct program_arg place_in_scratch(const struct tables *t, int64_t offset)
 {
-	return (struct program_arg){(uint64_t)t->nexternal + 1, (uint64_t)offset};
+	return (struct program_arg){(uint64_t)t->nexternal + 1, (uint64_t)(offset + t->own_bytes * GPU_MOST_BLOCKS)};
 }
 
 static struct program_arg place_of(const struct tables *t, int n)
@@ -225,6 +231,9 @@ static void add_kernel(struct tables *t, const struct compiled *c, const struct 
 	if (c->scratch_bytes > t->scratch_bytes)
 		t->scratch_bytes = c->scratch_bytes;
 	uint32_t first = before ? t->turn[nturn - 1].arg + before->narg : 0;
+	turn.own = -1;
+	for (int i = 0; i < c->narg; i++)
+		turn.own = t->own[key->external[c->arg[i]]] ? i : turn.own;
 	turn.asks = c->asks;
 	turn.splits = c->splits;
 	turn.items = c->items;
@@ -276,42 +285,46 @@ static int function_number(const struct tables *t, int k)
  * beside the next one. So do a turn's arguments come to shared memory, to the half that the turn before does not use. Warp 0
  * waits for the barrier and does nothing of it.
  */
-enum { MOST_CONSTANT = 1700 }; /* rows of both tables in constant memory, of which there are 64 KB */
+enum { MOST_CONSTANT = 1300 }; /* rows of both tables in constant memory, of which there are 64 KB */
 
-static void emit_turns(struct unit *u, const struct tables *t, int number, uint32_t *nwait)
+/* Both ways' rows, of which the second way's stand behind the first's: without norms of blocks' own, and with them. */
+struct rows {
+	struct strbuf steps, asks;
+	int nask;
+};
+
+/* What is asked for at turn k, and what turn is the next that asks. */
+static int add_asks(struct rows *rows, const struct tables *t, int way, int k, int64_t skip)
 {
-	const char *table = t->nkernel > MOST_CONSTANT ? "TABLE" : "SMALL_TABLE";
-	struct strbuf asks;
-	int asked = 0, nask = 0;
+	int next = k;
+	while (next < t->nkernel && !t->turn[next].asks)
+		next++;
+	for (int first = next; next < t->nkernel && (next == first || !t->turn[next].waits[way]); next++) {
+		skip = t->turn[next].waits[way] ? 0 : skip;
+		if (t->turn[next].asks)
+			strbuf_addf(&rows->asks, "%s{%d, %u, %d}", rows->nask++ ? ", " : "", function_number(t, next), t->turn[next].arg, (int)skip);
+		skip += t->turn[next].items;
+	}
+	return next;
+}
+
+/* nwait: how many wait, of them those that do only where a row has many slots. */
+static void add_turns(struct rows *rows, const struct tables *t, int way, uint32_t nwait[2])
+{
+	int asked = 0;
 	int64_t skip = 0;
-	strbuf_init(&asks);
-	strbuf_addf(&u->text, "\n/* %s: kernel, first argument and how many, whether it waits, blocks that have work, what was asked for */\n"
-		"%s struct step p%d_steps[] = {", t->g->name, table, number);
+	nwait[0] = nwait[1] = 0;
 	for (int k = 0; k < t->nkernel; k++) {
 		const struct turn *turn = &t->turn[k];
-		skip = turn->waits ? 0 : skip;
-		*nwait += turn->waits != BESIDE;
-		if (k >= asked) {
-			int first = k;
-			int64_t ahead = skip;
-			while (first < t->nkernel && !t->turn[first].asks)
-				first++;
-			for (asked = first; asked < t->nkernel && (asked == first || !t->turn[asked].waits); asked++) {
-				ahead = t->turn[asked].waits ? 0 : ahead;
-				if (t->turn[asked].asks)
-					strbuf_addf(&asks, "%s{%d, %u, %d}", nask++ ? ", " : "", function_number(t, asked), t->turn[asked].arg,
-						(int)ahead);
-				ahead += t->turn[asked].items;
-			}
-		}
-		strbuf_addf(&u->text, "%s{%d, %u, %u, %d, %d, %d}", k ? ", " : "", function_number(t, k), turn->arg, t->kernel[k].narg,
-			turn->waits, (int)skip, nask);
+		skip = turn->waits[way] ? 0 : skip;
+		nwait[0] += turn->waits[way] != BESIDE;
+		nwait[1] += turn->waits[way] == WAITS_IF_LONG;
+		if (k >= asked)
+			asked = add_asks(rows, t, way, k, skip);
+		strbuf_addf(&rows->steps, "%s{%d, %u, %u, %d, %d, %d, %d, %d}", k || way ? ", " : "", function_number(t, k), turn->arg,
+			t->kernel[k].narg, turn->waits[way], (int)skip, rows->nask, way ? turn->own : -1, way && turn->alone);
 		skip += turn->items;
 	}
-	strbuf_addf(&u->text, "};\n%s struct ask p%d_asks[] = {", table, number);
-	strbuf_add(&u->text, asks.s, asks.n);
-	strbuf_adds(&u->text, nask ? "};\n" : "{0, 0, 0}};\n");
-	strbuf_release(&asks);
 }
 
 /* "case N:", where kernel k is the first that runs function N. */
@@ -335,28 +348,55 @@ static void emit_is_long(struct unit *u, const struct tables *t)
 	}
 }
 
-static const char *emit_all(struct unit *u, const struct tables *t, int number, uint32_t *nwait)
+/* nwait: barriers in all, and those that one row of few slots waits at. */
+static const char *emit_all(struct unit *u, const struct tables *t, int number, uint32_t nwait[2])
 {
 	const char *name = arena_printf(u->arena, "p%d_all", number);
-	emit_turns(u, t, number, nwait);
+	int nway = t->own_bytes ? 2 : 1, ndim = 0, nask[2] = {0};
+	const char *table = t->nkernel * nway > MOST_CONSTANT ? "TABLE" : "SMALL_TABLE";
+	struct rows rows = {.nask = 0};
+	uint32_t wait[2][2];
+	strbuf_init(&rows.steps);
+	strbuf_init(&rows.asks);
+	for (int way = 0; way < nway; way++) {
+		nask[way] = rows.nask;
+		add_turns(&rows, t, way, wait[way]);
+	}
+	nwait[0] = wait[0][0];
+	nwait[1] = wait[nway - 1][0] - wait[nway - 1][1];
+	for (int i = 0; i < t->g->naxis; i++)
+		ndim += t->g->axis[i].dynamic;
+	strbuf_addf(&u->text, "\n/* %s: kernel, first argument and how many, whether it waits, blocks that have work, what was asked for, which argument is in a "
+		"block's\n * own memory, whether each block does all of it */\n%s struct step p%d_steps[] = {%.*s};\n%s struct ask p%d_asks[] = {%.*s};\n",
+		t->g->name, table, number, (int)rows.steps.n, rows.steps.s, table, number, rows.nask ? (int)rows.asks.n : 9,
+		rows.nask ? rows.asks.s : "{0, 0, 0}");
 	strbuf_addf(&u->text, "KERNEL_ALL %s(struct call_all c)\n{\n\tSHARED;\n\tSHARED_ARGS;\n\tu32 nwait = 0, nskip = 0;\n"
-		"\tint asked = 0, turn = 0, is_long = 0;\n", name);
+		"\tint turn = 0, is_long = 0, alone = %d;\n\tfor (int i = 0; i < %d; i++)\n\t\talone = alone && c.dim[i] <= %d;\n"
+		"\tint asked = alone ? %d : 0;\n\tconst int first = alone ? %d : 0;\n", name, nway == 2, ndim, OWN_ROWS, nask[1], t->nkernel);
 	emit_is_long(u, t);
-	strbuf_addf(&u->text, "\tfor (int i = 0; i < %d; i++) {\n\t\tconst struct step s = p%d_steps[i];\n"
+	strbuf_addf(&u->text, "\tfor (int i = first; i < first + %d; i++) {\n\t\tconst struct step s = p%d_steps[i];\n"
 		"\t\tif (s.waits == %d && !is_long) {\n\t\t\tnskip++;\n\t\t\tcontinue;\n\t\t}\n\t\tturn ^= 1;\n"
 		"\t\tif (s.waits)\n\t\t\tarrive_blocks(&c);\n"
-		"\t\tif (THREAD >= 32 && THREAD - 32 < s.narg)\n\t\t\tall_arg[turn][THREAD - 32] = c.arg[s.arg + THREAD - 32];\n"
+		"\t\tif (THREAD >= 32 && THREAD - 32 < s.narg)\n\t\t\tall_arg[turn][THREAD - 32] = THREAD - 32 == s.own ? "
+		"c.own + (i64)BLOCK * %lld : c.arg[s.arg + THREAD - 32];\n"
 		"\t\tfor (; asked < s.asked; asked++) {\n\t\t\tconst struct ask a = p%d_asks[asked];\n\t\t\tswitch (a.kernel) {\n",
-		t->nkernel, number, WAITS_IF_LONG, number);
+		t->nkernel, number, WAITS_IF_LONG, (long long)t->own_bytes, number);
 	for (int k = 0; k < t->nkernel; k++)
 		if (t->turn[k].asks)
 			emit_case(u, t, k, "ask(c.arg + a.arg, block_behind(a.skip))");
 	strbuf_adds(&u->text, "\t\t\t}\n\t\t}\n\t\tif (s.waits)\n\t\t\twait_blocks(&c, &nwait);\n\t\telse\n\t\t\tsync_block();\n"
-		"\t\tswitch (s.kernel) {\n");
+		"\t\tconst int block = s.alone ? 0 : block_behind(s.skip), blocks = s.alone ? 1 : BLOCKS;\n\t\tswitch (s.kernel) {\n");
 	for (int k = 0; k < t->nkernel; k++)
-		emit_case(u, t, k, "body(all_arg[turn], c.dim, shared, block_behind(s.skip))");
-	strbuf_adds(&u->text, "\t\t}\n\t}\n\tskip_waits(&c, nskip);\n}\n");
+		emit_case(u, t, k, "body(all_arg[turn], c.dim, shared, block, blocks)");
+	strbuf_addf(&u->text, "\t\t}\n\t}\n\tskip_waits(&c, nskip + (alone ? %u : 0));\n}\n", wait[0][0] - wait[nway - 1][0]);
+	strbuf_release(&rows.steps);
+	strbuf_release(&rows.asks);
 	return name;
+}
+
+static enum waits waits_of(int part, bool splits, bool waits)
+{
+	return part ? splits ? WAITS_IF_LONG : WAITS : waits || splits ? WAITS : BESIDE;
 }
 
 static struct gpu_program emit_program(struct unit *u, const struct graph *g, int number, struct cuda_products *products)
@@ -364,9 +404,11 @@ static struct gpu_program emit_program(struct unit *u, const struct graph *g, in
 	struct tables t = {.a = u->arena, .g = g};
 	struct program_dim *dim = NULL;
 	uint32_t ndim = 0;
-	const bool *waits = graph_waits(u->arena, g, g->nregion);
+	bool one_of_all = graph_has_few_rows(g) && !u->of_library;
+	t.own = one_of_all ? cuda_own(u->arena, g, &t.own_bytes) : arena_array(u->arena, bool, g->nnode + 1);
+	const bool *waits = graph_waits(u->arena, g, g->nregion, NULL), *waits_own = graph_waits(u->arena, g, g->nregion, t.own);
 	const char *all = "";
-	uint32_t nwait = 0;
+	uint32_t nwait[2] = {0};
 	list_externals(&t);
 	for (int r = 0; r < g->nregion; r++) {
 		struct region_key key = region_key(u->arena, g, r);
@@ -375,10 +417,12 @@ static struct gpu_program emit_program(struct unit *u, const struct graph *g, in
 			add_products(&t, &g->region[r]);
 		if (of_library && cuda_is_only_products(g, &g->region[r]))
 			continue;
-		bool splits = cuda_attention_splits(g, &g->region[r]);
+		bool splits = cuda_attention_splits(g, &g->region[r]), alone = false;
+		for (int i = 0; i < g->region[r].nnode; i++)
+			alone = alone || t.own[g->region[r].node[i]];
 		for (int part = 0; part < cuda_parts(g, &g->region[r]); part++)
 			add_kernel(&t, compile(u, g, r, part, &key), &key,
-				(struct turn){.waits = part ? splits ? WAITS_IF_LONG : WAITS : waits[r] || splits ? WAITS : BESIDE,
+				(struct turn){.waits = {waits_of(part, splits, waits[r]), waits_of(part, splits, waits_own[r])}, .alone = alone,
 					.hi = splits ? attention_heads(g, &g->node[g->region[r].node[0]]).hi : -1});
 	}
 	for (int i = 0; i < g->naxis; i++)
@@ -387,11 +431,11 @@ static struct gpu_program emit_program(struct unit *u, const struct graph *g, in
 	if (ndim > GPU_MAX_DIMS)
 		BUG("graph '%s' has more than %d dynamic axes", g->name, GPU_MAX_DIMS);
 	*products = t.products;
-	if (graph_has_few_rows(g) && !u->of_library)
-		all = emit_all(u, &t, number, &nwait);
+	if (one_of_all)
+		all = emit_all(u, &t, number, nwait);
 	return (struct gpu_program){.head = {.abi = PROGRAM_ABI, .nexternal = (uint32_t)t.nexternal, .ndim = ndim, .name = g->name,
-		.external = t.external, .dim = dim, .slab_bytes = (uint64_t)g->slab_bytes, .scratch_bytes = (uint64_t)t.scratch_bytes},
-		.kernel = t.kernel, .nkernel = (uint32_t)t.nkernel, .all = all, .nwait = nwait};
+		.external = t.external, .dim = dim, .slab_bytes = (uint64_t)g->slab_bytes, .scratch_bytes = (uint64_t)(t.own_bytes * GPU_MOST_BLOCKS + t.scratch_bytes)},
+		.kernel = t.kernel, .nkernel = (uint32_t)t.nkernel, .all = all, .nwait = nwait[0], .nwait_of_one = nwait[1]};
 }
 
 static struct cuda_source emit(struct unit *u, const struct graph *const *graph, int ngraph)

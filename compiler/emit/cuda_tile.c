@@ -31,7 +31,7 @@ const char *cuda_tile_items(struct cuda_fn *f, const struct cuda_tile *t)
 void cuda_tile_begin(struct cuda_fn *f, const struct cuda_tile *t)
 {
 	cuda_line(f, "const int groups = (int)((nm + %d) / %d);", t->tokens - 1, t->tokens);
-	cuda_open(f, "for (int item = block; item < groups * %lld; item += BLOCKS)", (long long)t->across);
+	cuda_open(f, "for (int item = block; item < groups * %lld; item += blocks)", (long long)t->across);
 	cuda_line(f, "const int n0 = item / groups * %d;", t->lanes);
 	cuda_line(f, "const i64 m0 = item %% groups * %d;", t->tokens);
 }

@@ -300,7 +300,7 @@ static LLVMValueRef emit_program(struct unit *u, const struct graph *g)
 	LLVMValueRef *kernel = arena_array(u->arena, LLVMValueRef, g->nregion);
 	LLVMValueRef dim[UINT8_MAX + 1];
 	int ndim = 0;
-	const bool *waits = graph_waits(u->arena, g, PROGRAM_MAX_GROUP);
+	const bool *waits = graph_waits(u->arena, g, PROGRAM_MAX_GROUP, NULL);
 	u->scratch_bytes = 0;
 	for (int r = 0; r < g->nregion; r++) {
 		struct region_key key;

@@ -327,8 +327,9 @@ bool graph_has_few_rows(const struct graph *g);
 void graph_slab(struct graph *g);    /* slab.c: fills node.offset, slab_bytes; 64-byte aligned */
 
 /* wait.c, of a planned graph: which regions must not run beside those since the last that waited, of which there
- * are at most `most`. One flag per region. */
-bool *graph_waits(struct arena *a, const struct graph *g, int most);
+ * are at most `most`. One flag per region. own: of each node, whether
+ * all that run have it in memory of their own; NULL: none. */
+bool *graph_waits(struct arena *a, const struct graph *g, int most, const bool *own);
 
 /* All of the above in order: the form that emitters take. For GPUs: REGIONS_FOR_GPU. */
 struct graph *graph_plan(struct arena *a, const struct graph *g);

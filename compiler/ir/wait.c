@@ -23,15 +23,15 @@ static bool has_memory(const struct node *n)
 	return n->region >= 0 || n->op == OP_INPUT || n->op == OP_PARAM || n->op == OP_STATE;
 }
 
-static void collect(struct arena *a, const struct graph *g, int r, struct touches *t)
+static void collect(struct arena *a, const struct graph *g, int r, const bool *own, struct touches *t)
 {
 	for (int k = 0; k < g->region[r].nnode; k++) {
 		int i = g->region[r].node[k];
 		const struct node *n = &g->node[i];
-		if (n->stored)
+		if (n->stored && !(own && own[i]))
 			*arena_push(a, t->touch, t->ntouch) = (struct touch){state_of(g, i), true};
 		for (int s = 0; s < op_info[n->op].nsrc; s++)
-			if (g->node[n->src[s]].region != r && has_memory(&g->node[n->src[s]]))
+			if (g->node[n->src[s]].region != r && has_memory(&g->node[n->src[s]]) && !(own && own[n->src[s]]))
 				*arena_push(a, t->touch, t->ntouch) =
 					(struct touch){state_of(g, n->src[s]), false};
 	}
@@ -55,14 +55,14 @@ static bool conflict(const struct graph *g, const struct touches *a, const struc
 	return false;
 }
 
-bool *graph_waits(struct arena *a, const struct graph *g, int most)
+bool *graph_waits(struct arena *a, const struct graph *g, int most, const bool *own)
 {
 	struct arena scratch = {0};
 	struct touches *t = arena_array(&scratch, struct touches, g->nregion + 1);
 	bool *waits = arena_array(a, bool, g->nregion + 1);
 	int first = 0; /* of the group */
 	for (int r = 0; r < g->nregion; r++) {
-		collect(&scratch, g, r, &t[r]);
+		collect(&scratch, g, r, own, &t[r]);
 		waits[r] = r - first == most;
 		for (int k = first; k < r && !waits[r]; k++)
 			waits[r] = conflict(g, &t[k], &t[r]);

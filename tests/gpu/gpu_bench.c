@@ -226,7 +226,7 @@ static void measure(struct gpu_device *g, const struct shape *s, size_t class)
 	printf("{\"model\":\"%s-%s\",\"device\":\"%s\",\"sm\":%d,\"decode_tokens_per_second\":%.1f,\"bytes_per_token\":%llu,"
 		"\"copy_bytes_per_second\":%.3e,\"of_copy\":%.3f,\"phases\":%u,\"prefill_rows\":%d,\"prefill_tokens_per_second\":%.0f,"
 		"\"prefill_flops\":%.3e}\n", s->name, classes[class].name, g->name, g->arch, 1 / token,
-		(unsigned long long)m.weight_bytes, copy, (double)m.weight_bytes / token / copy, m.source.program[1].nwait, rows,
+		(unsigned long long)m.weight_bytes, copy, (double)m.weight_bytes / token / copy, m.source.program[1].nwait_of_one, rows,
 		rows / all, 2 * block * s->layers * rows / all);
 	fflush(stdout);
 	subject_close(&m);

@@ -365,8 +365,9 @@ static void add_resources(struct strbuf *out, struct arena *a, const struct cuda
 		while (r < p->nkernel && strcmp(p->kernel[r].name, k[i].name))
 			r++;
 		if (*p->all ? !strcmp(p->all, k[i].name) : r < p->nkernel)
-			strbuf_addf(out, "%-7s %-14s %4d %6d %7llu\n", class, k[i].name, k[i].registers, k[i].stack_bytes,
-				(unsigned long long)(*p->all ? gpu_most_shared(p, 90) : p->kernel[r].shared_bytes_90));
+			strbuf_addf(out, "%-7s %-14s %4d %6d %7llu%s\n", class, k[i].name, k[i].registers, k[i].stack_bytes,
+				(unsigned long long)(*p->all ? gpu_most_shared(p, 90) : p->kernel[r].shared_bytes_90),
+				*p->all ? arena_printf(a, " %4u", p->nwait_of_one) : "");
 	}
 }
 
@@ -407,7 +408,7 @@ TEST(cuda_models_compile)
 	if (!nvrtc)
 		return;
 	strbuf_init(&table);
-	strbuf_addf(&table, "NVRTC %d.%d, sm_90: class, kernel, registers, bytes of stack, bytes of shared memory\n", nvrtc->major,
+	strbuf_addf(&table, "NVRTC %d.%d, sm_90: class, kernel, registers, bytes of stack, bytes of shared memory; barriers of a row that decodes\n", nvrtc->major,
 		nvrtc->minor);
 	for (size_t c = 0; c < NELEM(classes); c++) {
 		struct arena a = {0};

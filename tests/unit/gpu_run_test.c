@@ -258,8 +258,8 @@ TEST(damaged_tables_are_refused)
 		{"{}", "the table of GPU code is damaged at byte 1: a list of programs was expected"},
 		{"[{}]", "the table of GPU code is damaged at byte 2: a program with names was expected"},
 		{"[{\"name\":\"x\",\"all\":\"\",\"slab_bytes\":-1}]", "the table of GPU code is damaged at byte 2: slab_bytes"},
-		{"[{\"name\":\"x\",\"slab_bytes\":1,\"scratch_bytes\":0,\"waits\":0,\"all\":\"\",\"dims\":[],\"externals\":[],\"kernels\":[[\"k\",0,0,[2,0]]]}]",
-			"the table of GPU code is damaged at byte 112: an argument was expected"},
+		{"[{\"name\":\"x\",\"slab_bytes\":1,\"scratch_bytes\":0,\"waits\":0,\"waits_of_one\":0,\"all\":\"\",\"dims\":[],\"externals\":[],\"kernels\":[[\"k\",0,0,[2,0]]]}]",
+			"the table of GPU code is damaged at byte 129: an argument was expected"},
 	};
 	for (size_t i = 0; i < NELEM(cases); i++) {
 		struct arena a = {0};
