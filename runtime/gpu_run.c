@@ -35,19 +35,27 @@ static uint64_t shared_with(const struct gpu_run *with, const struct program_ext
 	return y->kind == x->kind && y->bytes == x->bytes ? with->t[1 + i] : 0;
 }
 
-/* One allocation, from `base` on; places in it are the table, then the arguments of the kernel that does what all do, and
- * its counter. t NULL: only how large it is. */
+static uint64_t input_bytes(const struct program *h)
+{
+	uint64_t n = 0;
+	for (uint32_t i = 0; i < h->nexternal; i++)
+		n += h->external[i].kind == EXTERNAL_INPUT ? padded(h->external[i].bytes) : 0;
+	return n;
+}
+
+/* One allocation, from `base` on: inputs, which are sent together, the rest of the table, then the arguments of the kernel that does what
+ * all do, and its counter. t NULL: only how large it is. */
 static uint64_t place(const struct gpu_program *p, const struct gpu_run *with, uint64_t base, uint64_t *t)
 {
 	const struct program *h = &p->head;
 	const uint64_t part[] = {h->slab_bytes, h->scratch_bytes, all_args(p) * sizeof(uint64_t), sizeof(uint32_t)};
 	const uint32_t slot[] = {0, 1 + h->nexternal, 2 + h->nexternal, 3 + h->nexternal};
-	uint64_t at = 0;
+	uint64_t input = 0, at = input_bytes(h);
 	for (uint32_t i = 0; i < h->nexternal; i++) {
-		uint64_t there = shared_with(with, &h->external[i]);
+		uint64_t there = shared_with(with, &h->external[i]), *next = h->external[i].kind == EXTERNAL_INPUT ? &input : &at;
 		if (t)
-			t[1 + i] = there ? there : base + at;
-		at += there ? 0 : padded(h->external[i].bytes);
+			t[1 + i] = there ? there : base + *next;
+		*next += there ? 0 : padded(h->external[i].bytes);
 	}
 	for (size_t i = 0; i < NELEM(slot); i++) {
 		if (t)
@@ -115,6 +123,7 @@ bool gpu_run_open(struct gpu_run *r, const struct gpu_run_request *q, struct err
 	const struct gpu_program *p = q->p;
 	*r = (struct gpu_run){.g = q->g, .p = p, .host = q->host, .with = q->with, .bytes = place(p, q->with, 0, NULL)};
 	r->t = xcalloc(p->head.nexternal + 4, sizeof(*r->t));
+	r->inputs = xcalloc(1, input_bytes(&p->head) + 1);
 	bool ok = gpu_has_room(r->g, r->bytes, e) && gpu_ok(d, d->stream_new(&r->stream, STREAM_NON_BLOCKING), "making a stream", e) &&
 		gpu_ok(d, d->alloc(&r->base, r->bytes ? r->bytes : 1), "allocating device memory", e);
 	if (ok) {
@@ -145,6 +154,7 @@ void gpu_run_close(struct gpu_run *r)
 		r->g->d->stream_free(r->stream);
 	gpu_functions_close(&r->code);
 	free(r->t);
+	free(r->inputs);
 	*r = (struct gpu_run){0};
 }
 
@@ -152,11 +162,9 @@ static bool send_inputs(struct gpu_run *r, struct err *e)
 {
 	const struct program *h = &r->p->head;
 	for (uint32_t i = 0; i < h->nexternal; i++)
-		if (h->external[i].kind == EXTERNAL_INPUT &&
-			!gpu_ok(r->g->d, r->g->d->to_device(r->t[1 + i], r->host[1 + i], h->external[i].bytes, r->stream),
-				"sending inputs", e))
-			return false;
-	return true;
+		if (h->external[i].kind == EXTERNAL_INPUT)
+			memcpy(r->inputs + (r->t[1 + i] - r->base), r->host[1 + i], h->external[i].bytes);
+	return !input_bytes(h) || gpu_ok(r->g->d, r->g->d->to_device(r->base, r->inputs, input_bytes(h), r->stream), "sending inputs", e);
 }
 
 static bool start_all(struct gpu_run *r, const int64_t *dim, struct err *e)

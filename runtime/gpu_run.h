@@ -34,6 +34,7 @@ struct gpu_run {
 	void *const *host;
 	struct gpu_run *with;
 	uint64_t bytes;         /* of device memory */
+	uint8_t *inputs;        /* as they begin that memory */
 };
 
 /* Params are sent now, inputs with every run. ERR_DEVICE: the device's memory is too small, with both sizes, or it
