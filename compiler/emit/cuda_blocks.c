@@ -32,27 +32,39 @@ static void store_block(struct cuda_fn *f, int n, const char *x, const char *row
 	cuda_close(f);
 }
 
+/* A warp loads the values of some blocks before it stores any. */
 void cuda_quantise(struct cuda_fn *f, int part)
 {
+	enum { TOGETHER = 8 };
 	int n = f->region->node[0];
 	const struct node *node = &f->g->node[n];
 	const struct type *t = &node->type;
 	struct block_shape shape = block_shape(f->g, t, node->layout);
 	long long inner = (long long)type_extents(f->g, t, t->outer, t->naxis);
-	struct spot s;
+	const char *row[TOGETHER], *k[TOGETHER], *x[TOGETHER];
 	(void)part;
-	spot_init(f, &s);
-	cuda_line(f, "const i64 n = (%s) * (i64)%lld;", cuda_extents(f, t, 0, t->outer), (long long)shape.nblock);
-	cuda_open(f, "for (i64 w = block * (i64)(THREADS / 32) + THREAD / 32; w < n; w += blocks * (i64)(THREADS / 32))");
-	cuda_line(f, "const i64 row = w / %lld;", (long long)shape.nblock);
-	cuda_line(f, "const int k = (int)(w %% %lld) * 32 + THREAD %% 32;", (long long)shape.nblock);
-	cuda_line(f, "float x = 0;");
-	cuda_open(f, "if (k < %lld)", inner);
-	cuda_unflatten(f, &s, t, 0, t->outer, "row");
-	cuda_unflatten(f, &s, t, t->outer, t->naxis, "k");
-	cuda_line(f, "x = %s;", cuda_eval(f, node->src[0], &s));
-	cuda_close(f);
-	store_block(f, n, "x", "row", "k", inner);
+	cuda_line(f, "const i64 n = (%s) * (i64)%lld, step = blocks * (i64)(THREADS / 32);", cuda_extents(f, t, 0, t->outer), (long long)shape.nblock);
+	cuda_open(f, "for (i64 first = block * (i64)(THREADS / 32) + THREAD / 32; first < n; first += %d * step)", TOGETHER);
+	for (int u = 0; u < TOGETHER; u++) {
+		struct spot s;
+		spot_init(f, &s);
+		row[u] = cuda_name(f, "row");
+		k[u] = cuda_name(f, "k");
+		x[u] = cuda_name(f, "x");
+		cuda_line(f, "const i64 %s = (first + %d * step) / %lld;", row[u], u, (long long)shape.nblock);
+		cuda_line(f, "const int %s = (int)((first + %d * step) %% %lld) * 32 + THREAD %% 32;", k[u], u, (long long)shape.nblock);
+		cuda_line(f, "float %s = 0;", x[u]);
+		cuda_open(f, "if (first + %d * step < n && %s < %lld)", u, k[u], inner);
+		cuda_unflatten(f, &s, t, 0, t->outer, row[u]);
+		cuda_unflatten(f, &s, t, t->outer, t->naxis, k[u]);
+		cuda_line(f, "%s = %s;", x[u], cuda_eval(f, node->src[0], &s));
+		cuda_close(f);
+	}
+	for (int u = 0; u < TOGETHER; u++) {
+		cuda_open(f, "if (first + %d * step < n)", u);
+		store_block(f, n, x[u], row[u], k[u], inner);
+		cuda_close(f);
+	}
 	cuda_close(f);
 }
 

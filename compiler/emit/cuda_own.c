@@ -1,6 +1,9 @@
 #include "cuda_own.h"
 
-enum { OWN_ALIGN = 128 };
+enum {
+	OWN_ALIGN = 128,
+	OWN_QUANTISED = 8192, /* values of a row: a block has 8 of 32 for each warp on their way */
+};
 
 /* The region's only stored node, -1: there are others. */
 static int result_of(const struct graph *g, const struct region *r)
@@ -15,9 +18,12 @@ static int result_of(const struct graph *g, const struct region *r)
 	return result;
 }
 
-/* Reductions of whole rows. */
+/* Reductions of whole rows, and rows of q8. */
 static bool is_of_rows(const struct graph *g, const struct region *r)
 {
+	const struct type *t = &g->node[r->node[0]].type;
+	if (r->kind == REGION_QUANTISE)
+		return t->dtype == DT_Q8 && t->outer == 1 && type_extents(g, t, 1, t->naxis) <= OWN_QUANTISED;
 	for (int i = 0; i < r->nnode; i++) {
 		const struct node *n = &g->node[r->node[i]];
 		if (op_info[n->op].class == CLASS_REDUCE && (n->type.naxis != 1 || !g->axis[n->type.axis[0]].dynamic))

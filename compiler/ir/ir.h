@@ -324,7 +324,7 @@ void graph_regions(struct graph *g, enum regions_for target);
 /* Whether its dynamic axes have no more than FEW_ROWS: a program that decodes. */
 enum { FEW_ROWS = 8 };
 bool graph_has_few_rows(const struct graph *g);
-void graph_slab(struct graph *g);    /* slab.c: fills node.offset, slab_bytes; 64-byte aligned */
+void graph_slab(struct graph *g, enum regions_for target); /* slab.c: fills node.offset, slab_bytes; 64-byte aligned */
 
 /* wait.c, of a planned graph: which regions must not run beside those since the last that waited, of which there
  * are at most `most`. One flag per region. own: of each node, whether

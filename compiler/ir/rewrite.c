@@ -119,11 +119,11 @@ struct graph *graph_simplify(struct arena *a, const struct graph *g)
 	return to;
 }
 
-static struct graph *plan(struct arena *a, const struct graph *g, enum dot_lanes lanes, enum regions_for maps)
+static struct graph *plan(struct arena *a, const struct graph *g, enum dot_lanes lanes, enum regions_for target)
 {
 	struct graph *to = graph_layouts(a, graph_simplify(a, graph_lower(a, g)), lanes);
-	graph_regions(to, maps);
-	graph_slab(to);
+	graph_regions(to, target);
+	graph_slab(to, target);
 	return to;
 }
 

@@ -1,14 +1,14 @@
 /*
  * The slab: every stored value that is neither a state nor an output gets an offset at compile time.
- * A place is free again behind the last region that reads it. First fit, in order of regions, larger
- * values first among those of one region.
+ * A place is free again behind the last region that reads it, of few rows on a GPU some regions later: so that those may run beside the
+ * one that reads it. First fit, in order of regions, larger values first among those of one region.
  */
 #include <string.h>
 
 #include "ir.h"
 #include "layout.h"
 
-enum { SLAB_ALIGN = 64 };
+enum { SLAB_ALIGN = 64, LATER = 3 /* queries, keys and values */ };
 
 struct slab_place {
 	int64_t offset, bytes;
@@ -45,8 +45,9 @@ static int64_t first_fit(const struct slab_place *used, int nused, int64_t bytes
 	return offset;
 }
 
-void graph_slab(struct graph *g)
+void graph_slab(struct graph *g, enum regions_for target)
 {
+	int later = target == REGIONS_FOR_GPU && graph_has_few_rows(g) ? LATER : 0;
 	struct arena scratch = {0};
 	struct slab_place *used = arena_array(&scratch, struct slab_place, g->nnode + 1);
 	int nused = 0;
@@ -76,7 +77,7 @@ void graph_slab(struct graph *g)
 			bytes = (bytes + SLAB_ALIGN - 1) / SLAB_ALIGN * SLAB_ALIGN;
 			int64_t offset = first_fit(used, nused, bytes, &at);
 			memmove(used + at + 1, used + at, (size_t)(nused - at) * sizeof(*used));
-			used[at] = (struct slab_place){offset, bytes, last_reader(g, next)};
+			used[at] = (struct slab_place){offset, bytes, last_reader(g, next) + later};
 			nused++;
 			g->node[next].offset = offset;
 			if (offset + bytes > g->slab_bytes)
