@@ -30,14 +30,22 @@ void cuda_warp_span(struct cuda_fn *f, int lanes)
 	cuda_close(f);
 }
 
-void cuda_heads_spans(struct cuda_fn *f, const struct cuda_heads *h)
+void cuda_heads_slots(struct cuda_fn *f, const struct cuda_heads *h)
 {
-	cuda_line(f, "int lo[2], hi[2], first = 0x7fffffff, last = 0, latest = 0, soonest = 0x7fffffff;");
+	cuda_line(f, "int lo[2], hi[2];");
 	cuda_open(f, "UNROLL for (int r = 0; r < 2; r++)");
 	cuda_line(f, "const int known = q0 + g + 8 * r < nq;");
 	cuda_line(f, "const i64 n = (q0 + g + 8 * r) / %lld;", (long long)h->h.groups);
 	cuda_line(f, "lo[r] = known ? load_i32(%s, n) : 0;", cuda_memory(f, h->h.lo));
 	cuda_line(f, "hi[r] = known ? load_i32(%s, n) : 0;", cuda_memory(f, h->h.hi));
+	cuda_close(f);
+}
+
+void cuda_heads_spans(struct cuda_fn *f)
+{
+	cuda_line(f, "int first = 0x7fffffff, last = 0, latest = 0, soonest = 0x7fffffff;");
+	cuda_open(f, "UNROLL for (int r = 0; r < 2; r++)");
+	cuda_line(f, "const int known = q0 + g + 8 * r < nq;");
 	cuda_line(f, "first = known && lo[r] < first ? lo[r] : first;");
 	cuda_line(f, "last = hi[r] > last ? hi[r] : last;");
 	cuda_line(f, "latest = known && lo[r] > latest ? lo[r] : latest;");

@@ -164,7 +164,8 @@ static void store_sums(struct cuda_fn *f, const struct shape *s, int n, const ch
 static void declare_queries(struct cuda_fn *f, const struct shape *s)
 {
 	declare_words(f, s);
-	cuda_heads_spans(f, &s->h);
+	cuda_heads_slots(f, &s->h);
+	cuda_heads_spans(f);
 	cuda_line(f, "float delta[2];");
 	cuda_open(f, "UNROLL for (int r = 0; r < 2; r++)");
 	cuda_line(f, "const i64 query = q0 + g + 8 * r, n = query / %lld;", s->groups);

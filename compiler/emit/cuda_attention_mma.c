@@ -62,7 +62,7 @@ static void declare_queries(struct cuda_fn *f, const struct shape *s)
 		cuda_line(f, "u32 *const words = (u32 *)shared + warp * %d + THREAD %% 32;", s->steps * QUERY_WORDS);
 	else
 		cuda_line(f, "u32 q[%d][4], rest[%d][4];", s->steps, s->steps);
-	cuda_heads_spans(f, &s->h);
+	cuda_heads_slots(f, &s->h);
 	cuda_open(f, "UNROLL for (int k = 0; k < %d; k++)", s->steps * 4);
 	cuda_line(f, "const i64 query = q0 + g + k %% 2 * 8, n = query / %lld;", s->groups);
 	cuda_line(f, "const int h = (int)(query %% %lld);", s->groups);
@@ -79,6 +79,7 @@ static void declare_queries(struct cuda_fn *f, const struct shape *s)
 	cuda_line(f, "%s = bf16_rest(x[0], x[1], y);",
 		s->spares ? "words[(k / 4 * 8 + 4 + k % 4) * 32]" : "rest[k / 4][k % 4]");
 	cuda_close(f);
+	cuda_heads_spans(f);
 }
 
 /* x[r][e]: the score of query g + 8r at slot s0 + 8t + e. A query is f32, so what it lost by being rounded counts as well:
@@ -144,11 +145,41 @@ static void softmax(struct cuda_fn *f, const struct shape *s)
 	cuda_close(f);
 }
 
+/* Whether a thread's features of a slot are whole lines. */
+static bool has_lines(const struct shape *s)
+{
+	return s->features == s->each * 8 && s->each % 8 == 0;
+}
+
+/* Few queries: a warp has few ranges, so what it waits for counts, and a step's values come with its keys. What no query of the warp sees is 0. */
+static void load_values(struct cuda_fn *f, const struct shape *s)
+{
+	cuda_line(f, "struct words4 early[%d];", 8 * (s->each / 8));
+	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", 8 * (s->each / 8));
+	cuda_line(f, "const int part = i / 8, at = s0 + t * 8 + i %% 8;");
+	cuda_line(f, "early[i] = no_words4();");
+	cuda_line(f, "if (at >= first && at < last) early[i] = *(const struct words4 *)(%s + ((b * %lldLL + at) * %lld + g * %d + part * 8) * 2);",
+		cuda_memory(f, s->h.h.v), s->slots, s->features, s->each);
+	cuda_close(f);
+}
+
+static void sum_early_values(struct cuda_fn *f, const struct shape *s)
+{
+	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", 2 * (s->each / 8));
+	cuda_line(f, "const int part = i / 2, k = i %% 2;");
+	cuda_line(f, "const struct words4 *const y = &early[part * 8 + k * 4];");
+	for (int i = 0; i < 8; i++)
+		cuda_line(f, "mma_bf16(o[part * 8 + %d], w[0][k * 2], w[1][k * 2], w[0][k * 2 + 1], w[1][k * 2 + 1], %s_halves(y[0].%c, "
+			"y[1].%c), %s_halves(y[2].%c, y[3].%c));", i, i % 2 ? "two_high" : "two_low", "xyzw"[i / 2], "xyzw"[i / 2],
+			i % 2 ? "two_high" : "two_low", "xyzw"[i / 2], "xyzw"[i / 2]);
+	cuda_close(f);
+}
+
 /* o += w times values, of slots that satisfy `known` ("": all do); the others count as 0. */
 static void sum_some_values(struct cuda_fn *f, const struct shape *s, const char *known)
 {
 	const char *v = cuda_memory(f, s->h.h.v);
-	bool lines = s->features == s->each * 8 && s->each % 8 == 0;
+	bool lines = has_lines(s);
 	cuda_open(f, "UNROLL for (int k = 0; k < 2; k++)");
 	cuda_open(f, "UNROLL for (int part = 0; part < %d; part++)", lines ? s->each / 8 : s->each);
 	if (lines) {
@@ -193,15 +224,18 @@ static void sum_values(struct cuda_fn *f, const struct shape *s)
 }
 
 /* Declares o, m and l of the range `range`. */
-static void one_range(struct cuda_fn *f, const struct shape *s)
+static void one_range(struct cuda_fn *f, const struct shape *s, bool few)
 {
 	cuda_line(f, "float o[%d][4], m[2], l[2];", s->each);
 	cuda_line(f, "UNROLL for (int i = 0; i < %d; i++) o[i / 4][i %% 4] = 0;", s->each * 4);
 	cuda_line(f, "UNROLL for (int r = 0; r < 2; r++) { m[r] = from_bits(0xff800000u); l[r] = 0; }");
 	cuda_open(f, "for (int s0 = range * %d; s0 < range * %d + %d; s0 += %d)", RANGE, RANGE, RANGE, STEP);
+	bool early = few && has_lines(s) && s->each == 8;
+	if (early)
+		load_values(f, s);
 	scores(f, s);
 	softmax(f, s);
-	sum_values(f, s);
+	(early ? sum_early_values : sum_values)(f, s);
 	cuda_close(f);
 	cuda_open(f, "UNROLL for (int r = 0; r < 2; r++)");
 	cuda_line(f, "l[r] = l[r] + from_bits(shuffle_xor(to_bits(l[r]), 1));");
@@ -232,7 +266,7 @@ static void many_queries(struct cuda_fn *f, const struct shape *s)
 	cuda_line(f, "UNROLL for (int i = 0; i < %d; i++) all[i / 4][i %% 4] = 0;", s->each * 4);
 	cuda_line(f, "UNROLL for (int r = 0; r < 2; r++) { most[r] = from_bits(0xff800000u); sum[r] = 0; }");
 	cuda_open(f, "for (int range = first / %d; range * %d < last; range++)", RANGE, RANGE);
-	one_range(f, s);
+	one_range(f, s, false);
 	cuda_open(f, "UNROLL for (int r = 0; r < 2; r++)");
 	cuda_line(f, "const float now = fmaxf(most[r], m[r]), a = weight_of(most[r], now), z = weight_of(m[r], now);");
 	cuda_line(f, "const int some = to_bits(m[r]) != 0xff800000u;");
@@ -312,7 +346,7 @@ static void few_queries(struct cuda_fn *f, const struct shape *s)
 	cuda_open(f, "for (int range0 = first / %d; range0 * %d < last; range0 += %d)", RANGE, RANGE, WARPS);
 	cuda_line(f, "const int range = range0 + warp;");
 	cuda_open(f, "if (range * %d < last)", RANGE);
-	one_range(f, s);
+	one_range(f, s, true);
 	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", s->each * 4);
 	cuda_line(f, "const int query = g + i / 2 %% 2 * 8, c = (2 * t + i %% 2) * %d + i / 4;", s->each);
 	cuda_line(f, "if (c < %lld) parts[(warp * %d + query) * %lld + c] = o[i / 4][i %% 4];", s->features, QUERIES, s->features);
@@ -347,11 +381,11 @@ bool cuda_attention_splits(const struct graph *g, const struct region *r)
 	return attention_heads(g, n).slots > LONG && g->node[attention_heads(g, n).hi].op == OP_INPUT;
 }
 
-/* Declares seen: the most slots that a row has, counted from 0. */
-static void declare_seen(struct cuda_fn *f, const struct shape *s)
+/* Declares seen: the most slots that a row has, counted from 0; not asked for where no row has many. */
+static void declare_seen(struct cuda_fn *f, const struct shape *s, const char *known)
 {
 	cuda_line(f, "int seen = 0;");
-	cuda_open(f, "for (i64 n = 0; n < %s; n++)", cuda_extent(f, s->h.row));
+	cuda_open(f, "for (i64 n = 0; %sn < %s; n++)", known, cuda_extent(f, s->h.row));
 	cuda_line(f, "const int hi = load_i32(%s, n);", cuda_memory(f, s->h.h.hi));
 	cuda_line(f, "seen = hi > seen ? hi : seen;");
 	cuda_close(f);
@@ -360,7 +394,7 @@ static void declare_seen(struct cuda_fn *f, const struct shape *s)
 void cuda_attention_long(struct cuda_fn *f)
 {
 	struct shape s = shape_of(f->g, &f->g->node[f->region->node[0]]);
-	declare_seen(f, &s);
+	declare_seen(f, &s, "");
 	cuda_line(f, "return seen > %d;", LONG);
 }
 
@@ -395,7 +429,7 @@ static void split_ranges(struct cuda_fn *f, const struct shape *few)
 	cuda_line(f, "float *const part = parts + range * %lld, *const most = part + %lld;", part_floats(s), QUERIES * s->features);
 	declare_queries(f, s);
 	cuda_open(f, "if (range * %d < last && range * %d + %d > first)", RANGE, RANGE, RANGE);
-	one_range(f, s);
+	one_range(f, s, true);
 	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", s->each * 4);
 	cuda_line(f, "const int query = g + i / 2 %% 2 * 8, c = (2 * t + i %% 2) * %d + i / 4;", s->each);
 	cuda_line(f, "if (q0 + query < nq && c < %lld) part[query * %lld + c] = o[i / 4][i %% 4];", s->features, s->features);
@@ -476,7 +510,7 @@ void cuda_attention_mma(struct cuda_fn *f, int part)
 	cuda_line(f, "const i64 nq = %s * (i64)%lld;", cuda_extent(f, s.h.row), s.groups);
 	cuda_line(f, "const int warp = THREAD / 32, g = THREAD %% 32 / 4, t = THREAD %% 4;");
 	if (splits)
-		declare_seen(f, &s);
+		declare_seen(f, &s, "is_long && ");
 	if (part) {
 		cuda_line(f, "(void)warp, (void)g, (void)t;");
 		merge_ranges(f, &s);

@@ -146,11 +146,25 @@ static void multiply(struct cuda_fn *f, const struct operand *o, int tiles, int 
 	cuda_close(f);
 }
 
+/* What an epilogue reads is there when the sums are, where a thread has one place: of a place that is not there it reads the first one's. */
+static void load_early(struct cuda_fn *f, const struct cuda_dots *d, int lanes, struct spot *s)
+{
+	cuda_line(f, "const i64 early_m = m0 + THREAD / %d < nm ? m0 + THREAD / %d : 0;", lanes, lanes);
+	cuda_line(f, "const int early_n = place * %d + THREAD %% %d < %lld ? place * %d + THREAD %% %d : 0;", lanes, lanes,
+		(long long)d->dot[0].nlanes, lanes, lanes);
+	cuda_line(f, "(void)early_m, (void)early_n;");
+	spot_init(f, s);
+	cuda_unflatten(f, s, &d->dot[0].m, 0, d->dot[0].m.naxis, "early_m");
+	cuda_unflatten(f, s, &d->dot[0].n, 0, d->dot[0].n.naxis, "early_n");
+	cuda_eval_loads(f, s);
+}
+
 void cuda_dot_few(struct cuda_fn *f, const struct cuda_dots *d)
 {
 	int panels = panels_of(d), lanes = panels * PANEL, tiles = tiles_of(d), tokens = tiles * TOKENS;
 	long long stride = WARPS * tokens * lanes;
 	const char *value[CUDA_MAX_DOTS];
+	struct spot s, early;
 	cuda_line(f, "float *const part = (float *)shared;");
 	cuda_open(f, "for (int item = block; item < %s; item += blocks)", cuda_few_items(f, d));
 	cuda_line(f, "const i64 m0 = item / %lld * %d;", (long long)items_of(d), tokens);
@@ -158,6 +172,8 @@ void cuda_dot_few(struct cuda_fn *f, const struct cuda_dots *d)
 	cuda_line(f, "const int panel0 = place%s;", panels == 2 ? " * 2, panel1 = panel0 + 1" : "");
 	if (panels == 2)
 		cuda_line(f, "(void)panel1;");
+	if (tokens * lanes <= GPU_THREADS)
+		load_early(f, d, lanes, &early);
 	for (int i = 0; i < d->ndot; i++) {
 		struct operand o = describe(f, d, i);
 		cuda_block(f);
@@ -185,7 +201,10 @@ void cuda_dot_few(struct cuda_fn *f, const struct cuda_dots *d)
 		cuda_line(f, "UNROLL for (int c = 1; c < %d; c++) if (c * %lldL < %s) %s = %s + part[%lld + c * %d + i];", GPU_CHUNKS,
 			o.chunk, o.nw, value[i], value[i], stride * i, tokens * lanes);
 	}
-	cuda_epilogue(f, d, "m", "n", value);
+	cuda_epilogue_spot(f, d, "m", "n", value, &s);
+	if (tokens * lanes <= GPU_THREADS)
+		spot_share(f, &s, &early);
+	cuda_store_all(f, &s);
 	cuda_close(f);
 	cuda_close(f);
 	cuda_line(f, "sync_block();");

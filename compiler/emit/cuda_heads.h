@@ -12,9 +12,10 @@ struct cuda_heads {
 };
 struct cuda_heads cuda_heads(const struct graph *g, const struct node *n);
 
-/* Declares lo[2] and hi[2], the slots of queries q0 + g and q0 + g + 8 of nq, rows of the program and query heads of each, and
+/* Declares lo[2] and hi[2], the slots of queries q0 + g and q0 + g + 8 of nq, rows of the program and query heads of each; then
  * first and last: those of all 16 queries of the warp. All of them see what lies between latest and soonest. */
-void cuda_heads_spans(struct cuda_fn *f, const struct cuda_heads *h);
+void cuda_heads_slots(struct cuda_fn *f, const struct cuda_heads *h);
+void cuda_heads_spans(struct cuda_fn *f);
 /* first and last become the least and the most of all lanes that differ in bits from `lanes` on. */
 void cuda_warp_span(struct cuda_fn *f, int lanes);
 

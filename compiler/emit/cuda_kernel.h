@@ -3,7 +3,7 @@
  *
  * Code is text; a value is the name of a variable of the function. Each thread computes whole elements: what runs
  * along what is a loop of the region's emitter, never of a value's. Items are dealt to blocks by `block`, a number below `blocks` that need
- * not be the block's own.
+ * not be the block's own. `is_long`: some row may have many slots (cuda_attention_splits).
  */
 #ifndef CUDA_KERNEL_H
 #define CUDA_KERNEL_H
@@ -77,6 +77,9 @@ void cuda_store(struct cuda_fn *f, int n, struct spot *s);
 /* All stored nodes of the region; and only what is written, which then is known: nothing that is stored elsewhere makes later loads wait. */
 void cuda_store_all(struct cuda_fn *f, struct spot *s);
 void cuda_eval_stored(struct cuda_fn *f, struct spot *s);
+/* Only what maps of the region read from memory; and `to` knows what `from`, at the same place, does. */
+void cuda_eval_loads(struct cuda_fn *f, struct spot *s);
+void spot_share(struct cuda_fn *f, struct spot *to, const struct spot *from);
 
 /* ---- cuda_scalar.c: a map op on variables, as an expression ---- */
 const char *cuda_scalar(struct cuda_fn *f, const struct node *n, const char *const *src);

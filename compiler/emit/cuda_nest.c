@@ -25,8 +25,8 @@ void cuda_map(struct cuda_fn *f, int part)
  * reduced, neighbouring threads are accumulators of a row, else they are neighbouring rows: either way they read
  * neighbours.
  *
- * Few long rows: all threads of a block to a row. They leave a chunk of its elements in shared memory, from which the first
- * SUM_LANES threads add, since one after the other from device memory would take as long as all else.
+ * Long rows: all threads of a block to a row. They leave a chunk of its elements in shared memory, from which the first
+ * SUM_LANES threads add: what SUM_LANES threads have on their way at a time is too little for a row, and a row a thread's share too long.
  */
 enum { ROWS = GPU_THREADS / SUM_LANES, CHUNK = 4096, AT_ONCE = 16 };
 struct reduction {
@@ -54,8 +54,8 @@ static void split_space(const struct cuda_fn *f, struct reduction *r)
 		t->axis[t->naxis++] = space->axis[i];
 	}
 	r->along = !type_has_axis(&core->type, space->axis[space->naxis - 1]);
-	r->wide = type_extents(f->g, &r->kept, 0, r->kept.naxis) <= GPU_FEW_ROWS &&
-		(type_extents(f->g, &r->reduced, 0, r->reduced.naxis) > GPU_THREADS || cuda_quantises(f));
+	bool few = type_extents(f->g, &r->kept, 0, r->kept.naxis) <= GPU_FEW_ROWS;
+	r->wide = cuda_quantises(f) || (type_extents(f->g, &r->reduced, 0, r->reduced.naxis) > GPU_THREADS && (few || r->along));
 }
 
 /* Of the whole space, not of a row. */

@@ -91,11 +91,11 @@ static void emit_body(struct unit *u, struct cuda_fn *f, const char *name, int p
 	if (f->scratch_bytes)
 		strbuf_addf(&head, "\tu8 *const scratch = global(arg[%d]);\n", f->narg);
 	add_dims(&head, f);
-	strbuf_adds(&head, "\t(void)arg;\n\t(void)dim;\n\t(void)shared;\n\t(void)block;\n\t(void)blocks;\n");
+	strbuf_adds(&head, "\t(void)arg;\n\t(void)dim;\n\t(void)shared;\n\t(void)block;\n\t(void)blocks;\n\t(void)is_long;\n");
 	strbuf_add(&head, body.s, body.n);
-	emit_function(u, f, arena_printf(u->arena, "%s void %s_body(u8 *const *arg, const i64 *dim, u8 *shared, int block, int blocks)",
+	emit_function(u, f, arena_printf(u->arena, "%s void %s_body(u8 *const *arg, const i64 *dim, u8 *shared, int block, int blocks, int is_long)",
 		one_of_all ? "STEP" : "DEVICE", name), &head);
-	strbuf_addf(&u->text, "KERNEL %s(struct call c)\n{\n\tSHARED;\n\t%s_body(c.t, c.dim, shared, BLOCK, BLOCKS);\n}\n", name, name);
+	strbuf_addf(&u->text, "KERNEL %s(struct call c)\n{\n\tSHARED;\n\t%s_body(c.t, c.dim, shared, BLOCK, BLOCKS, 1);\n}\n", name, name);
 	strbuf_release(&head);
 	strbuf_release(&body);
 }
@@ -387,7 +387,7 @@ static const char *emit_all(struct unit *u, const struct tables *t, int number, 
 	strbuf_adds(&u->text, "\t\t\t}\n\t\t}\n\t\tif (s.waits)\n\t\t\twait_blocks(&c, &nwait);\n\t\telse\n\t\t\tsync_block();\n"
 		"\t\tconst int block = s.alone ? 0 : block_behind(s.skip), blocks = s.alone ? 1 : BLOCKS;\n\t\tswitch (s.kernel) {\n");
 	for (int k = 0; k < t->nkernel; k++)
-		emit_case(u, t, k, "body(all_arg[turn], c.dim, shared, block, blocks)");
+		emit_case(u, t, k, "body(all_arg[turn], c.dim, shared, block, blocks, is_long)");
 	strbuf_addf(&u->text, "\t\t}\n\t}\n\tskip_waits(&c, nskip + (alone ? %u : 0));\n}\n", wait[0][0] - wait[nway - 1][0]);
 	strbuf_release(&rows.steps);
 	strbuf_release(&rows.asks);

@@ -348,6 +348,22 @@ void cuda_eval_stored(struct cuda_fn *f, struct spot *s)
 	}
 }
 
+void cuda_eval_loads(struct cuda_fn *f, struct spot *s)
+{
+	for (int i = 0; i < f->region->nnode; i++) {
+		const struct node *n = &f->g->node[f->region->node[i]];
+		for (int k = 0; op_info[n->op].class == CLASS_MAP && n->op != OP_FLIP && k < op_info[n->op].nsrc; k++)
+			if (in_memory(f, n->src[k]))
+				cuda_eval(f, n->src[k], s);
+	}
+}
+
+void spot_share(struct cuda_fn *f, struct spot *to, const struct spot *from)
+{
+	for (int i = 0; i < f->ntouched; i++)
+		to->known[i] = to->known[i] ? to->known[i] : from->known[i];
+}
+
 void cuda_store_all(struct cuda_fn *f, struct spot *s)
 {
 	for (int i = 0; i < f->region->nnode; i++)

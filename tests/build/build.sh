@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A spec without schedule, from XML to text out of the binary; then what runs again after which change. The
 # table of that is docs/rebuild.md: BLESS=1 writes it anew.
+# Twice: actions and texts; what another compiler could change, unit tests and rules.sh see.
 set -u
 here=$PWD
 TRIM=${TRIM:-$PWD/.build/trim} BUILD=${BUILD:-$PWD/.build} TMP=${TMP:-$(mktemp -d)}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # on-new-rows="continue": what runs when rows are appended, removed or changed, what lock, report, plan and binary say of it,
 # and that the same lock gives the same bits in an empty cache, from any threads and behind a kill.
+# Twice: actions and texts; what another compiler could change, unit tests and rules.sh see.
 set -u
 . tests/build/world.bash
 

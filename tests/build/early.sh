@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Early stops of a tune: which state is kept and where it stops, what the looks read and what they leave alone, which
 # changes make it run again, and the same bits from any threads and behind a kill.
+# Twice: actions and texts; what another compiler could change, unit tests and rules.sh see.
 set -u
 . tests/build/world.bash
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # states="targets": what of a chain stays in the cache, and what runs when something that went is wanted again.
+# Twice: actions and texts; what another compiler could change, unit tests and rules.sh see.
 set -u
 . tests/build/world.bash
 
