@@ -155,7 +155,8 @@ static void multiply_step(struct cuda_fn *f, const struct wide *w, int step)
 	cuda_line(f, "%s(acc, %s, %s, %s);", cuda_wgmma_call(f, call), a, b, more);
 }
 
-/* Of a stage, variables w (its first word), from and to (its range). Behind the range tokens are zeros. */
+/* Of a stage, variables w (its first word), from and to (its range). Behind the range tokens are zeros, by which what
+ * is there of weights is multiplied: nothing, of numbers. */
 static void multiply_stage(struct cuda_fn *f, const struct wide *w)
 {
 	int groups = w->shares_lanes ? 1 : 2; /* which are waited for each alone */
@@ -203,6 +204,7 @@ static const char *multiply(struct cuda_fn *f, const struct cuda_tile *t, const 
 	multiply_stage(f, w);
 	cuda_open(f, "if (w1 == to)");
 	cuda_line(f, "wgmma_wait();");
+	cuda_line(f, "UNROLL for (int r = 0; r < %d; r++) wgmma_sum(&acc[r / 4][r %% 4]);", tiles * 4);
 	if (w->of.chunks)
 		cuda_line(f, "UNROLL for (int r = 0; r < %d; r++) total[r / 4][r %% 4] = total[r / 4][r %% 4] + acc[r / 4][r %% 4];", tiles * 4);
 	/* Out of the loop where nothing is on its way: else the compiler has all ways wait. */

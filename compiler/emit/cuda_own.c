@@ -57,8 +57,9 @@ bool *cuda_own(struct arena *a, const struct graph *g, int64_t *bytes)
 	*bytes = 0;
 	for (int r = 0; r < g->nregion && graph_has_few_rows(g); r++) {
 		int n = is_of_rows(g, &g->region[r]) ? result_of(g, &g->region[r]) : -1;
+		/* Rows behind each other: a block has the first ones. */
 		if (n < 0 || r <= last || state_of(g, n) != n || !g->node[n].type.naxis || !g->axis[g->node[n].type.axis[0]].dynamic ||
-			last_dot(g, n) < 0)
+			g->node[n].layout.kind != LAYOUT_ROW || last_dot(g, n) < 0)
 			continue;
 		const struct node *node = &g->node[n];
 		int64_t rows = g->axis[node->type.axis[0]].extent;

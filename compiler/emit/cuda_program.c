@@ -157,8 +157,8 @@ static const struct compiled *compile(struct unit *u, const struct graph *g, int
 
 /* A kernel's turn where one does what all do. */
 struct turn {
-	/* It must not run beside those since the last that waited; or has no turn unless some row has many slots. Where blocks have norms of
-	 * their own (cuda_own.h) and where they do not. */
+	/* It must not run beside those since the last that waited; or has no turn unless some row has many slots. Where blocks have no norms of
+	 * their own (cuda_own.h), and where they have. */
 	enum waits { BESIDE, WAITS, WAITS_IF_LONG } waits[2];
 	bool alone; /* each block does all of it, where they have */
 	int own;    /* which of its arguments is in a block's own memory there; -1: none */
@@ -362,6 +362,8 @@ static const char *emit_all(struct unit *u, const struct tables *t, int number, 
 		nask[way] = rows.nask;
 		add_turns(&rows, t, way, wait[way]);
 	}
+	if (wait[nway - 1][0] > wait[0][0])
+		BUG("graph '%s': norms of blocks' own make barriers more", t->g->name);
 	nwait[0] = wait[0][0];
 	nwait[1] = wait[nway - 1][0] - wait[nway - 1][1];
 	for (int i = 0; i < t->g->naxis; i++)

@@ -31,7 +31,7 @@ bool cuda_token_stage(struct cuda_fn *f, const struct operand *o, int tokens, st
 		.across = cuda_tokens_across(o)};
 	out->row_bytes = (out->across ? (long long)d->k_stride : (long long)d->m_stride) * 2;
 	if (out->across)
-		return is_static(f->g, &d->m) && in_lines_across((long long)d->k_stride, (long long)type_extents(f->g, &d->m, 0, d->m.naxis));
+		return tokens % ATOM == 0 && is_static(f->g, &d->m) && in_lines_across((long long)d->k_stride, (long long)type_extents(f->g, &d->m, 0, d->m.naxis));
 	return cuda_tokens_in_lines(f, o);
 }
 
@@ -45,12 +45,12 @@ bool cuda_lane_stage(struct cuda_fn *f, const struct operand *o, int lanes, stru
 
 static int atoms(const struct cuda_stage *s)
 {
-	return (s->n + ATOM - 1) / ATOM;
+	return s->n / ATOM;
 }
 
 static int words(const struct cuda_stage *s)
 {
-	return (s->across ? atoms(s) * ATOM : s->n) * ROW;
+	return s->n * ROW;
 }
 
 int64_t cuda_stage_bytes(const struct cuda_stage *s)

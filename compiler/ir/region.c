@@ -434,10 +434,12 @@ bool graph_has_few_rows(const struct graph *g)
 	return most && most <= FEW_ROWS;
 }
 
-/* Of a row that the region reduces: the kept axes first. */
+/* Of a row that the region reduces: the kept axes first, and all in the order of its loops. */
 static bool is_row_of(const struct work *w, const struct type *t, int r)
 {
 	const struct graph *g = w->g;
+	if (memcmp(t->axis, w->region[r].space.axis, (size_t)t->naxis * sizeof(t->axis[0])))
+		return false;
 	for (int k = 0; k < w->region[r].nnode; k++) {
 		const struct node *n = &g->node[w->region[r].node[k]];
 		if (class_of(n) == CLASS_REDUCE)
