@@ -176,7 +176,7 @@ CLOSE(attention, 10)
 CLOSE(attention_rows, 4)
 CLOSE(attention_long, 6)
 CLOSE(attention_grad, 8)
-CLOSE(attention_grad_bf16, 8)
+CLOSE(attention_grad_bf16, 6)
 
 /* Rows of many slots in a program that decodes, whose blocks share them, and in one where a warp goes through all of them: the same bits. */
 enum { LONG_SEEDS = 4 };

@@ -36,12 +36,12 @@ WALK(sums, 8)
 WALK(loss, 6)
 WALK(dot_f32, 10)
 WALK(dot_bf16, 10)
-WALK(quantised, 14)
-WALK(backward, 18)
+WALK(quantised, 12)
+WALK(backward, 14)
 WALK(memory, 6)
-WALK(attention, 20)
+WALK(attention, 14)
 WALK(attention_rows, 6)
-WALK(attention_grad, 12)
+WALK(attention_grad, 9)
 
 /* Which rows lie further apart than they are long, and by how much: those of 1024 bf16 numbers, not those of 1000,
  * nor what a caller reads. */
