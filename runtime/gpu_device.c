@@ -140,8 +140,8 @@ bool gpu_launch_some(const struct gpu_functions *f, struct gpu_some part, const 
 		for (uint32_t a = 0; a < k->narg; a++)
 			call.t[a] = t[k->arg[a].slot] + k->arg[a].offset;
 		memcpy(call.dim, dim, f->p->head.ndim * sizeof(*dim));
-		if (!gpu_ok(d, d->launch(f->function[i], f->nblock[i], 1, 1, GPU_THREADS, 1, 1, (unsigned)gpu_shared_bytes(k, f->g->arch), stream, arg,
-			NULL), k->name, e))
+		unsigned shared = (unsigned)gpu_shared_bytes(k, f->g->arch);
+		if (!gpu_ok(d, d->launch(f->function[i], f->nblock[i], 1, 1, GPU_THREADS, 1, 1, shared, stream, arg, NULL), k->name, e))
 			return false;
 	}
 	return true;

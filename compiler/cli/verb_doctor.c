@@ -77,7 +77,7 @@ static void tell_nvrtc(struct report *r)
 	if (n)
 		strbuf_addf(&text, "NVRTC %d.%d, %s:", n->major, n->minor, n->path);
 	for (int i = 0; n && i < n->narch; i++)
-		strbuf_addf(&text, " sm_%d", n->arch[i]);
+		strbuf_addf(&text, " sm_%d%s", n->arch[i], n->arch[i] == 90 && !nvrtc_has_wgmma(n) ? " (without wgmma, which CUDA 12 has)" : "");
 	tell(r, "GPU code", n ? text.s : NULL, e.msg);
 	strbuf_release(&text);
 }

@@ -43,7 +43,8 @@ void cuda_quantise(struct cuda_fn *f, int part)
 	long long inner = (long long)type_extents(f->g, t, t->outer, t->naxis);
 	const char *row[TOGETHER], *k[TOGETHER], *x[TOGETHER];
 	(void)part;
-	cuda_line(f, "const i64 n = (%s) * (i64)%lld, step = blocks * (i64)(THREADS / 32);", cuda_extents(f, t, 0, t->outer), (long long)shape.nblock);
+	cuda_line(f, "const i64 n = (%s) * (i64)%lld, step = blocks * (i64)(THREADS / 32);",
+		cuda_extents(f, t, 0, t->outer), (long long)shape.nblock);
 	cuda_open(f, "for (i64 first = block * (i64)(THREADS / 32) + THREAD / 32; first < n; first += %d * step)", TOGETHER);
 	for (int u = 0; u < TOGETHER; u++) {
 		struct spot s;

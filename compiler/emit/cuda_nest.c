@@ -167,8 +167,8 @@ static void ask_for_params(struct cuda_fn *f)
 		const struct node *n = &f->g->node[f->touched[i]];
 		int64_t bytes = n->op == OP_PARAM ? tensor_bytes(f->g, n) : 0;
 		if (bytes && bytes <= MOST)
-			cuda_line(f, "for (int i = THREAD * %d; i < %lld && block < nrows; i += THREADS * %d) ask_line(%s + i);", LINE, (long long)bytes,
-				LINE, cuda_memory(f, f->touched[i]));
+			cuda_line(f, "for (int i = THREAD * %d; i < %lld && block < nrows; i += THREADS * %d) ask_line(%s + i);", LINE,
+				(long long)bytes, LINE, cuda_memory(f, f->touched[i]));
 	}
 }
 

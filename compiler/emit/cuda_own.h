@@ -1,6 +1,6 @@
 /*
- * In a program that decodes: norms, and rows of q8, that each block computes for itself, into memory of its own, where rows are so few that this takes less than a
- * barrier of all blocks. The dots that read them wait for their own block alone.
+ * In a program that decodes: norms, and rows of q8, that each block computes for itself, into memory of its own, where rows are
+ * so few that this takes less than a barrier of all blocks. The dots that read them wait for their own block alone.
  */
 #ifndef CUDA_OWN_H
 #define CUDA_OWN_H

@@ -368,8 +368,8 @@ static const char *emit_all(struct unit *u, const struct tables *t, int number, 
 	nwait[1] = wait[nway - 1][0] - wait[nway - 1][1];
 	for (int i = 0; i < t->g->naxis; i++)
 		ndim += t->g->axis[i].dynamic;
-	strbuf_addf(&u->text, "\n/* %s: kernel, first argument and how many, whether it waits, blocks that have work, what was asked for, which argument is in a "
-		"block's\n * own memory, whether each block does all of it */\n%s struct step p%d_steps[] = {%.*s};\n%s struct ask p%d_asks[] = {%.*s};\n",
+	strbuf_addf(&u->text, "\n/* %s: kernel, first argument and how many, whether it waits, blocks that have work, what was asked for,\n * which "
+		"argument is in a block's own memory, whether each block does all of it */\n%s struct step p%d_steps[] = {%.*s};\n%s struct ask p%d_asks[] = {%.*s};\n",
 		t->g->name, table, number, (int)rows.steps.n, rows.steps.s, table, number, rows.nask ? (int)rows.asks.n : 9,
 		rows.nask ? rows.asks.s : "{0, 0, 0}");
 	strbuf_addf(&u->text, "KERNEL_ALL %s(struct call_all c)\n{\n\tSHARED;\n\tSHARED_ARGS;\n\tu32 nwait = 0, nskip = 0;\n"
@@ -435,8 +435,9 @@ static struct gpu_program emit_program(struct unit *u, const struct graph *g, in
 	*products = t.products;
 	if (one_of_all)
 		all = emit_all(u, &t, number, nwait);
+	uint64_t scratch = (uint64_t)(t.own_bytes * GPU_MOST_BLOCKS + t.scratch_bytes);
 	return (struct gpu_program){.head = {.abi = PROGRAM_ABI, .nexternal = (uint32_t)t.nexternal, .ndim = ndim, .name = g->name,
-		.external = t.external, .dim = dim, .slab_bytes = (uint64_t)g->slab_bytes, .scratch_bytes = (uint64_t)(t.own_bytes * GPU_MOST_BLOCKS + t.scratch_bytes)},
+		.external = t.external, .dim = dim, .slab_bytes = (uint64_t)g->slab_bytes, .scratch_bytes = scratch},
 		.kernel = t.kernel, .nkernel = (uint32_t)t.nkernel, .all = all, .nwait = nwait[0], .nwait_of_one = nwait[1]};
 }
 

@@ -31,7 +31,8 @@ bool cuda_token_stage(struct cuda_fn *f, const struct operand *o, int tokens, st
 		.across = cuda_tokens_across(o)};
 	out->row_bytes = (out->across ? (long long)d->k_stride : (long long)d->m_stride) * 2;
 	if (out->across)
-		return tokens % ATOM == 0 && is_static(f->g, &d->m) && in_lines_across((long long)d->k_stride, (long long)type_extents(f->g, &d->m, 0, d->m.naxis));
+		return tokens % ATOM == 0 && is_static(f->g, &d->m) &&
+			in_lines_across((long long)d->k_stride, (long long)type_extents(f->g, &d->m, 0, d->m.naxis));
 	return cuda_tokens_in_lines(f, o);
 }
 

@@ -96,6 +96,11 @@ bool nvrtc_knows(const struct nvrtc *n, int arch)
 	return false;
 }
 
+bool nvrtc_has_wgmma(const struct nvrtc *n)
+{
+	return n->major >= 12;
+}
+
 static bool compile_failed(nvrtc_program p, int result, struct err *e)
 {
 	size_t bytes = 0;
@@ -127,7 +132,8 @@ static bool compile_program(nvrtc_program p, const struct kind *k, int arch, str
 {
 	char option[32];
 	size_t bytes;
-	snprintf(option, sizeof(option), "--gpu-architecture=%s_%d%s", k->arch, arch, k == &cubins && arch == 90 && opened.major >= 12 ? "a" : "");
+	bool own = k == &cubins && arch == 90 && nvrtc_has_wgmma(&opened);
+	snprintf(option, sizeof(option), "--gpu-architecture=%s_%d%s", k->arch, arch, own ? "a" : "");
 	const char *options[NELEM(nvrtc_options)] = {option};
 	for (size_t i = 1; i < NELEM(options); i++)
 		options[i] = nvrtc_options[i - 1];

@@ -20,12 +20,14 @@ struct nvrtc {
 const struct nvrtc *nvrtc_open(struct err *e);
 
 bool nvrtc_knows(const struct nvrtc *n, int arch);
+/* Whether code for 90 is made for sm_90a, which alone has wgmma: from CUDA 12 on. */
+bool nvrtc_has_wgmma(const struct nvrtc *n);
 
 /* How it is called, beside the architecture; for keys of what it makes. NULL ends. */
 extern const char *const nvrtc_options[];
 
-/* Appends device code of sm_ARCH, for 90 of sm_90a where NVRTC knows it (CUDA 12). ERR_TOOL: no NVRTC, or it does not know ARCH. A source that does not compile is a bug of
- * the emitter: ERR_TOOL with the compiler's first line. */
+/* Appends device code of sm_ARCH, of 90 as nvrtc_has_wgmma says. ERR_TOOL: no NVRTC, or it does not know ARCH. A source
+ * that does not compile is a bug of the emitter: ERR_TOOL with the compiler's first line. */
 bool nvrtc_compile(const char *source, int arch, struct strbuf *cubin, struct err *e);
 /* The same as PTX, which drivers compile for later architectures; ends in 0. */
 bool nvrtc_compile_ptx(const char *source, int arch, struct strbuf *ptx, struct err *e);

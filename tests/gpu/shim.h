@@ -269,15 +269,14 @@ static void mma_bf16(float *c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a
 {
 	uint32_t mine[] = {a0, a1, a2, a3, b0, b1}, (*all)[12] = shim_swap(mine, 6);
 	int lane = shim_thread % SHIM_WARP, g = lane / 4, t = lane % 4;
-	for (int i = 0; i < 4; i++) {
-		uint16_t a[16], b[16];
-		for (int k = 0; k < 16; k++) {
-			int word = k / 2, half = k % 2 * 16;
-			a[k] = (uint16_t)(all[g * 4 + word % 4][word / 4 * 2 + i / 2] >> half);
-			b[k] = (uint16_t)(all[(2 * t + i % 2) * 4 + word % 4][4 + word / 4] >> half);
+	uint16_t a[2][16], b[2][16];
+	for (int i = 0; i < 2; i++)
+		for (int word = 0; word < 8; word++) {
+			memcpy(&a[i][word * 2], &all[g * 4 + word % 4][word / 4 * 2 + i], 4);
+			memcpy(&b[i][word * 2], &all[(2 * t + i) * 4 + word % 4][4 + word / 4], 4);
 		}
-		c[i] = shim_add_products(a, b, c[i]);
-	}
+	for (int i = 0; i < 4; i++)
+		c[i] = shim_add_products(a[i / 2], b[i % 2], c[i]);
 }
 
 static void mma_u8s8(int *c, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1)

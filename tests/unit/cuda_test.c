@@ -408,8 +408,8 @@ TEST(cuda_models_compile)
 	if (!nvrtc)
 		return;
 	strbuf_init(&table);
-	strbuf_addf(&table, "NVRTC %d.%d, sm_90: class, kernel, registers, bytes of stack, bytes of shared memory; barriers of a row that decodes\n", nvrtc->major,
-		nvrtc->minor);
+	strbuf_addf(&table, "NVRTC %d.%d, sm_90: class, kernel, registers, bytes of stack, bytes of shared memory; barriers of a row that "
+		"decodes\n", nvrtc->major, nvrtc->minor);
 	for (size_t c = 0; c < NELEM(classes); c++) {
 		struct arena a = {0};
 		struct cuda_source source = model_source(&a, classes[c], 512);
