@@ -3,9 +3,10 @@
 
 struct cuda_dots cuda_dots(struct cuda_fn *f)
 {
-	struct cuda_dots d = {.few_rows = graph_has_few_rows(f->g), .quantises = cuda_quantises(f)};
+	struct cuda_dots d = {.few_rows = graph_has_few_rows(f->g), .quantises = cuda_quantises(f), .apart = 1};
 	for (int i = 0; i < f->region->nnode; i++) {
 		const struct node *n = &f->g->node[f->region->node[i]];
+		d.flips = d.flips || n->op == OP_FLIP;
 		if (n->op != OP_DOT)
 			continue;
 		if (d.ndot == CUDA_MAX_DOTS)
@@ -13,6 +14,9 @@ struct cuda_dots cuda_dots(struct cuda_fn *f)
 		d.node[d.ndot] = f->region->node[i];
 		d.dot[d.ndot++] = dot_shape(f->g, n);
 	}
+	const struct type *lanes = &d.dot[0].n;
+	if (d.flips)
+		d.apart = (int)(f->g->axis[lanes->axis[lanes->naxis - 1]].extent / PANEL);
 	return d;
 }
 

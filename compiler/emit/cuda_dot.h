@@ -13,6 +13,8 @@ struct cuda_dots {
 	int node[CUDA_MAX_DOTS], ndot;
 	bool few_rows; /* of the program: GPU_FEW_ROWS at most */
 	bool quantises; /* what comes of them: a warp has 32 lanes of a row */
+	bool flips;     /* what comes of them: a block has both places of a flip, panels that are `apart` */
+	int apart;
 };
 struct cuda_dots cuda_dots(struct cuda_fn *f);
 

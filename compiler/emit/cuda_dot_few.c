@@ -18,7 +18,7 @@ static int tiles_of(const struct cuda_dots *d)
 static int panels_of(const struct cuda_dots *d)
 {
 	const struct dot *first = &d->dot[0];
-	return d->few_rows && !d->quantises && first->panels && (first->npanels + 1) / 2 <= NARROW ? 1 : 2;
+	return d->few_rows && !d->quantises && !d->flips && first->panels && (first->npanels + 1) / 2 <= NARROW ? 1 : 2;
 }
 
 /* Of one group of tokens. */
@@ -146,17 +146,34 @@ static void multiply(struct cuda_fn *f, const struct operand *o, int tiles, int 
 	cuda_close(f);
 }
 
+/* Which lane is the `i`th of an item. */
+static const char *lane_of(struct cuda_fn *f, int lanes, const char *i)
+{
+	return lanes == PANEL ? cuda_text(f, "panel0 * %d + %s %% %d", PANEL, i, PANEL)
+		: cuda_text(f, "(%s / %d %% 2 ? panel1 : panel0) * %d + %s %% %d", i, PANEL, PANEL, i, PANEL);
+}
+
 /* What an epilogue reads is there when the sums are, where a thread has one place: of a place that is not there it reads the first one's. */
 static void load_early(struct cuda_fn *f, const struct cuda_dots *d, int lanes, struct spot *s)
 {
 	cuda_line(f, "const i64 early_m = m0 + THREAD / %d < nm ? m0 + THREAD / %d : 0;", lanes, lanes);
-	cuda_line(f, "const int early_n = place * %d + THREAD %% %d < %lld ? place * %d + THREAD %% %d : 0;", lanes, lanes,
-		(long long)d->dot[0].nlanes, lanes, lanes);
+	cuda_line(f, "const int early_n = %s < %lld ? %s : 0;", lane_of(f, lanes, "THREAD"), (long long)d->dot[0].nlanes,
+		lane_of(f, lanes, "THREAD"));
 	cuda_line(f, "(void)early_m, (void)early_n;");
 	spot_init(f, s);
 	cuda_unflatten(f, s, &d->dot[0].m, 0, d->dot[0].m.naxis, "early_m");
 	cuda_unflatten(f, s, &d->dot[0].n, 0, d->dot[0].n.naxis, "early_n");
 	cuda_eval_loads(f, s);
+}
+
+/* The sum of the other panel's lane, which a flip reads. */
+static void add_across(struct cuda_fn *f, int node, const struct operand *o, long long at, int each)
+{
+	const char *value = cuda_name(f, "across");
+	cuda_line(f, "float %s = part[%lld + (i ^ %d)];", value, at, PANEL);
+	cuda_line(f, "UNROLL for (int c = 1; c < %d; c++) if (c * %lldL < %s) %s = %s + part[%lld + c * %d + (i ^ %d)];", GPU_CHUNKS, o->chunk,
+		o->nw, value, value, at, each, PANEL);
+	f->across[f->nacross++] = (struct cuda_across){node, value};
 }
 
 void cuda_dot_few(struct cuda_fn *f, const struct cuda_dots *d)
@@ -169,9 +186,10 @@ void cuda_dot_few(struct cuda_fn *f, const struct cuda_dots *d)
 	cuda_open(f, "for (int item = block; item < %s; item += blocks)", cuda_few_items(f, d));
 	cuda_line(f, "const i64 m0 = item / %lld * %d;", (long long)items_of(d), tokens);
 	cuda_line(f, "const int place = item %% %lld;", (long long)items_of(d));
-	cuda_line(f, "const int panel0 = place%s;", panels == 2 ? " * 2, panel1 = panel0 + 1" : "");
 	if (panels == 2)
-		cuda_line(f, "(void)panel1;");
+		cuda_line(f, "const int panel0 = place / %d * %d + place %% %d, panel1 = panel0 + %d;", d->apart, 2 * d->apart, d->apart, d->apart);
+	else
+		cuda_line(f, "const int panel0 = place;");
 	if (tokens * lanes <= GPU_THREADS)
 		load_early(f, d, lanes, &early);
 	for (int i = 0; i < d->ndot; i++) {
@@ -192,7 +210,7 @@ void cuda_dot_few(struct cuda_fn *f, const struct cuda_dots *d)
 	cuda_line(f, "sync_block();");
 	cuda_open(f, "for (int i = THREAD; i < %d; i += THREADS)", tokens * lanes);
 	cuda_line(f, "const i64 m = m0 + i / %d;", lanes);
-	cuda_line(f, "const int n = place * %d + i %% %d;", lanes, lanes);
+	cuda_line(f, "const int n = %s;", lane_of(f, lanes, "i"));
 	cuda_open(f, "if (m < nm && n < %lld)", (long long)d->dot[0].nlanes);
 	for (int i = 0; i < d->ndot; i++) {
 		struct operand o = describe(f, d, i);
@@ -200,6 +218,8 @@ void cuda_dot_few(struct cuda_fn *f, const struct cuda_dots *d)
 		cuda_line(f, "float %s = part[%lld + i];", value[i], stride * i);
 		cuda_line(f, "UNROLL for (int c = 1; c < %d; c++) if (c * %lldL < %s) %s = %s + part[%lld + c * %d + i];", GPU_CHUNKS,
 			o.chunk, o.nw, value[i], value[i], stride * i, tokens * lanes);
+		if (d->flips)
+			add_across(f, d->node[i], &o, stride * i, tokens * lanes);
 	}
 	cuda_epilogue_spot(f, d, "m", "n", value, &s);
 	if (tokens * lanes <= GPU_THREADS)
@@ -241,7 +261,10 @@ void cuda_dot_ask(struct cuda_fn *f)
 	struct cuda_dots d = cuda_dots(f);
 	int panels = panels_of(&d), lines = 32 / panels;
 	cuda_open(f, "for (int i = THREAD - %d; i >= 0 && i < THREADS; i += THREADS - %d)", WAITING, WAITING);
-	cuda_line(f, "const i64 panel = block * %d + i %% 32 / %d;", panels, lines);
+	if (panels == 2)
+		cuda_line(f, "const i64 panel = block / %d * %d + block %% %d + i %% 32 / %d * %d;", d.apart, 2 * d.apart, d.apart, lines, d.apart);
+	else
+		cuda_line(f, "const i64 panel = block;");
 	cuda_line(f, "const int line = i %% %d * %d, warp = i / 32;", lines, LINE);
 	for (int i = 0; i < d.ndot; i++) {
 		struct operand o = describe(f, &d, i);

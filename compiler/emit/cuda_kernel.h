@@ -32,6 +32,12 @@ struct cuda_fn {
 	int narg;
 	int64_t shared_bytes, shared_bytes_90; /* of code of sm_90a where that is more; else 0 */
 	struct cuda_wgmmas *wgmma;     /* of the source */
+	/* Where a tile of dots has both places of a flip: the dots' values at the other one. */
+	struct cuda_across {
+		int node;
+		const char *value;
+	} across[4];
+	int nacross;
 	int64_t scratch_bytes;  /* of memory that kernels of one region share; 0: none */
 	int *touched, ntouched; /* nodes that the region computes or reads, sorted */
 };

@@ -261,6 +261,8 @@ static const char *flipped(struct cuda_fn *f, const struct node *n, struct spot 
 	struct spot other;
 	const char *index = cuda_text(f, "(%s - 1 - %s)", cuda_extent(f, n->axis), index_along(f, s, n->axis));
 	move_along(f, &other, s, n->axis, index);
+	for (int i = 0; i < f->nacross; i++)
+		spot_know(f, &other, f->across[i].node, f->across[i].value);
 	return cuda_eval(f, n->src[0], &other);
 }
 

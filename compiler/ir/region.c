@@ -130,13 +130,41 @@ static bool reads_memory_of(const struct graph *g, const struct node *n, int r)
 	return n->op == OP_GATHER && g->node[n->src[0]].region == r;
 }
 
-/* Values that a flip reads at another place cannot stay in a dot's tile or a reduction's row. */
-static bool flipped(const struct graph *g, int i, const bool *flip_source)
+/* Axes along which a node is flipped: one of them, or none, or several. */
+enum { NO_FLIP = -1, SEVERAL_FLIPS = -2 };
+
+/* Values that a flip reads at another place cannot stay in a dot's tile or a reduction's row, except along axis `here`. */
+static bool flipped(const struct graph *g, int i, const int *flip, int here)
 {
-	for (int s = 0; s < op_info[g->node[i].op].nsrc; s++)
-		if (flip_source[g->node[i].src[s]])
+	const struct node *n = &g->node[i];
+	if (n->op == OP_FLIP && n->axis != here)
+		return true;
+	for (int s = 0; s < op_info[n->op].nsrc; s++)
+		if (flip[n->src[s]] != NO_FLIP && flip[n->src[s]] != here)
 			return true;
 	return false;
+}
+
+/* Lanes of a dot as they lie, of which the last ones have the two places that the axis before them has: of few rows on a GPU a tile can
+ * have both (RoPE). NO_FLIP: there is no such axis. */
+static int tile_flip(const struct work *w, int r)
+{
+	const struct graph *g = w->g;
+	const struct node *n = &g->node[w->region[r].node[0]];
+	int last = NO_FLIP, before = NO_FLIP;
+	if (w->target != REGIONS_FOR_GPU || !graph_has_few_rows(g) || w->region[r].kind != REGION_DOT || n->op != OP_DOT)
+		return NO_FLIP;
+	const struct type *lane = &g->node[n->src[dot_lane_source(g, n)]].type;
+	for (int a = 0; a < lane->naxis; a++) {
+		if (!type_has_axis(&n->type, lane->axis[a])) {
+			if (g->axis[lane->axis[a]].dynamic)
+				return NO_FLIP;
+			continue;
+		}
+		before = last;
+		last = lane->axis[a];
+	}
+	return lane->dtype != DT_F32 && before >= 0 && g->axis[before].extent == 2 && g->axis[last].extent % PANEL == 0 ? before : NO_FLIP;
 }
 
 /* A kernel takes at most 64 tensors (runtime/program.h); what a region stores has the rest. */
@@ -281,7 +309,7 @@ static bool alike_maps(const struct work *w, int a, int b)
 }
 
 /* Regions that meet in the map i and may be one. */
-static void merge_sources(struct work *w, int i, const bool *flip_source)
+static void merge_sources(struct work *w, int i, const int *flip)
 {
 	struct graph *g = w->g;
 	const struct node *n = &g->node[i];
@@ -296,12 +324,12 @@ static void merge_sources(struct work *w, int i, const bool *flip_source)
 			continue;
 		}
 		bool alike = kind == w->region[first].kind && (kind == REGION_DOT ? alike_dots : alike_maps)(w, first, r);
-		if (alike && !flipped(g, i, flip_source) && independent(w, first, r))
+		if (alike && !flipped(g, i, flip, NO_FLIP) && independent(w, first, r))
 			merge(w, first, r);
 	}
 }
 
-static int choose_region(struct work *w, int i, const bool *flip_source)
+static int choose_region(struct work *w, int i, const int *flip)
 {
 	struct graph *g = w->g;
 	const struct node *n = &g->node[i];
@@ -310,8 +338,7 @@ static int choose_region(struct work *w, int i, const bool *flip_source)
 		int r = g->node[n->src[s]].region;
 		if (r < 0 || r == best || !fits(w, i, r) || reads_memory_of(g, n, r))
 			continue;
-		if (w->region[r].kind != REGION_MAP &&
-			(n->op == OP_FLIP || flipped(g, i, flip_source)))
+		if (w->region[r].kind != REGION_MAP && flipped(g, i, flip, tile_flip(w, r)))
 			continue;
 		if (may_join(w, i, r) && (best < 0 || w->last[r] > w->last[best]))
 			best = r;
@@ -486,12 +513,14 @@ static int quantise_region(struct work *w, int i)
 static void assign_regions(struct work *w)
 {
 	struct graph *g = w->g;
-	bool *flip_source = arena_array(&w->arena, bool, g->nnode);
+	int *flip = arena_array(&w->arena, int, g->nnode);
 	bool *needs_memory = arena_array(&w->arena, bool, g->nnode);
+	for (int i = 0; i < g->nnode; i++)
+		flip[i] = NO_FLIP;
 	for (int i = 0; i < g->nnode; i++) {
 		const struct node *n = &g->node[i];
 		if (n->op == OP_FLIP)
-			flip_source[n->src[0]] = true;
+			flip[n->src[0]] = flip[n->src[0]] == NO_FLIP || flip[n->src[0]] == n->axis ? n->axis : SEVERAL_FLIPS;
 		for (int s = 0; s < op_info[n->op].nsrc; s++)
 			if ((is_anchor(n) && class_of(n) != CLASS_REDUCE) || (n->op == OP_GATHER && s == 0))
 				needs_memory[n->src[s]] = true;
@@ -515,8 +544,8 @@ static void assign_regions(struct work *w)
 			if (r < 0)
 				r = new_region(w, kind, n->type);
 		} else {
-			merge_sources(w, i, flip_source);
-			r = choose_region(w, i, flip_source);
+			merge_sources(w, i, flip);
+			r = choose_region(w, i, flip);
 			if (r < 0)
 				r = region_of_leaf(w, i);
 			if (r < 0)

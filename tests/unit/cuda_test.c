@@ -155,6 +155,7 @@ CLOSE(quantised, 6)
 CLOSE(quantised_long, 3)
 CLOSE(quantised_long_few, 2)
 CLOSE(several_dots, 6)
+CLOSE(rope, 10)
 CLOSE(backward, 6)
 
 /* On Hopper too: the shim's second and third order do what it does, and have the bits of the first. */
@@ -309,10 +310,10 @@ TEST(cuda_ops_compile)
 	emit_case_training(1, compile);
 }
 
-/* A block of the 1.1B shape, with its embedding and head. */
+/* Two blocks of the 1.1B shape, with their embedding and head. */
 static struct cuda_source model_source(struct arena *a, enum numerics numerics, int rows)
 {
-	struct model_config c = {.arch = &arch_llama, .layers = 1, .width = 2048, .ffn = 5632, .heads = 32, .kv_heads = 4,
+	struct model_config c = {.arch = &arch_llama, .layers = 2, .width = 2048, .ffn = 5632, .heads = 32, .kv_heads = 4,
 		.head_dim = 64, .vocab = 32000, .context = 4096, .rms_eps = 1e-5f, .rope_theta = 10000, .rope_factor = 1, .tied = true};
 	struct forward f = {.config = &c, .numerics = numerics, .max_rows = rows, .max_out = rows, .slots = 4096};
 	const struct graph *plan = graph_plan_gpu(a, forward_step(a, &f));

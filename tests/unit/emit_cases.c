@@ -316,6 +316,34 @@ static void case_dot_many(struct graph *g, struct rng *r)
 	graph_add_output(g, "dw", ir_dot(g, dy, x, graph_type(g, DT_F32, "F D")));
 }
 
+/* Queries and keys of few rows that are turned by RoPE, keys as they go to a cache, behind a norm: what a program that decodes makes of dots
+ * and with them. */
+static void case_rope(struct graph *g, struct rng *r)
+{
+	static const int64_t halves[] = {16, 32, 48, 24};
+	bool quantised = rng_below(r, 2);
+	graph_axis(g, "R", 1 + (int64_t)rng_below(r, 8), true);
+	graph_axis(g, "D", 64 * (1 + (int64_t)rng_below(r, 3)), false);
+	graph_axis(g, "K", 1 + (int64_t)rng_below(r, 3), false);
+	graph_axis(g, "G", 1 + (int64_t)rng_below(r, 3), false);
+	int half = graph_axis(g, "X", 2, false);
+	graph_axis(g, "E", halves[rng_below(r, NELEM(halves))], false);
+	int s = graph_axis(g, "S", 40, false);
+	int x = leaf(g, "x", DT_F32, "R D"), sum = ir_reduce(g, OP_SUM, ir_mul(g, x, x), graph_type(g, DT_F32, "R"));
+	x = ir_mul(g, x, ir_div(g, ir_const(g, 1), ir_add(g, sum, ir_const(g, 1))));
+	x = quantised ? ir_quantise(g, x, 1) : ir_cast(g, x, DT_BF16);
+	int cosine = leaf(g, "cos", DT_F32, "R E"), sine = leaf(g, "sin", DT_F32, "R X E");
+	int q = ir_dot(g, x, param(g, "wq", quantised ? DT_Q8 : DT_BF16, quantised ? "K G X E | D" : "K G X E D"),
+		graph_type(g, DT_F32, "R K G X E"));
+	if (rng_below(r, 2))
+		q = ir_add(g, q, param(g, "bq", DT_F32, "K G X E"));
+	q = ir_add(g, ir_mul(g, q, cosine), ir_mul(g, ir_flip(g, q, half), sine));
+	graph_add_output(g, "q", ir_mul(g, q, ir_const(g, 0.125)));
+	int k = ir_dot(g, x, param(g, "wk", quantised ? DT_Q4 : DT_BF16, quantised ? "K X E | D" : "K X E D"), graph_type(g, DT_F32, "R K X E"));
+	k = ir_cast(g, ir_add(g, ir_mul(g, k, cosine), ir_mul(g, ir_flip(g, k, half), sine)), DT_BF16);
+	ir_put(g, ir_leaf(g, OP_STATE, "ks", graph_type(g, DT_BF16, "K S X E")), k, leaf(g, "slot", DT_I32, "R"), s);
+}
+
 /* The products of a backward pass, the weight read both ways. */
 static void case_backward(struct graph *g, struct rng *r)
 {
@@ -600,6 +628,7 @@ static const struct {
 	{"quantised_long_few", case_quantised_long_few},
 	{"several_dots", case_several_dots},
 	{"dot_many", case_dot_many},
+	{"rope", case_rope},
 	{"backward", case_backward},
 	{"memory", case_memory},
 	{"attention", case_attention},
