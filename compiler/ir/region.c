@@ -145,7 +145,7 @@ static bool flipped(const struct graph *g, int i, const int *flip, int here)
 	return false;
 }
 
-/* Lanes of a dot as they lie, of which the last ones have the two places that the axis before them has: of few rows on a GPU a tile can
+/* Lanes of a dot in panels, of which the last ones have the two places that the axis before them has: of few rows on a GPU a tile can
  * have both (RoPE). NO_FLIP: there is no such axis. */
 static int tile_flip(const struct work *w, int r)
 {
@@ -154,7 +154,10 @@ static int tile_flip(const struct work *w, int r)
 	int last = NO_FLIP, before = NO_FLIP;
 	if (w->target != REGIONS_FOR_GPU || !graph_has_few_rows(g) || w->region[r].kind != REGION_DOT || n->op != OP_DOT)
 		return NO_FLIP;
-	const struct type *lane = &g->node[n->src[dot_lane_source(g, n)]].type;
+	const struct node *source = &g->node[n->src[dot_lane_source(g, n)]];
+	const struct type *lane = &source->type;
+	if (source->layout.kind != LAYOUT_PANEL || lane->dtype == DT_F32)
+		return NO_FLIP;
 	for (int a = 0; a < lane->naxis; a++) {
 		if (!type_has_axis(&n->type, lane->axis[a])) {
 			if (g->axis[lane->axis[a]].dynamic)
@@ -164,7 +167,7 @@ static int tile_flip(const struct work *w, int r)
 		before = last;
 		last = lane->axis[a];
 	}
-	return lane->dtype != DT_F32 && before >= 0 && g->axis[before].extent == 2 && g->axis[last].extent % PANEL == 0 ? before : NO_FLIP;
+	return before >= 0 && g->axis[before].extent == 2 && g->axis[last].extent % PANEL == 0 ? before : NO_FLIP;
 }
 
 /* A kernel takes at most 64 tensors (runtime/program.h); what a region stores has the rest. */
