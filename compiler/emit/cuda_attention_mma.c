@@ -151,6 +151,15 @@ static bool has_lines(const struct shape *s)
 	return s->features == s->each * 8 && s->each % 8 == 0;
 }
 
+/* o += w times y[4], the lines of slots 8t + 4k to 8t + 4k + 3. */
+static void multiply_lines(struct cuda_fn *f)
+{
+	for (int i = 0; i < 8; i++)
+		cuda_line(f, "mma_bf16(o[part * 8 + %d], w[0][k * 2], w[1][k * 2], w[0][k * 2 + 1], w[1][k * 2 + 1], %s_halves(y[0].%c, "
+			"y[1].%c), %s_halves(y[2].%c, y[3].%c));", i, i % 2 ? "two_high" : "two_low", "xyzw"[i / 2], "xyzw"[i / 2],
+			i % 2 ? "two_high" : "two_low", "xyzw"[i / 2], "xyzw"[i / 2]);
+}
+
 /* Few queries: a warp has few ranges, so what it waits for counts, and a step's values come with its keys. What no query of the warp sees is 0. */
 static void load_values(struct cuda_fn *f, const struct shape *s)
 {
@@ -168,10 +177,7 @@ static void sum_early_values(struct cuda_fn *f, const struct shape *s)
 	cuda_open(f, "UNROLL for (int i = 0; i < %d; i++)", 2 * (s->each / 8));
 	cuda_line(f, "const int part = i / 2, k = i %% 2;");
 	cuda_line(f, "const struct words4 *const y = &early[part * 8 + k * 4];");
-	for (int i = 0; i < 8; i++)
-		cuda_line(f, "mma_bf16(o[part * 8 + %d], w[0][k * 2], w[1][k * 2], w[0][k * 2 + 1], w[1][k * 2 + 1], %s_halves(y[0].%c, "
-			"y[1].%c), %s_halves(y[2].%c, y[3].%c));", i, i % 2 ? "two_high" : "two_low", "xyzw"[i / 2], "xyzw"[i / 2],
-			i % 2 ? "two_high" : "two_low", "xyzw"[i / 2], "xyzw"[i / 2]);
+	multiply_lines(f);
 	cuda_close(f);
 }
 
@@ -192,10 +198,7 @@ static void sum_some_values(struct cuda_fn *f, const struct shape *s, const char
 		}
 		cuda_line(f, "y[i] = *(const struct words4 *)(%s + ((row + k * 4 + i) * %lld + g * %d + part * 8) * 2);", v, s->features, s->each);
 		cuda_close(f);
-		for (int i = 0; i < 8; i++)
-			cuda_line(f, "mma_bf16(o[part * 8 + %d], w[0][k * 2], w[1][k * 2], w[0][k * 2 + 1], w[1][k * 2 + 1], %s_halves(y[0].%c, "
-				"y[1].%c), %s_halves(y[2].%c, y[3].%c));", i, i % 2 ? "two_high" : "two_low", "xyzw"[i / 2], "xyzw"[i / 2],
-				i % 2 ? "two_high" : "two_low", "xyzw"[i / 2], "xyzw"[i / 2]);
+		multiply_lines(f);
 	} else {
 		cuda_line(f, "u32 y[4];");
 		cuda_open(f, "UNROLL for (int i = 0; i < 4; i++)");

@@ -1,6 +1,6 @@
 /*
  * Dots of many tokens of bf16 on Hopper, whose wgmma multiplies 64 outputs by all tokens of a tile while the warps that asked for it go on:
- * some 1.6 times what mma comes to there. Of 8 warps four, a warpgroup, have 64 outputs each, or a dot of two each.
+ * some 1.6 times what mma comes to there, as others measured. Of 8 warps four, a warpgroup, have 64 outputs each, or a dot of two each.
  *
  * Bits are those of mma, and so of the few rows of decode: both add 16 products to a sum at once on this architecture, in an order that
  * does not matter, with the same number of bits (measured: Xie and others, "MMA-Sim", 2025, arXiv 2511.10909).
@@ -10,7 +10,7 @@
  * way, those before are done, so it asks for what comes after: the next stage but one; of panels, half a stage at a time, the next half but one.
  *
  * A tile of 128 by 128 takes 64 bytes from the L2 cache for 16 by 8 by 16 products, one of 192 tokens 53, of which a multiprocessor has some
- * 30 a cycle, and the tensor cores could do one a cycle. But the last round of tiles leaves multiprocessors idle: what
+ * 30 a cycle (others, too), and the tensor cores could do one a cycle. But the last round of tiles leaves multiprocessors idle: what
  * is better for the most rows that a program takes is chosen here, as tokens are.
  */
 #include "cuda_dot_wgmma.h"
@@ -20,7 +20,6 @@
 
 enum {
 	MULTIPROCESSORS = 132, /* H100, H200 */
-	GROUP_LANES = 64,
 	STEPS = STAGE_WORDS / STEP,
 	HALF = STEPS / 2,
 	SETS = 3,              /* halves of panels: one is multiplied, one is there, one comes */

@@ -40,6 +40,31 @@ bool cuda_tokens_across(const struct operand *o)
 	return !o->q && o->d->k_stride != 1 && o->d->m_stride == 1;
 }
 
+static bool is_static(const struct graph *g, const struct type *t)
+{
+	for (int i = 0; i < t->naxis; i++)
+		if (g->axis[t->axis[i]].dynamic)
+			return false;
+	return true;
+}
+
+static bool in_lines_across(int64_t k_stride, int64_t total)
+{
+	enum { ELEMENTS = 8 }; /* of bf16 in 16 bytes */
+	return k_stride % ELEMENTS == 0 && total % ELEMENTS == 0;
+}
+
+bool cuda_tokens_in_lines_across(struct cuda_fn *f, const struct operand *o)
+{
+	const struct type *m = &o->d->m;
+	return cuda_tokens_across(o) && is_static(f->g, m) && in_lines_across(o->d->k_stride, type_extents(f->g, m, 0, m->naxis));
+}
+
+bool cuda_lanes_in_lines_across(const struct operand *o)
+{
+	return !o->q && !o->d->panels && o->d->lane_stride == 1 && in_lines_across(o->d->row_stride, o->d->nlanes);
+}
+
 /* ---- outputs ---- */
 
 static bool in_rows(const struct operand *o)

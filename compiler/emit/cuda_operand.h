@@ -43,6 +43,9 @@ long long cuda_token_bytes(const struct operand *o);
 /* Of tokens: whether 16 bytes of them along k can be copied at once, and whether neighbours in memory are tokens, not k. */
 bool cuda_tokens_in_lines(struct cuda_fn *f, const struct operand *o);
 bool cuda_tokens_across(const struct operand *o);
+/* Of tokens that are across, and of lanes in rows: whether all neighbours go in whole lines of 16 bytes, as they lie. */
+bool cuda_tokens_in_lines_across(struct cuda_fn *f, const struct operand *o);
+bool cuda_lanes_in_lines_across(const struct operand *o);
 
 /* An expression: which of the warp's outputs is the first of two that mma `panel` gives this thread. */
 const char *cuda_lane(struct cuda_fn *f, const struct operand *o, int panel);

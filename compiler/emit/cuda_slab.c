@@ -18,20 +18,6 @@ static void set_across(struct cuda_slab *s)
 	s->half_words = s->words * 2 * s->pitch;
 }
 
-/* Neighbours go in whole lines. */
-static bool in_lines_across(long long k_stride, long long total)
-{
-	return k_stride % LINE_ELEMENTS == 0 && total % LINE_ELEMENTS == 0;
-}
-
-static bool is_static(const struct graph *g, const struct type *t)
-{
-	for (int i = 0; i < t->naxis; i++)
-		if (g->axis[t->axis[i]].dynamic)
-			return false;
-	return true;
-}
-
 struct cuda_slab cuda_token_slab(struct cuda_fn *f, const struct operand *o, int tokens)
 {
 	const struct dot *d = o->d;
@@ -42,7 +28,7 @@ struct cuda_slab cuda_token_slab(struct cuda_fn *f, const struct operand *o, int
 		s.way = SLAB_ALONG;
 		s.words = AHEAD;
 		s.pitch = ALONG_AHEAD;
-	} else if (across && is_static(f->g, &d->m) && in_lines_across(s.k_stride, (long long)type_extents(f->g, &d->m, 0, d->m.naxis))) {
+	} else if (cuda_tokens_in_lines_across(f, o)) {
 		set_across(&s);
 		return s;
 	} else if (across) {
@@ -58,7 +44,7 @@ bool cuda_lane_slab(struct cuda_fn *f, const struct operand *o, int lanes, struc
 	const struct dot *d = o->d;
 	*out = (struct cuda_slab){.o = o, .name = "lane_slab", .memory = cuda_memory(f, d->lane), .first = "n0",
 		.total = cuda_text(f, "%lld", (long long)d->nlanes), .k_stride = (long long)d->row_stride, .n = lanes};
-	if (o->q || d->panels || d->lane_stride != 1 || !in_lines_across(out->k_stride, (long long)d->nlanes))
+	if (!cuda_lanes_in_lines_across(o))
 		return false;
 	set_across(out);
 	return true;

@@ -10,30 +10,13 @@ enum {
 	UNIT = 16,          /* bytes that wgmma's descriptors count in */
 };
 
-static bool is_static(const struct graph *g, const struct type *t)
-{
-	for (int i = 0; i < t->naxis; i++)
-		if (g->axis[t->axis[i]].dynamic)
-			return false;
-	return true;
-}
-
-/* Rows of one k: neighbours go in whole lines. */
-static bool in_lines_across(long long k_stride, long long total)
-{
-	return k_stride % LINE_ELEMENTS == 0 && total % LINE_ELEMENTS == 0;
-}
-
 bool cuda_token_stage(struct cuda_fn *f, const struct operand *o, int tokens, struct cuda_stage *out)
 {
 	const struct dot *d = o->d;
 	*out = (struct cuda_stage){.o = o, .name = "stage_m", .memory = cuda_memory(f, d->broadcast), .first = "m0", .total = "nm", .n = tokens,
 		.across = cuda_tokens_across(o)};
 	out->row_bytes = (out->across ? (long long)d->k_stride : (long long)d->m_stride) * 2;
-	if (out->across)
-		return tokens % ATOM == 0 && is_static(f->g, &d->m) &&
-			in_lines_across((long long)d->k_stride, (long long)type_extents(f->g, &d->m, 0, d->m.naxis));
-	return cuda_tokens_in_lines(f, o);
+	return out->across ? tokens % ATOM == 0 && cuda_tokens_in_lines_across(f, o) : cuda_tokens_in_lines(f, o);
 }
 
 bool cuda_lane_stage(struct cuda_fn *f, const struct operand *o, int lanes, struct cuda_stage *out)
@@ -41,7 +24,7 @@ bool cuda_lane_stage(struct cuda_fn *f, const struct operand *o, int lanes, stru
 	const struct dot *d = o->d;
 	*out = (struct cuda_stage){.o = o, .name = "stage_n", .memory = cuda_memory(f, d->lane), .first = "n0",
 		.total = cuda_text(f, "%lld", (long long)d->nlanes), .n = lanes, .across = true, .row_bytes = (long long)d->row_stride * 2};
-	return !d->panels && d->lane_stride == 1 && in_lines_across((long long)d->row_stride, (long long)d->nlanes);
+	return cuda_lanes_in_lines_across(o);
 }
 
 static int atoms(const struct cuda_stage *s)

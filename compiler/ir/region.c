@@ -145,29 +145,35 @@ static bool flipped(const struct graph *g, int i, const int *flip, int here)
 	return false;
 }
 
+/* The lanes' axes of node n, in the order in which they lie. False: it is no dot, or none that tensor cores multiply for few rows. */
+static bool dot_lanes(const struct graph *g, const struct node *n, struct type *lanes)
+{
+	const struct type *t = n->op == OP_DOT ? &g->node[n->src[dot_lane_source(g, n)]].type : NULL;
+	*lanes = (struct type){0};
+	if (!t || t->dtype == DT_F32)
+		return false;
+	for (int a = 0; a < t->naxis; a++) {
+		bool reduced = !type_has_axis(&n->type, t->axis[a]);
+		if (reduced && g->axis[t->axis[a]].dynamic)
+			return false;
+		if (!reduced)
+			lanes->axis[lanes->naxis++] = t->axis[a];
+	}
+	return true;
+}
+
 /* Lanes of a dot in panels, of which the last ones have the two places that the axis before them has: of few rows on a GPU a tile can
  * have both (RoPE). NO_FLIP: there is no such axis. */
 static int tile_flip(const struct work *w, int r)
 {
 	const struct graph *g = w->g;
 	const struct node *n = &g->node[w->region[r].node[0]];
-	int last = NO_FLIP, before = NO_FLIP;
-	if (w->target != REGIONS_FOR_GPU || !graph_has_few_rows(g) || w->region[r].kind != REGION_DOT || n->op != OP_DOT)
+	struct type lanes;
+	if (w->target != REGIONS_FOR_GPU || !graph_has_few_rows(g) || w->region[r].kind != REGION_DOT ||
+		!dot_lanes(g, n, &lanes) || lanes.naxis < 2 || g->node[n->src[dot_lane_source(g, n)]].layout.kind != LAYOUT_PANEL)
 		return NO_FLIP;
-	const struct node *source = &g->node[n->src[dot_lane_source(g, n)]];
-	const struct type *lane = &source->type;
-	if (source->layout.kind != LAYOUT_PANEL || lane->dtype == DT_F32)
-		return NO_FLIP;
-	for (int a = 0; a < lane->naxis; a++) {
-		if (!type_has_axis(&n->type, lane->axis[a])) {
-			if (g->axis[lane->axis[a]].dynamic)
-				return NO_FLIP;
-			continue;
-		}
-		before = last;
-		last = lane->axis[a];
-	}
-	return before >= 0 && g->axis[before].extent == 2 && g->axis[last].extent % PANEL == 0 ? before : NO_FLIP;
+	int before = lanes.axis[lanes.naxis - 2], last = lanes.axis[lanes.naxis - 1];
+	return g->axis[before].extent == 2 && g->axis[last].extent % PANEL == 0 ? before : NO_FLIP;
 }
 
 /* A kernel takes at most 64 tensors (runtime/program.h); what a region stores has the rest. */
@@ -483,20 +489,9 @@ static bool is_lanes_of(const struct work *w, const struct type *t, int r)
 {
 	const struct graph *g = w->g;
 	const struct node *n = &g->node[w->region[r].node[0]];
-	const struct type *lane = n->op == OP_DOT ? &g->node[n->src[dot_lane_source(g, n)]].type : NULL;
-	int at = t->outer;
-	if (!lane || lane->dtype == DT_F32)
-		return false;
-	for (int a = 0; a < lane->naxis; a++) {
-		if (!type_has_axis(&n->type, lane->axis[a])) {
-			if (g->axis[lane->axis[a]].dynamic)
-				return false;
-			continue;
-		}
-		if (at == t->naxis || t->axis[at++] != lane->axis[a])
-			return false;
-	}
-	return at == t->naxis;
+	struct type lanes;
+	return dot_lanes(g, n, &lanes) && lanes.naxis == t->naxis - t->outer &&
+		!memcmp(lanes.axis, t->axis + t->outer, (size_t)lanes.naxis * sizeof(t->axis[0]));
 }
 
 /* Where a row of q8 may be made as its values are: 32 neighbouring threads have a block. */
